@@ -1,0 +1,1 @@
+"""What exists: entities, sources, views, services and contracts. Declarations only."""

@@ -1,0 +1,65 @@
+"""What can go wrong in a job. Terminal: trying again changes nothing. Transient: the same command may work later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class JobError(Exception):
+    """Root of every error of `spark_jobs`; `transient` decides whether a scheduler should try again."""
+
+    transient = False
+
+
+class SettingsError(JobError):
+    """The settings cannot be used; the message names each wrong one."""
+
+
+class UnknownTableError(JobError):
+    """A table was asked for that no file in `spark_jobs/tables` builds."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(f"No feature table is named {name!r}. Known: {', '.join(self.known)}.")
+
+
+class SourceMissingError(JobError):
+    """A source is not where it should be (yet)."""
+
+    transient = True
+
+    def __init__(self, source: str, path: str) -> None:
+        self.source = source
+        self.path = path
+        super().__init__(
+            f"The source {source!r} is not at {path}. Nothing was changed. "
+            "Land it with `pedigree build --land`, or set PEDIGREE_LANDING to where it is."
+        )
+
+
+class SchemaBrokenError(JobError):
+    """A transform does not yield what its feature view promises."""
+
+    def __init__(self, table: str, problems: Sequence[str]) -> None:
+        self.table = table
+        self.problems = tuple(problems)
+        super().__init__(
+            f"{table} does not keep its view's schema: {'; '.join(self.problems)}. Nothing was published. "
+            f"Change feature_repo/views.py or spark_jobs/tables/{table}.py so that they agree."
+        )
+
+
+class QualityGateFailedError(JobError):
+    """Too much of a slice is broken; the table stays at the version it had."""
+
+    def __init__(self, table: str, *, broken: Sequence[str], version: int | None, quarantine: str) -> None:
+        self.table = table
+        self.broken = tuple(broken)
+        self.version = version
+        self.quarantine = quarantine
+        state = "does not exist yet" if version is None else f"stays at version {version}"
+        super().__init__(
+            f"The gate stopped this slice of {table}: {'; '.join(self.broken)}. The table {state}; "
+            f"every row of the slice is kept in {quarantine} with the names of the facts it broke."
+        )

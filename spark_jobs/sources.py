@@ -1,0 +1,87 @@
+"""The files that features come from, as they came, and how to read one with the version that was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from spark_jobs.errors import SourceMissingError
+from spark_jobs.settings import JobSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A CSV file of the landing folder; `schema` is Spark DDL, and `NA` is null."""
+
+    name: str
+    file: str
+    schema: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRead:
+    """A source as it was read: its rows, where it is, and which version of the file it was."""
+
+    source: Source
+    uri: str
+    version: str
+    rows: DataFrame
+
+
+FLIGHTS = Source(
+    name="flights",
+    file="flights.csv",
+    schema="year INT, month INT, day INT, dep_time INT, sched_dep_time INT, dep_delay DOUBLE, arr_time INT,"
+    " sched_arr_time INT, arr_delay DOUBLE, carrier STRING, flight INT, tailnum STRING, origin STRING, dest STRING,"
+    " air_time DOUBLE, distance DOUBLE, hour INT, minute INT, time_hour TIMESTAMP",
+    description="Every flight that left New York City in 2013; times are local to the airport",
+)
+WEATHER = Source(
+    name="weather",
+    file="weather.csv",
+    schema="origin STRING, year INT, month INT, day INT, hour INT, temp DOUBLE, dewp DOUBLE, humid DOUBLE,"
+    " wind_dir DOUBLE, wind_speed DOUBLE, wind_gust DOUBLE, precip DOUBLE, pressure DOUBLE, visib DOUBLE,"
+    " time_hour TIMESTAMP",
+    description="Hourly weather at the three airports of New York City; times are local",
+)
+PLANES = Source(
+    name="planes",
+    file="planes.csv",
+    schema="tailnum STRING, year INT, type STRING, manufacturer STRING, model STRING, engines INT, seats INT,"
+    " speed DOUBLE, engine STRING",
+    description="Planes of the FAA's registry",
+)
+AIRPORTS = Source(
+    name="airports",
+    file="airports.csv",
+    schema="faa STRING, name STRING, lat DOUBLE, lon DOUBLE, alt DOUBLE, tz DOUBLE, dst STRING, tzone STRING",
+    description="Airports with their time zones",
+)
+SOURCES = (FLIGHTS, WEATHER, PLANES, AIRPORTS)
+
+
+def read(spark: SparkSession, source: Source, settings: JobSettings) -> SourceRead:
+    """The source's rows and the version of its file; nothing is computed yet but the look at the file.
+
+    Raises:
+        SourceMissingError: there is no such file.
+    """
+    uri = settings.source(source.file)
+    rows = spark.read.csv(uri, schema=source.schema, header=True, nullValue="NA", mode="FAILFAST", enforceSchema=False)
+    return SourceRead(source=source, uri=uri, version=file_version(spark, source, uri), rows=rows)
+
+
+def file_version(spark: SparkSession, source: Source, uri: str) -> str:
+    """What tells one state of a file from another on every file system: when it was written, and its size in bytes."""
+    try:
+        files = spark.read.format("binaryFile").load(uri).select("modificationTime", "length")
+        newest, size = files.agg(F.max(F.unix_millis("modificationTime")), F.sum("length")).first() or (None, None)
+    except AnalysisException as error:
+        raise SourceMissingError(source.name, uri) from error
+    if newest is None:
+        raise SourceMissingError(source.name, uri)
+    return f"{newest}-{size}"

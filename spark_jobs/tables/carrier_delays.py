@@ -1,0 +1,37 @@
+"""Delays by carrier, hour by hour."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+
+from feature_repo import views
+from spark_jobs.flights import ALL_OUTCOMES, facts_of_flights, flight_columns
+from spark_jobs.sources import AIRPORTS, FLIGHTS
+from spark_jobs.table import FeatureTable, Inputs
+from spark_jobs.windows import DAY, Operation, Rolling, longest, roll
+
+KEYS = ("carrier",)
+FEATURES = (
+    Rolling("flight", Operation.COUNT, over=DAY, of="flight"),
+    Rolling("departure_delay", Operation.AVG, over=DAY, of="departure_delay"),
+    Rolling("arrival_delay", Operation.AVG, over=DAY, of="arrival_delay"),
+    Rolling("arrival_delay", Operation.AVG, over=7 * DAY, of="arrival_delay"),
+    Rolling("late_arrival", Operation.SHARE, over=7 * DAY, of="late_arrival"),
+    Rolling("cancellation", Operation.COUNT, over=7 * DAY, of="cancellation"),
+)
+
+
+def transform(facts: DataFrame, inputs: Inputs) -> DataFrame:
+    """Rolling windows over the flights of a carrier."""
+    return roll(facts, KEYS, FEATURES)
+
+
+CARRIER_DELAYS = FeatureTable(
+    view=views.carrier_delays,
+    sources=(FLIGHTS, AIRPORTS),
+    facts=facts_of_flights,
+    used=ALL_OUTCOMES,
+    transform=transform,
+    lookback=longest(FEATURES),
+    columns=flight_columns(KEYS, FEATURES),
+)
