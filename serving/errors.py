@@ -1,0 +1,95 @@
+"""What can go wrong in serving. Everything a caller may read is in the message; everything else stays in the log."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+
+
+class ServingError(Exception):
+    """Root of every error of `serving`. `transient`: the same request may be answered later."""
+
+    transient = False
+
+
+class SettingsError(ServingError):
+    """Some settings cannot be used."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"The settings cannot be used: {'; '.join(self.problems)}. Nothing was started.")
+
+
+class NotAppliedError(ServingError):
+    """The registry does not know the project."""
+
+    def __init__(self, project: str, path: str) -> None:
+        self.project = project
+        self.path = path
+        super().__init__(
+            f"The registry of {path} holds no feature view of the project {project!r}. Nothing was started. "
+            f"Run `feast -f {path} apply` first."
+        )
+
+
+class AddressTakenError(ServingError):
+    """The server cannot listen where it was told to."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__(
+            f"Cannot listen on {address}: the port is taken, or the address is not one of this machine. "
+            "Nothing was started. Stop the other server, or set PEDIGREE_SERVING_ADDRESS to another address."
+        )
+
+
+class InvalidRequestError(ServingError):
+    """The request can never be answered as it stands; the message says how to put it right."""
+
+
+class UnknownNameError(ServingError):
+    """The registry has no such service, view or feature."""
+
+    def __init__(self, kind: str, name: str, known: Collection[str]) -> None:
+        self.kind = kind
+        self.name = name
+        close = difflib.get_close_matches(name, list(known), n=3)
+        hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+        super().__init__(
+            f"There is no {kind} {name!r}.{hint} A definition that was applied after this server started is "
+            "not known to it: start it anew."
+        )
+
+
+class NotServedError(ServingError):
+    """The name is known, but its kind of feature is not served here."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        super().__init__(f"{name!r} is not served: {reason}.")
+
+
+class NotReadyError(ServingError):
+    """The name is known, but somebody has to put the registry in order before it can be served."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        super().__init__(f"{name!r} cannot be served now: {reason}, and start the server anew.")
+
+
+class StoreUnavailableError(ServingError):
+    """The online store refused, or did not answer in its time."""
+
+    transient = True
+
+    def __init__(self) -> None:
+        super().__init__("The online store does not answer. Nothing was changed; try again.")
+
+
+class DeadlinePassedError(ServingError):
+    """The request ran out of time."""
+
+    transient = True
+
+    def __init__(self) -> None:
+        super().__init__("The deadline passed before every feature was read. Try again, or allow more time.")

@@ -1,0 +1,133 @@
+"""The one place that reads a Feast repository. Registry entries are read as data: no code in them is ever loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+from feast import FeatureStore, RepoConfig
+from feast.feature_view import DUMMY_ENTITY_ID
+from feast.protos.feast.core.Feature_pb2 import FeatureSpecV2
+from feast.protos.feast.core.FeatureService_pb2 import FeatureServiceSpec
+from feast.protos.feast.core.FeatureView_pb2 import FeatureView as FeatureViewProto
+from feast.protos.feast.core.FeatureViewProjection_pb2 import FeatureViewProjection
+from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+from feast.protos.feast.core.StreamFeatureView_pb2 import StreamFeatureView as StreamFeatureViewProto
+from feast.protos.feast.types.Value_pb2 import ValueType
+from pydantic import ValidationError
+
+from serving.errors import NotAppliedError, SettingsError
+from serving.plan import Feature, JoinKey, Plan, Refusal, Service, View
+
+OFFLINE = frozenset({"offline_store", "batch_engine"})
+"""The parts of `feature_store.yaml` that say how rows are made, not where they are served from."""
+
+
+def open_repo(path: Path) -> tuple[RepoConfig, Plan]:
+    """The configuration in `path` and the plan of what its registry holds now.
+
+    Raises:
+        SettingsError: Feast cannot use the file.
+        NotAppliedError: the registry holds nothing of the project.
+    """
+    config = online_config(path)
+    plan = compile_plan(FeatureStore(config=config).registry.proto(), config.project)
+    if not plan.views:
+        raise NotAppliedError(plan.project, str(path))
+    return config, plan
+
+
+def online_config(path: Path) -> RepoConfig:
+    """Feast's configuration in `path`, without its offline side: Feast would import Spark to check the spelling of that.
+
+    Raises:
+        SettingsError: Feast cannot use the file.
+    """
+    try:
+        named = yaml.safe_load(os.path.expandvars(path.read_text()))
+        config = RepoConfig(**{name: value for name, value in named.items() if name not in OFFLINE})
+    except (yaml.YAMLError, ValidationError, AttributeError) as error:
+        raise SettingsError([f"{path} is no feature_store.yaml that Feast can use: {error}"]) from error
+    config.repo_path = Path.cwd()
+    return config
+
+
+def compile_plan(registry: RegistryProto, project: str) -> Plan:
+    """What `project` serves according to `registry`."""
+    entities = {
+        entity.spec.name: entity.spec.join_key for entity in registry.entities if entity.spec.project == project
+    }
+    stored = [
+        view for view in (*registry.feature_views, *registry.stream_feature_views) if view.spec.project == project
+    ]
+    views = {view.spec.name: view_of(view) for view in stored}
+    refused = {
+        view.spec.name: Refusal.ON_DEMAND for view in registry.on_demand_feature_views if view.spec.project == project
+    }
+    refused |= {view.spec.name: Refusal.DISABLED for view in stored if view.spec.disabled}
+    services = {
+        service.spec.name: service_of(service.spec, views=views, refused=refused)
+        for service in registry.feature_services
+        if service.spec.project == project
+    }
+    return Plan(
+        project=project,
+        views=MappingProxyType(views),
+        services=MappingProxyType(services),
+        refused=MappingProxyType(refused),
+        entities=MappingProxyType(entities),
+    )
+
+
+def view_of(stored: FeatureViewProto | StreamFeatureViewProto) -> View:
+    """One feature view of the registry, as a whole and under its own name."""
+    keys = [column for column in stored.spec.entity_columns if column.name != DUMMY_ENTITY_ID]
+    return View(
+        name=stored.spec.name,
+        stored_as=stored.spec.name,
+        keys=tuple(JoinKey(name=one.name, stored_as=one.name, value_type=type_of(one)) for one in keys),
+        features=tuple(Feature(name=column.name, value_type=type_of(column)) for column in stored.spec.features),
+        ttl=stored.spec.ttl.ToTimedelta(),
+        version=stored.meta.current_version_number,
+    )
+
+
+def service_of(spec: FeatureServiceSpec, *, views: Mapping[str, View], refused: Mapping[str, Refusal]) -> Service:
+    """One feature service: what it takes of each view, and what of it is not served."""
+    missing = {part.feature_view_name: refusal(part, views=views, refused=refused) for part in spec.features}
+    served = [part for part in spec.features if missing[part.feature_view_name] is None]
+    return Service(
+        name=spec.name,
+        views=tuple(part_of(views[part.feature_view_name], part) for part in served),
+        refused=MappingProxyType({name: reason for name, reason in missing.items() if reason}),
+    )
+
+
+def refusal(
+    part: FeatureViewProjection, *, views: Mapping[str, View], refused: Mapping[str, Refusal]
+) -> Refusal | None:
+    """Why a service cannot be served for one of its parts, None if it can."""
+    name = part.feature_view_name
+    if part.HasField("version_tag"):
+        return Refusal.PINNED
+    if name in refused:
+        return refused[name]
+    has = {feature.name for feature in views[name].features} if name in views else set()
+    return None if {column.name for column in part.feature_columns} <= has and name in views else Refusal.MISSING
+
+
+def part_of(view: View, part: FeatureViewProjection) -> View:
+    """What a service takes of `view`, under the names that the service gives."""
+    renamed = part.join_key_map
+    keys = tuple(replace(key, name=renamed.get(key.stored_as, key.name)) for key in view.keys)
+    taken = view.taking([column.name for column in part.feature_columns])
+    return replace(taken, name=part.feature_view_name_alias or view.name, keys=keys)
+
+
+def type_of(column: FeatureSpecV2) -> str:
+    """Feast's name of a column's type."""
+    return str(ValueType.Enum.Name(column.value_type))

