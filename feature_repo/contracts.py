@@ -121,7 +121,7 @@ CONTRACTS = {
                 between("wind_speed_max_6h_is_below_a_tornado", "wind_speed_max_6h", 0, 200),
                 between("precipitation_sum_6h_is_not_negative", "precipitation_sum_6h", 0, None),
                 between("visibility_min_6h_is_within_the_scale", "visibility_min_6h", 0, 10),
-                between("pressure_avg_24h_is_earthly", "pressure_avg_24h", 900, 1100),
+                between("pressure_avg_1d_is_earthly", "pressure_avg_1d", 900, 1100),
             ),
         ),
     )

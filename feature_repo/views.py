@@ -84,7 +84,7 @@ origin_weather = FeatureView(
         Field(name="wind_speed_max_6h", dtype=Float64, description="Miles per hour"),
         Field(name="precipitation_sum_6h", dtype=Float64, description="Inches"),
         Field(name="visibility_min_6h", dtype=Float64, description="Miles"),
-        Field(name="pressure_avg_24h", dtype=Float64, description="Millibars"),
+        Field(name="pressure_avg_1d", dtype=Float64, description="Millibars"),
     ],
     source=delta_table("origin_weather", description="Weather at the origin, hour by hour"),
     owner=TEAM,

@@ -38,6 +38,17 @@ class SourceMissingError(JobError):
         )
 
 
+class SampleDataError(JobError):
+    """The sample data cannot be landed."""
+
+
+class UnsupportedSourceError(JobError):
+    """A view is declared in a way that cannot be materialized with its provenance."""
+
+    def __init__(self, view: str, what: str, remedy: str) -> None:
+        super().__init__(f"{view} cannot be materialized: {what}. {remedy} Nothing was written.")
+
+
 class SchemaBrokenError(JobError):
     """A transform does not yield what its feature view promises."""
 
@@ -47,6 +58,37 @@ class SchemaBrokenError(JobError):
         super().__init__(
             f"{table} does not keep its view's schema: {'; '.join(self.problems)}. Nothing was published. "
             f"Change feature_repo/views.py or spark_jobs/tables/{table}.py so that they agree."
+        )
+
+
+class ContractError(JobError):
+    """A contract states a fact in a way that cannot be checked."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}. {remedy} Contracts are in feature_repo/contracts.py.")
+
+
+class UnbuiltTableError(JobError):
+    """A table is needed that nothing was published to yet."""
+
+    transient = True
+
+    def __init__(self, table: str, uri: str) -> None:
+        self.table = table
+        self.uri = uri
+        super().__init__(f"There is no Delta table at {uri}. Build it first: `pedigree build {table}`.")
+
+
+class RowsUnaccountedError(JobError):
+    """Rows went missing or appeared between two steps: a fault of the program, never of the data."""
+
+    def __init__(self, table: str, step: str, *, expected: int, found: int) -> None:
+        self.table = table
+        self.expected = expected
+        self.found = found
+        super().__init__(
+            f"{table}: {step} has {found:,} rows where {expected:,} are accounted for. The slice was not published. "
+            f"Look for a join that repeats or drops rows in spark_jobs/tables/{table}.py."
         )
 
 

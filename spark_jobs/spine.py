@@ -1,0 +1,173 @@
+"""The one way in which a slice of a feature table comes to be: read, transform, conform, check, publish, in one recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_repo.contracts import CONTRACTS
+from feature_repo.settings import repo_settings
+from feature_repo.sources import EVENT_AT
+from lineage.recorder import Recorder, Run
+from spark_jobs import lake
+from spark_jobs.account import FactAccount, Place, RowAccount, account_for, place_of
+from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
+from spark_jobs.conform import conform
+from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError
+from spark_jobs.provenance import account_note, quarantine_dataset, source_dataset, table_dataset
+from spark_jobs.settings import JobSettings
+from spark_jobs.sources import SourceRead, read
+from spark_jobs.table import FeatureTable
+from spark_jobs.timeslice import TimeSlice
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What every build needs: a session, the settings, the recorder, and whom to tell how far it is."""
+
+    spark: SparkSession
+    settings: JobSettings
+    recorder: Recorder
+    progress: Progress
+
+    def telling(self, progress: Progress) -> Jobs:
+        """The same, telling `progress`."""
+        return replace(self, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A slice that was published as `version` of its table."""
+
+    table: str
+    time_slice: TimeSlice
+    run_id: str
+    version: int
+    rows: RowAccount
+    verdict: Verdict
+
+
+def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
+    """Build one slice of one table; the same slice again replaces itself.
+
+    Raises:
+        SourceMissingError, SchemaBrokenError, ContractError, RowsUnaccountedError: nothing was published.
+        QualityGateFailedError: the table stays as it was, and the whole slice is in quarantine.
+    """
+    nominal = (time_slice.start_at, time_slice.end_at)
+    with jobs.recorder.run("build", table.name, nominal=nominal, description=table.view.description) as run:
+        jobs.progress("reading")
+        sources = {source.name: read(jobs.spark, source, jobs.settings) for source in table.sources}
+        with cached(table.facts({name: source.rows for name, source in sources.items()})) as facts:
+            account = account_for(facts, table, time_slice)
+            read_rows = declare_sources(table, sources, run)
+            expect(table.name, "the facts", expected=read_rows[table.sources[0].name], found=account.total)
+            jobs.progress(f"transforming {account.used:,} facts")
+            rows = conform(transformed(table, facts, sources, time_slice), table.view, created_at=run.started_at)
+            with cached(mark(rows, CONTRACTS[table.name])) as marked:
+                return gate(Slice(table, time_slice, marked, account, sources), run, jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A computed slice on its way to the gate."""
+
+    table: FeatureTable
+    time_slice: TimeSlice
+    marked: DataFrame
+    account: FactAccount
+    sources: Mapping[str, SourceRead]
+
+
+def gate(computed: Slice, run: Run, jobs: Jobs) -> Built:
+    """Publish what keeps the contract, or stop the slice."""
+    jobs.progress("checking")
+    verdict = judge(computed.marked, CONTRACTS[computed.table.name])
+    if not verdict.passed:
+        stop(computed, verdict, run, jobs)
+    jobs.progress(f"publishing {verdict.rows:,} rows")
+    return publish(computed, verdict, run, jobs)
+
+
+def publish(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> Built:
+    """Write the rejected rows, then the good ones, and account for all of them."""
+    table, uri = computed.table, repo_settings().table(computed.table.name)
+    is_good = F.size(BROKEN_FACTS) == 0
+    kept = set_apart(computed, computed.marked.where(~is_good), run, published=True)
+    good = computed.marked.where(is_good).drop(BROKEN_FACTS)
+    commit = lake.publish(good, uri, table=table.name, time_slice=computed.time_slice, run_id=run.id)
+    rows = RowAccount(computed.account, computed=verdict.rows, published=commit.rows, quarantined=kept)
+    expect(table.name, "what was written", expected=verdict.rows, found=commit.rows + kept)
+    run.note("rows", account_note(rows))
+    run.writes(table_dataset(table, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict))
+    return Built(table.name, computed.time_slice, run.id, commit.version, rows, verdict)
+
+
+def stop(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> None:
+    """Keep the whole slice in quarantine and end the run with the reason."""
+    name = computed.table.name
+    kept = set_apart(computed, computed.marked, run, published=False, verdict=verdict)
+    expect(name, "the quarantine", expected=verdict.rows, found=kept)
+    run.note("rows", account_note(RowAccount(computed.account, computed=verdict.rows, published=0, quarantined=kept)))
+    raise QualityGateFailedError(
+        name,
+        broken=[f"{fact.name} ({fact.detail})" for fact in verdict.broken],
+        version=lake.current_version(jobs.spark, repo_settings().table(name)),
+        quarantine=repo_settings().quarantine(name),
+    )
+
+
+def set_apart(
+    computed: Slice, rejected: DataFrame, run: Run, *, published: bool, verdict: Verdict | None = None
+) -> int:
+    """Write rejected rows to the table's quarantine; returns how many."""
+    uri = repo_settings().quarantine(computed.table.name)
+    commit = lake.quarantine(rejected, uri, time_slice=computed.time_slice, run_id=run.id, published=published)
+    dataset = quarantine_dataset(
+        computed.table, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict
+    )
+    run.writes(dataset)
+    return commit.rows
+
+
+def transformed(
+    table: FeatureTable, facts: DataFrame, sources: Mapping[str, SourceRead], time_slice: TimeSlice
+) -> DataFrame:
+    """The features of the slice, computed over its facts and those of the lookback before it.
+
+    Facts without an event time stay in, so that the contract can name them.
+    """
+    place = place_of(table, time_slice)
+    seen = facts.where(place.isin(Place.SLICE, Place.LOOKBACK, Place.UNDATED) & F.col("outcome").isin(*table.used))
+    rows = table.transform(seen, {name: source.rows for name, source in sources.items()})
+    return rows.where(time_slice.holds(F.col(EVENT_AT)) | F.col(EVENT_AT).isNull())
+
+
+def declare_sources(table: FeatureTable, sources: Mapping[str, SourceRead], run: Run) -> dict[str, int]:
+    """Tell the run what it reads; returns the number of rows of each source."""
+    counts = {name: source.rows.count() for name, source in sources.items()}
+    for name, source in sources.items():
+        run.reads(source_dataset(source, rows=counts[name]))
+    return counts
+
+
+def expect(table: str, step: str, *, expected: int, found: int) -> None:
+    """Raise where rows went missing or appeared."""
+    if expected != found:
+        raise RowsUnaccountedError(table, step, expected=expected, found=found)
+
+
+@contextmanager
+def cached(rows: DataFrame) -> Iterator[DataFrame]:
+    """The rows, computed once for everything within the block."""
+    kept = rows.persist()
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
