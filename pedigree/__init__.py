@@ -1,0 +1,1 @@
+"""The one door: the `pedigree` command, the demo, and the local stack."""

@@ -1,0 +1,64 @@
+"""Asking the server as any stock Feast gRPC client does: with Feast's own generated stubs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import grpc
+from feast.protos.feast.serving import ServingService_pb2 as messages
+from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
+from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
+
+from pedigree.errors import AskedInVainError
+
+DEADLINE_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One feature of a vector; `event_at` is None where the store holds no row."""
+
+    value: object
+    status: str
+    event_at: datetime | None
+
+
+def ask(address: str, service: str, entities: Mapping[str, str]) -> dict[str, Served]:
+    """The vector of a feature service for one entity row, by full feature name.
+
+    Raises:
+        AskedInVainError: the server refused or is not there; the message is the server's.
+    """
+    request = messages.GetOnlineFeaturesRequest(
+        feature_service=service,
+        entities={key: RepeatedValue(val=[Value(string_val=value)]) for key, value in entities.items()},
+        full_feature_names=True,
+    )
+    try:
+        with grpc.insecure_channel(address) as channel:
+            reply = ServingServiceStub(channel).GetOnlineFeatures(request, timeout=DEADLINE_SECONDS)
+    except grpc.RpcError as error:
+        raise AskedInVainError(refusal(error, address)) from error
+    names = reply.metadata.feature_names.val
+    vectors = zip(names, reply.results, strict=True)
+    return {name: served(vector) for name, vector in vectors if name not in entities}
+
+
+def refusal(error: grpc.RpcError, address: str) -> str:
+    """What the server said, or how to start it where there is none."""
+    if error.code() is grpc.StatusCode.UNAVAILABLE and "connect" in error.details():
+        return f"No server answers at {address}. Start it with `pedigree serve`, or set PEDIGREE_SERVING_ADDRESS."
+    return f"The server at {address} refused ({error.code().name}): {error.details()}"
+
+
+def served(vector: messages.GetOnlineFeaturesResponse.FeatureVector) -> Served:
+    """The first row of a feature's column in a reply."""
+    value, status, stamp = vector.values[0], vector.statuses[0], vector.event_timestamps[0]
+    kind = value.WhichOneof("val")
+    return Served(
+        value=None if kind in (None, "null_val") else getattr(value, kind),
+        status=messages.FieldStatus.Name(status),
+        event_at=datetime.fromtimestamp(stamp.seconds, UTC) if stamp.seconds else None,
+    )

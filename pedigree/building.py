@@ -1,0 +1,95 @@
+"""`pedigree build` and `pedigree materialize`: jobs, told about as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from feast import FeatureStore
+from rich.console import Console
+
+from lineage.recorder import Recorder
+from lineage.settings import lineage_settings
+from pedigree.console import Stopwatch, working
+from spark_jobs.errors import UnknownTableError
+from spark_jobs.landing import land_samples
+from spark_jobs.session import open_session
+from spark_jobs.settings import job_settings
+from spark_jobs.spine import Built, Jobs, build
+from spark_jobs.tables import TABLES
+from spark_jobs.timeslice import TimeSlice
+
+
+@contextmanager
+def open_jobs() -> Iterator[Jobs]:
+    """A Spark session and a recorder; silent until somebody listens to its progress."""
+    settings = job_settings()
+    spark = open_session(settings)
+    with Recorder.open(lineage_settings()) as recorder:
+        yield Jobs(spark=spark, settings=settings, recorder=recorder, progress=lambda stage: None)
+
+
+def land(jobs: Jobs, console: Console) -> None:
+    """Put the sample data where sources are read from, and say what was new."""
+    landed = land_samples(jobs)
+    for source, rows in landed.items():
+        console.print(f"  landed {source}: {rows:,} rows")
+    if not landed:
+        console.print("  landed nothing new: the sample data is there")
+
+
+def build_slices(names: Sequence[str], slices: Sequence[TimeSlice], jobs: Jobs, console: Console) -> list[Built]:
+    """Build slices of tables (of all, where none is named), slice by slice, with one line for each.
+
+    Raises:
+        UnknownTableError: a name is no table's; nothing was built.
+        JobError: a build failed; what was built before it stays.
+    """
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        raise UnknownTableError(unknown[0], tuple(TABLES))
+    tables = [TABLES[name] for name in names or TABLES]
+    built, watch = [], Stopwatch()
+    with working(console, len(tables) * len(slices)) as (say, advance):
+        for time_slice in slices:
+            for table in tables:
+                listening = jobs.telling(lambda stage, name=table.name: say(f"build.{name}: {stage}"))
+                result = build(table, time_slice, listening)
+                console.print(line_of(result, seconds=watch.lap()))
+                built.append(result)
+                advance()
+    return built
+
+
+def line_of(built: Built, *, seconds: float) -> str:
+    """One build in one line: what became of its facts and its rows."""
+    rows = built.rows
+    aside = "".join(f", {count:,} {outcome} set aside" for outcome, count in rows.facts.set_aside.items())
+    return (
+        f"  {built.table:<15} {built.time_slice.start_at:%Y-%m-%d}…{built.time_slice.end_at:%Y-%m-%d}"
+        f"  {rows.facts.used:>7,} facts{aside} → {rows.computed:,} computed = {rows.published:,} published"
+        f" + {rows.quarantined:,} quarantined → version {built.version}  ({seconds:.1f} s)"
+    )
+
+
+def materialize(views: Sequence[str], console: Console, *, start_at: datetime, end_at: datetime) -> None:
+    """Fill the online store from the Delta tables through Feast: the newest row of each key in `[start_at, end_at]`.
+
+    Raises:
+        UnknownTableError: a name is no view's.
+    """
+    settings = job_settings()
+    open_session(settings)
+    store = FeatureStore(fs_yaml_file=settings.feature_store_yaml)
+    known = sorted(view.name for view in store.list_feature_views())
+    unknown = [name for name in views if name not in known]
+    if unknown:
+        raise UnknownTableError(unknown[0], known)
+    wanted, watch = list(views) or known, Stopwatch()
+    with working(console, len(wanted)) as (say, advance):
+        for name in wanted:
+            say(f"materialize.{name}")
+            store.materialize(start_at, end_at, feature_views=[name])
+            console.print(f"  {name:<15} → {store.config.online_store.connection_string}  ({watch.lap():.1f} s)")
+            advance()

@@ -1,0 +1,229 @@
+"""The `pedigree` command. Each command converts, calls, and says what came of it; the work is elsewhere.
+
+What a command needs is imported when it runs, since Feast and Spark take seconds and `--help` should not.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from lineage.errors import LineageError
+from pedigree.checkout import enter
+from pedigree.errors import PedigreeError
+from serving.errors import ServingError
+from spark_jobs.errors import JobError
+
+if TYPE_CHECKING:
+    from lineage.client import LineageClient
+
+TOLD = (PedigreeError, JobError, ServingError, LineageError)
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class Instant(click.ParamType):
+    """A day or an ISO 8601 instant; without a time zone it is UTC."""
+
+    name = "instant"
+
+    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The aware instant."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no instant. Write 2013-11-01 or 2013-11-01T12:00+00:00.", param, ctx)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+class KeyValue(click.ParamType):
+    """`key=value`."""
+
+    name = "key=value"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The key and the value."""
+        key, sign, rest = value.partition("=")
+        if not key or not sign or not rest:
+            self.fail(f"{value!r} is no key=value, such as carrier=UA.", param, ctx)
+        return key, rest
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pedigree-feature-store")
+def cli() -> None:
+    """A feature store where every value can show where it came from.
+
+    Run it anywhere within a clone of the repository. `pedigree demo` shows everything in two minutes.
+    """
+    enter()
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, help="Leave Redis, the lineage backend and the server running.")
+def demo(*, keep: bool) -> None:
+    """Run the main job end to end on real flights, in six steps."""
+    from pedigree import demo as tour
+
+    tour.run(keep=keep)
+
+
+@cli.command()
+def up() -> None:
+    """Start the local Redis and lineage backend, unless the settings name others."""
+    from pedigree import stack
+
+    for service in (stack.redis(), stack.lineage_backend()):
+        started = stack.start(service)
+        state = "started" if started else "already up" if service.is_local else "elsewhere; nothing to start"
+        click.echo(f"{service.name:<8} {service.address:<22} {state}")
+    click.echo("Stop them with `pedigree down`.")
+
+
+@cli.command()
+def down() -> None:
+    """Stop everything that was started here: server, lineage backend, Redis."""
+    from pedigree import stack
+
+    for service in (stack.server(), stack.lineage_backend(), stack.redis()):
+        click.echo(f"{service.name:<8} {'stopped' if stack.stop(service) else 'was not running'}")
+
+
+@cli.command()
+@click.argument("tables", nargs=-1)
+@click.option("--start", "start_at", type=Instant(), required=True, help="First event time of the slice (UTC).")
+@click.option("--end", "end_at", type=Instant(), required=True, help="End of the slice, not part of it (UTC).")
+@click.option("--land", "lands", is_flag=True, help="Land the sample data first.")
+def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, lands: bool) -> None:
+    """Build a slice of time of TABLES (all, where none is named), behind their quality gates.
+
+    The same slice again replaces itself. Example: pedigree build carrier_delays --start 2013-11-01 --end 2013-12-01
+    """
+    from pedigree import building
+    from pedigree.console import engines_to_log
+    from spark_jobs.timeslice import TimeSlice
+
+    time_slice = TimeSlice(start_at, end_at)
+    with engines_to_log() as console, building.open_jobs() as jobs:
+        if lands:
+            building.land(jobs, console)
+        building.build_slices(tables, [time_slice], jobs, console)
+
+
+@cli.command()
+@click.argument("views", nargs=-1)
+@click.option("--start", "start_at", type=Instant(), default=EPOCH, help="Oldest event time to take (UTC). [default: all]")
+@click.option("--end", "end_at", type=Instant(), default=None, help="Newest event time to take (UTC). [default: now]")
+def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime | None) -> None:
+    """Fill the online store with the newest row of each key of VIEWS (all, where none is named), through Feast."""
+    from pedigree import building
+    from pedigree.console import engines_to_log
+
+    with engines_to_log() as console:
+        building.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
+
+
+@cli.command()
+def serve() -> None:
+    """Serve feature vectors over gRPC until stopped (Ctrl-C), with the stock Feast protocol.
+
+    PEDIGREE_SERVING_ADDRESS is where, PEDIGREE_CLOCK an instant that stands for now (for the sample, which is of 2013).
+    """
+    from pedigree.serve import main as serve_until_stopped
+
+    sys.exit(serve_until_stopped())
+
+
+@cli.command()
+@click.argument("service")
+@click.argument("feature")
+@click.argument("entities", nargs=-1, required=True, type=KeyValue(), metavar="KEY=VALUE...")
+def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]) -> None:
+    """Show the way back from a served value: FEATURE (view__feature) of SERVICE for one entity row.
+
+    Example: pedigree explain late_arrival carrier_delays__flight_count_1d carrier=UA origin=EWR dest=IAH tail_number=N37462
+    """
+    from rich.console import Console
+
+    from pedigree.explain import drawn
+    from pedigree.explain import explain as way_back
+    from serving.settings import serving_settings
+
+    with lineage_client() as lineage:
+        found = way_back(service, feature, dict(entities), settings=serving_settings(), lineage=lineage)
+    Console(highlight=False, soft_wrap=True).print(drawn(found))
+
+
+@cli.group(invoke_without_command=True)
+@click.option("--node", default=None, help="A dataset or job, by id or name. [default: every feature service]")
+@click.pass_context
+def lineage(context: click.Context, *, node: str | None) -> None:
+    """Draw what the feature services are made of, from the lineage backend."""
+    if context.invoked_subcommand:
+        return
+    from rich.console import Console
+
+    from pedigree.graph import drawn, node_named, service_graphs
+    from serving.settings import serving_settings
+
+    with lineage_client() as client:
+        graphs = service_graphs(serving_settings(), client)
+    for service, graph in graphs.items():
+        Console(highlight=False, soft_wrap=True).print(drawn(node_named(node, graph) if node else service, graph))
+
+
+@lineage.command()
+def flush() -> None:
+    """Deliver the lineage events that wait on disk."""
+    from lineage.outbox import Outbox
+    from lineage.settings import lineage_settings
+
+    settings = lineage_settings()
+    done = Outbox.open(settings).flush(60)
+    click.echo(f"{done.delivered} delivered to {settings.url}, {done.waiting} waiting, {done.rejected} rejected")
+    if done.waiting or done.rejected:
+        raise PedigreeError(
+            f"Not everything could be delivered ({done.reason or 'see the rejected folder'}). "
+            f"The events are kept in {settings.outbox}; start the backend (`pedigree up`) and run this again."
+        )
+
+
+def lineage_client() -> LineageClient:
+    """A client of the backend that the settings name, after what waits on disk was delivered."""
+    from lineage.client import LineageClient
+    from lineage.outbox import Outbox
+    from lineage.settings import lineage_settings
+
+    Outbox.open(lineage_settings()).flush()
+    return LineageClient(lineage_settings())
+
+
+def is_told(error: Exception) -> bool:
+    """True for errors whose message is written for people."""
+    feast = sys.modules.get("feast.errors")
+    return isinstance(error, TOLD) or (feast is not None and isinstance(error, feast.FeastError))
+
+
+def main() -> None:
+    """Run the command; an error that we know is told in its own words, without a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if not is_told(error):
+            raise
+        click.echo(f"pedigree: {error}", err=True)
+        sys.exit(1)

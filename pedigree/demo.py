@@ -1,0 +1,238 @@
+"""The main job, end to end on real flights: build, check, apply, materialize, train, serve, explain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+from feast import FeatureStore
+from rich.console import Console
+from rich.table import Table
+
+from lineage.client import LineageClient
+from lineage.outbox import Outbox
+from lineage.settings import lineage_settings
+from pedigree import stack, training
+from pedigree.asking import Served, ask
+from pedigree.building import build_slices, land, materialize, open_jobs
+from pedigree.console import ENGINE_LOG, Stopwatch, engines_to_log
+from pedigree.delivery import delays_in_seconds
+from pedigree.errors import DemoFailedError
+from pedigree.explain import drawn, explain
+from pedigree.feast_commands import feast
+from serving.settings import serving_settings
+from spark_jobs.errors import QualityGateFailedError
+from spark_jobs.spine import Built, Jobs, build
+from spark_jobs.tables import TABLES
+from spark_jobs.timeslice import TimeSlice
+
+SERVICE = "late_arrival"
+SPLIT_AT = datetime(2013, 11, 1, tzinfo=UTC)
+YEAR = (
+    TimeSlice(datetime(2013, 1, 1, tzinfo=UTC), SPLIT_AT),
+    TimeSlice(SPLIT_AT, datetime(2014, 1, 2, tzinfo=UTC)),
+)
+"""Two builds hold every flight of the sample: its last one lands on New Year's Day, UTC."""
+
+BAD_SLICE = TimeSlice(datetime(2013, 12, 1, tzinfo=UTC), datetime(2013, 12, 8, tzinfo=UTC))
+SERVED_AT = datetime(2013, 12, 30, 17, tzinfo=UTC)
+"""What the server takes for now: the sample is of 2013, and against today's clock every value would be past its ttl."""
+
+ONE_IN = 27
+EXPLAINED = "carrier_delays__arrival_delay_avg_7d"
+
+
+@dataclass(slots=True)
+class Tour:
+    """What the steps hand on to each other."""
+
+    console: Console
+    jobs: Jobs
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    flight: dict[str, str] = field(default_factory=dict)
+
+    def store(self) -> FeatureStore:
+        """The feature store, as training code opens it."""
+        return FeatureStore(fs_yaml_file=self.jobs.settings.feature_store_yaml)
+
+
+def run(*, keep: bool) -> None:
+    """Run the six steps; leaves nothing running unless `keep`.
+
+    Raises:
+        an error of the step that failed; what it started is stopped.
+    """
+    total = Stopwatch()
+    with engines_to_log() as console, ExitStack() as started:
+        console.print(f"[bold]Pedigree[/bold]: every flight out of New York City in 2013. Engines talk into {ENGINE_LOG}.")
+        for service in (stack.redis(), stack.lineage_backend()):
+            bring_up(service, started)
+        with open_jobs() as jobs:
+            tour = Tour(console, jobs)
+            console.print(f"  Spark {jobs.spark.version}, Redis and the lineage backend are up  ({total.so_far():.1f} s)")
+            for number, (title, step) in enumerate(STEPS, start=1):
+                console.print(f"\n[bold]{number}/{len(STEPS)} {title}[/bold]")
+                watch = Stopwatch()
+                step(tour, started)
+                console.print(f"  [dim]{watch.so_far():.1f} s[/dim]")
+        console.print(f"\n[bold]Done in {total.so_far():.0f} s.[/bold]")
+        say_what_next(console, tour, keep=keep)
+        if keep:
+            started.pop_all()
+
+
+def bring_up(service: stack.Service, started: ExitStack) -> None:
+    """Start a service, to be stopped with the rest unless it was up before."""
+    if stack.start(service):
+        started.callback(stack.stop, service)
+
+
+def build_step(tour: Tour, started: ExitStack) -> None:
+    """Land the sample and build every table, slice by slice."""
+    land(tour.jobs, tour.console)
+    say_totals(build_slices([], YEAR, tour.jobs, tour.console), tour.console)
+
+
+def say_totals(built: list[Built], console: Console) -> None:
+    """The counts of each table over all its slices, which must add up."""
+    table = Table("table", "source rows", "facts used", "set aside", "computed", "published", "quarantined", box=None)
+    for name in TABLES:
+        rows = [one.rows for one in built if one.table == name]
+        aside = sum(sum(one.facts.set_aside.values()) for one in rows)
+        used, computed = sum(one.facts.used for one in rows), sum(one.computed for one in rows)
+        published, quarantined = sum(one.published for one in rows), sum(one.quarantined for one in rows)
+        total = rows[0].facts.total
+        if used + aside != total or published + quarantined != computed:
+            raise DemoFailedError(f"The rows of {name} do not add up: {total} read, {used} used, {aside} set aside.")
+        table.add_row(name, *(f"{count:,}" for count in (total, used, aside, computed, published, quarantined)))
+    console.print(table)
+    console.print("  source rows = facts used + set aside, and computed = published + quarantined, for each table.")
+
+
+def check_step(tour: Tour, started: ExitStack) -> None:
+    """Plant a bad delivery and see it stopped."""
+    table = TABLES["carrier_delays"]
+    since = BAD_SLICE.start_at - table.lookback - timedelta(days=1)
+    tour.console.print(f"  planted: flights from {since:%Y-%m-%d} on with delays in seconds instead of minutes")
+    with delays_in_seconds(tour.jobs, since=since):
+        try:
+            build(table, BAD_SLICE, tour.jobs)
+        except QualityGateFailedError as stopped:
+            tour.console.print(f"  [bold]stopped[/bold]: {stopped}")
+        else:
+            raise DemoFailedError("The gate let the planted bad delivery pass.")
+
+
+def apply_step(tour: Tour, started: ExitStack) -> None:
+    """Stock `feast apply`, then Redis through Feast."""
+    feast("apply")
+    objects = ", ".join(view.name for view in tour.store().list_feature_views())
+    tour.console.print(f"  feast apply: {objects}; service {SERVICE}  ({tour.watch.lap():.1f} s)")
+    materialize([], tour.console, start_at=YEAR[0].start_at, end_at=SERVED_AT)
+
+
+def train_step(tour: Tour, started: ExitStack) -> None:
+    """Point-in-time features for real flights, and what they are worth."""
+    store, labelled = tour.store(), training.flights(tour.jobs)
+    flights = training.sampled(labelled, one_in=ONE_IN)
+    with tour.jobs.recorder.run("train", SERVICE, description="Predicts a late arrival") as run:
+        training.record_training(store, SERVICE, run, tour.jobs)
+        rows = training.historical(store, SERVICE, flights)
+        if len(rows) != len(flights):
+            raise DemoFailedError(f"{len(flights)} flights went in, {len(rows)} training rows came out.")
+        names = training.feature_names(store, SERVICE)
+        scores, model = training.score(rows, names, split_at=SPLIT_AT)
+        run.note("scores", {"without": scores.without_features, "with": scores.with_features, "rows": len(rows)})
+    tour.console.print(
+        f"  get_historical_features: {len(rows):,} flights × {len(names)} features, each as of"
+        f" {training.LEAD // timedelta(hours=1)} hours before its departure"
+    )
+    tour.console.print(
+        f"  trained on {scores.trained_on:,} flights before {SPLIT_AT:%d %B}, tested on {scores.tested_on:,} later ones: ROC AUC"
+        f" {scores.without_features:.3f} with the schedule only, [bold]{scores.with_features:.3f}[/bold] with the features"
+    )
+
+
+def serve_step(tour: Tour, started: ExitStack) -> None:
+    """The vector of one flight over gRPC, beside its offline value at the same instant."""
+    bring_up(stack.server(clock=SERVED_AT.isoformat()), started)
+    chosen = training.next_flight(training.flights(tour.jobs), after=SERVED_AT)
+    tour.flight = {key: str(chosen[key].iloc[0]) for key in training.KEYS}
+    address = serving_settings().address
+    vector = ask(address, SERVICE, tour.flight)
+    asked = chosen.assign(**{training.INSTANT: pd.Timestamp(SERVED_AT)})
+    offline = training.historical(tour.store(), SERVICE, asked).iloc[0]
+    keys = " ".join(f"{key}={value}" for key, value in tour.flight.items())
+    tour.console.print(f"  {address} asked as a stock Feast client at {SERVED_AT:%Y-%m-%d %H:%M} UTC: {keys}")
+    tour.console.print(vector_table(vector, offline))
+    differing = [name for name, served in vector.items() if not same(served.value, offline[name])]
+    if differing:
+        raise DemoFailedError(f"Online and offline differ in {', '.join(differing)}.")
+    minutes = chosen["minutes_late"].iloc[0]
+    tour.console.print(
+        f"  online equals offline in all {len(vector)} features. That flight landed {abs(minutes):.0f} minutes {'late' if minutes > 0 else 'early'}."
+    )
+
+
+def vector_table(vector: dict[str, Served], offline: pd.Series) -> Table:
+    """Each feature as it is served, with the offline value beside it."""
+    table = Table("feature", "served", "status", "event time (UTC)", "offline", box=None, padding=(0, 2))
+    for name, served in vector.items():
+        at = f"{served.event_at:%Y-%m-%d %H:%M}" if served.event_at else ""
+        table.add_row(name, shown(served.value), served.status, at, shown(offline[name]))
+    return table
+
+
+def shown(value: object) -> str:
+    """A value for people; numbers to four decimals."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "null"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def same(online: object, offline: object) -> bool:
+    """True where both stores hold the same value; pandas writes null as NaN."""
+    if online is None or pd.isna(offline):
+        return online is None and bool(pd.isna(offline))
+    return online == offline
+
+
+def explain_step(tour: Tour, started: ExitStack) -> None:
+    """The way back from one value, read from the lineage backend."""
+    settings = lineage_settings()
+    Outbox.open(settings).flush()
+    with LineageClient(settings) as lineage:
+        found = explain(SERVICE, EXPLAINED, tour.flight, settings=serving_settings(), lineage=lineage)
+    tour.console.print(drawn(found))
+    tour.console.print(f"  read from {settings.url}")
+
+
+def say_what_next(console: Console, tour: Tour, *, keep: bool) -> None:
+    """What a newcomer would try next."""
+    keys = " ".join(f"{key}={value}" for key, value in tour.flight.items())
+    if not keep:
+        console.print("Nothing is left running. To look around, bring it back:")
+        console.print("  pedigree up                          Redis and the lineage backend")
+        console.print(f"  PEDIGREE_CLOCK={SERVED_AT.isoformat()} pedigree serve")
+    else:
+        console.print(f"Redis, the lineage backend ({lineage_settings().url}) and the server ({serving_settings().address}) stay up:")
+        console.print("  pedigree down                        stops them")
+    console.print("Then try:")
+    console.print("  pedigree lineage                     the graph in the terminal")
+    console.print(f"  pedigree explain {SERVICE} plane_usage__seats {keys}")
+    console.print("  feast -f feature_repo/feature_store.yaml feature-views list")
+    console.print("README.md says how to bring your own table, and how to point all of this at a real Redis, Spark, S3 and Marquez.")
+
+
+STEPS: tuple[tuple[str, Callable[[Tour, ExitStack], None]], ...] = (
+    ("build: four Delta feature tables, behind their quality gates", build_step),
+    ("check: a bad delivery is stopped at the gate", check_step),
+    ("apply and materialize: stock Feast, into Redis", apply_step),
+    ("train: point-in-time features for real flights", train_step),
+    ("serve: gRPC, checked against the offline store", serve_step),
+    ("explain: the way back from one served value", explain_step),
+)

@@ -1,0 +1,68 @@
+"""Serving with its provenance: says once, at the start, which views each feature service is served from."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import yaml
+
+from lineage.dataset import Dataset, Field, Origin
+from lineage.errors import LineageError
+from lineage.naming import feature_service, redis_view
+from lineage.recorder import Recorder
+from lineage.settings import lineage_settings
+from serving.errors import ServingError
+from serving.plan import Plan, Service, View
+from serving.registry import open_repo
+from serving.server import main as serve_main
+from serving.settings import ServingSettings, serving_settings
+
+
+def main() -> int:
+    """Record what is served, then serve until stopped; the exit code is the server's."""
+    try:
+        settings = serving_settings()
+        _, plan = open_repo(settings.feature_store_yaml)
+        declare(plan, settings)
+    except (ServingError, LineageError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return serve_main()
+
+
+def declare(plan: Plan, settings: ServingSettings) -> None:
+    """One finished run `serve.<service>` per feature service: its views in Redis → its vectors."""
+    config = yaml.safe_load(os.path.expandvars(settings.feature_store_yaml.read_text()))
+    connection = config["online_store"]["connection_string"]
+    with Recorder.open(lineage_settings()) as recorder:
+        for service in plan.services.values():
+            with recorder.run("serve", service.name, description=f"Serves the vectors of {service.name}") as run:
+                views = [stored(view, plan.project, connection) for view in service.views]
+                for view in views:
+                    run.reads(view)
+                run.writes(vectors(plan.project, service, views))
+
+
+def stored(view: View, project: str, connection: str) -> Dataset:
+    """A view as it stands in the online store."""
+    columns = [(key.stored_as, key.value_type) for key in view.keys]
+    columns += [(feature.name, feature.value_type) for feature in view.features]
+    name = redis_view(connection, project=project, view=view.stored_as)
+    return Dataset(name=name, fields=tuple(Field(column, kind) for column, kind in columns))
+
+
+def vectors(project: str, service: Service, stored_views: list[Dataset]) -> Dataset:
+    """The vectors of a service, each feature under its full name."""
+    fields: list[Field] = []
+    origins: dict[str, tuple[Origin, ...]] = {}
+    for view, there in zip(service.views, stored_views, strict=True):
+        for feature in view.features:
+            name = f"{view.name}__{feature.name}"
+            fields.append(Field(name, feature.value_type))
+            origins[name] = (Origin(there.name, feature.name, "identity"),)
+    return Dataset(name=feature_service(project, service.name), fields=tuple(fields), origins=origins)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Training as a user of the store does it: labels with instants, `get_historical_features`, a small scikit-learn model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pandas as pd
+from feast import FeatureService, FeatureStore, FeatureView
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+
+from lineage.dataset import Dataset, Field, Origin
+from lineage.naming import at_path, training_set
+from lineage.recorder import Run
+from spark_jobs.engine import delta_source, table_read
+from spark_jobs.flights import facts_of_flights
+from spark_jobs.lake import built_version
+from spark_jobs.sources import AIRPORTS, FLIGHTS, read
+from spark_jobs.spine import Jobs
+
+LABEL = "late_arrival"
+INSTANT = "event_timestamp"
+LEAD = timedelta(hours=2)
+"""How long before its scheduled departure a flight is predicted: features are as of that instant."""
+
+SCHEDULE = ("carrier", "origin", "dest", "departure_hour", "weekday")
+"""What anybody knows of a flight: the baseline that features must beat."""
+
+KEYS = ("carrier", "origin", "dest", "tail_number")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """ROC AUC on flights later than all that the models were trained on."""
+
+    trained_on: int
+    tested_on: int
+    without_features: float
+    with_features: float
+
+
+def flights(jobs: Jobs) -> DataFrame:
+    """Flights that landed, with keys, label, schedule, and the instant at which each is predicted."""
+    inputs = {source.name: read(jobs.spark, source, jobs.settings).rows for source in (FLIGHTS, AIRPORTS)}
+    departure = F.col("scheduled_departure_at")
+    local = F.from_utc_timestamp(departure, "America/New_York")
+    return (
+        facts_of_flights(inputs)
+        .where(F.col("outcome") == "landed")
+        .select(
+            *KEYS,
+            LABEL,
+            F.col("arrival_delay").alias("minutes_late"),
+            F.hour(local).alias("departure_hour"),
+            F.weekday(local).alias("weekday"),
+            F.timestamp_seconds(F.unix_timestamp(departure) - int(LEAD.total_seconds())).alias(INSTANT),
+        )
+    )
+
+
+def sampled(labelled: DataFrame, *, one_in: int) -> pd.DataFrame:
+    """One flight in `one_in`, the same ones in every run, oldest first; instants are aware UTC."""
+    chosen = labelled.where(F.pmod(F.xxhash64(*KEYS, INSTANT), F.lit(one_in)) == 0)
+    return in_utc(chosen.toPandas()).sort_values([INSTANT, *KEYS], ignore_index=True)
+
+
+def next_flight(labelled: DataFrame, *, after: datetime) -> pd.DataFrame:
+    """The first flight that is due to be predicted after an instant, as a frame of one row."""
+    following = labelled.where(F.col(INSTANT) > F.lit(after)).orderBy(INSTANT, *KEYS).limit(1)
+    return in_utc(following.toPandas())
+
+
+def in_utc(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its instants aware; Spark's session runs in UTC and hands them out naive."""
+    return frame.assign(**{INSTANT: frame[INSTANT].dt.tz_localize("UTC")})
+
+
+def historical(store: FeatureStore, service: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the service's features as of each row's instant, oldest first."""
+    features = store.get_feature_service(service)
+    job = store.get_historical_features(entity_df=rows, features=features, full_feature_names=True)
+    return in_utc(job.to_df()).sort_values([INSTANT, *KEYS], ignore_index=True)
+
+
+def feature_names(store: FeatureStore, service: str) -> list[str]:
+    """The full names of a service's features."""
+    projections = store.get_feature_service(service).feature_view_projections
+    return [f"{projection.name}__{feature.name}" for projection in projections for feature in projection.features]
+
+
+def record_training(store: FeatureStore, service: str, run: Run, jobs: Jobs) -> None:
+    """Tell the run which version of each table the training set is cut from, and what the set holds."""
+    views = [store.get_feature_view(projection.name) for projection in projections(store.get_feature_service(service))]
+    fields, origins = [], {}
+    for view in views:
+        source = delta_source(view)
+        run.reads(table_read(view, source, built_version(jobs.spark, source.path, view.name)))
+        for feature in view.features:
+            name = f"{view.name}__{feature.name}"
+            fields.append(Field(name, str(feature.dtype)))
+            origins[name] = (Origin(at_path(source.path), feature.name, "identity"),)
+    run.writes(
+        Dataset(
+            name=training_set(store.project, service),
+            fields=tuple(fields),
+            version=run.id,
+            origins=origins,
+            description=f"Flights with the features of {service} as of {LEAD} before departure",
+        )
+    )
+
+
+def projections(service: FeatureService) -> list[FeatureView]:
+    """The views of a service as it takes them."""
+    return list(service.feature_view_projections)
+
+
+def score(rows: pd.DataFrame, features: Sequence[str], *, split_at: datetime) -> tuple[Scores, HistGradientBoostingClassifier]:
+    """Train before `split_at`, test from there on, with and without features; returns the model that has them too."""
+    is_train = rows[INSTANT] < split_at
+    train, test = rows[is_train], rows[~is_train]
+    areas, model = {}, None
+    for name, columns in (("without", list(SCHEDULE)), ("with", [*SCHEDULE, *features])):
+        model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=60, random_state=0)
+        model.fit(predictors(train, columns), train[LABEL])
+        areas[name] = float(roc_auc_score(test[LABEL], model.predict_proba(predictors(test, columns))[:, 1]))
+    scores = Scores(len(train), len(test), without_features=areas["without"], with_features=areas["with"])
+    return scores, model
+
+
+def predictors(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The columns a model sees: text as categories, numbers as floats with NaN for what is not known."""
+    chosen = rows[list(columns)]
+    text = [column for column in columns if chosen[column].dtype == object and column in SCHEDULE]
+    numbers = {column: pd.to_numeric(chosen[column]).astype(float) for column in columns if column not in text}
+    return chosen.assign(**numbers).astype({column: "category" for column in text})
