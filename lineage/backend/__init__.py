@@ -1,0 +1,1 @@
+"""The embedded lineage backend: Marquez's HTTP API over SQLite or PostgreSQL."""

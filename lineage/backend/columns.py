@@ -1,0 +1,132 @@
+"""Which column is made of which, kept as edges between fields and walked layer by layer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from lineage.backend.incoming import objects
+from lineage.backend.places import ensure_dataset
+from lineage.backend.tables import column_edges, datasets
+
+Json = dict[str, Any]
+FieldKey = tuple[str, str]
+"""A dataset's id and the name of one of its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One field of `to` is made of one field of `origin`. `kind` and `description` are what the facet says of it."""
+
+    to: FieldKey
+    origin: FieldKey
+    kind: str | None
+    description: str | None
+    transformations: tuple[Mapping[str, Any], ...] = ()
+
+
+def replace_edges(
+    connection: sa.Connection, facet: Mapping[str, Any], dataset_id: str, *, job_id: str, at: str
+) -> None:
+    """The columns of a dataset are made of what its job says now; a job that says nothing changes nothing."""
+    if not isinstance(facet.get("fields"), dict):
+        return
+    e = column_edges.c
+    connection.execute(sa.delete(column_edges).where(e.job_id == job_id, e.dataset_id == dataset_id))
+    origins: dict[tuple[str, str], str] = {}
+    rows = {}
+    for field, namespace, name, edge in said_edges(facet):
+        if (namespace, name) not in origins:
+            origins[namespace, name] = ensure_dataset(connection, namespace, name, at=at)
+        origin = origins[namespace, name]
+        keys = {"job_id": job_id, "dataset_id": dataset_id, "field": field, "from_dataset_id": origin}
+        rows[field, origin, edge["from_field"]] = {**keys, **edge}
+    if rows:
+        connection.execute(sa.insert(column_edges), list(rows.values()))
+
+
+def said_edges(facet: Mapping[str, Any]) -> Iterable[tuple[str, str, str, Json]]:
+    """The edges that a columnLineage facet lists: field, the origin's namespace and name, and the rest of the row."""
+    columns = facet.get("fields")
+    for field, made in columns.items() if isinstance(columns, dict) else ():
+        if not isinstance(made, dict):
+            continue
+        for origin in objects(made.get("inputFields")):
+            if not all(isinstance(origin.get(part), str) for part in ("namespace", "name", "field")):
+                continue
+            steps = objects(origin.get("transformations"))
+            kinds = [str(each.get("subtype") or each.get("type")) for each in steps]
+            texts = [str(each["description"]) for each in steps if each.get("description")]
+            row = {
+                "from_field": origin["field"],
+                "kind": made.get("transformationType") or "|".join(kinds) or None,
+                "description": made.get("transformationDescription") or "; ".join(texts) or None,
+                "transformations": steps,
+            }
+            yield field, origin["namespace"], origin["name"], row
+
+
+def edges_into(connection: sa.Connection, fields: Iterable[FieldKey]) -> list[Made]:
+    """What these fields are made of."""
+    e = column_edges.c
+    return load_edges(connection, sa.tuple_(e.dataset_id, e.field), fields)
+
+
+def edges_from(connection: sa.Connection, fields: Iterable[FieldKey]) -> list[Made]:
+    """What is made of these fields."""
+    e = column_edges.c
+    return load_edges(connection, sa.tuple_(e.from_dataset_id, e.from_field), fields)
+
+
+def load_edges(connection: sa.Connection, end: Any, fields: Iterable[FieldKey]) -> list[Made]:
+    """The edges one end of which is among `fields`."""
+    wanted, found = list(fields), []
+    for start in range(0, len(wanted), 400):
+        query = sa.select(column_edges).where(end.in_(wanted[start : start + 400]))
+        found += [to_made(row) for row in connection.execute(query)]
+    return found
+
+
+def to_made(row: Any) -> Made:
+    """A row as a record."""
+    to, origin = (row.dataset_id, row.field), (row.from_dataset_id, row.from_field)
+    return Made(to, origin, row.kind, row.description, tuple(row.transformations or ()))
+
+
+def origins_of(connection: sa.Connection, dataset_ids: Iterable[str]) -> dict[str, list[Json]]:
+    """What the columns of datasets are made of, in the shape of Marquez's `columnLineage`, by dataset."""
+    e = column_edges.c
+    query = (
+        sa.select(column_edges, datasets.c.namespace, datasets.c.name)
+        .join(datasets, datasets.c.id == e.from_dataset_id)
+        .where(e.dataset_id.in_(list(dataset_ids)))
+        .order_by(e.field, datasets.c.namespace, datasets.c.name, e.from_field)
+    )
+    by_field: dict[str, dict[str, list[Json]]] = defaultdict(lambda: defaultdict(list))
+    for row in connection.execute(query):
+        by_field[row.dataset_id][row.field].append(
+            {
+                "namespace": row.namespace,
+                "dataset": row.name,
+                "field": row.from_field,
+                "transformationDescription": row.description,
+                "transformationType": row.kind,
+                "transformations": row.transformations or [],
+            }
+        )
+    return {id_: [field_origins(name, made) for name, made in fields.items()] for id_, fields in by_field.items()}
+
+
+def field_origins(name: str, made_of: list[Json]) -> Json:
+    """One column and what it is made of."""
+    first = made_of[0]
+    return {
+        "name": name,
+        "inputFields": made_of,
+        "transformationDescription": first["transformationDescription"],
+        "transformationType": first["transformationType"],
+    }
