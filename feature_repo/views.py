@@ -26,7 +26,9 @@ carrier_delays = FeatureView(
         Field(name="departure_delay_avg_1d", dtype=Float64, description="Minutes; early departures are negative"),
         Field(name="arrival_delay_avg_1d", dtype=Float64, description="Minutes; early arrivals are negative"),
         Field(name="arrival_delay_avg_7d", dtype=Float64, description="Minutes"),
-        Field(name="late_arrival_share_7d", dtype=Float64, description="Share of landed flights 15 minutes late or more"),
+        Field(
+            name="late_arrival_share_7d", dtype=Float64, description="Share of landed flights 15 minutes late or more"
+        ),
         Field(name="cancellation_count_7d", dtype=Int64, description="Cancelled flights"),
     ],
     source=delta_table("carrier_delays", description="Delays by carrier, hour by hour"),
@@ -46,7 +48,9 @@ route_delays = FeatureView(
         Field(name="departure_delay_avg_7d", dtype=Float64, description="Minutes; early departures are negative"),
         Field(name="arrival_delay_avg_7d", dtype=Float64, description="Minutes"),
         Field(name="arrival_delay_max_7d", dtype=Float64, description="Minutes"),
-        Field(name="late_arrival_share_7d", dtype=Float64, description="Share of landed flights 15 minutes late or more"),
+        Field(
+            name="late_arrival_share_7d", dtype=Float64, description="Share of landed flights 15 minutes late or more"
+        ),
     ],
     source=delta_table("route_delays", description="Delays by route, hour by hour"),
     owner=TEAM,
@@ -65,7 +69,9 @@ plane_usage = FeatureView(
         Field(name="air_time_sum_7d", dtype=Float64, description="Minutes in the air"),
         Field(name="arrival_delay_avg_1d", dtype=Float64, description="Minutes"),
         Field(name="arrival_delay_avg_7d", dtype=Float64, description="Minutes"),
-        Field(name="age_years", dtype=Int64, description="Years since manufacture; null where the registry does not say"),
+        Field(
+            name="age_years", dtype=Int64, description="Years since manufacture; null where the registry does not say"
+        ),
         Field(name="seats", dtype=Int64, description="Seats of the model; null where the plane is not registered"),
     ],
     source=delta_table("plane_usage", description="Use and lateness by plane, hour by hour"),

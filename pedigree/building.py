@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 
 from feast import FeatureStore
 from rich.console import Console
@@ -21,13 +22,17 @@ from spark_jobs.tables import TABLES
 from spark_jobs.timeslice import TimeSlice
 
 
+def silent(_stage: str) -> None:
+    """Tell nobody."""
+
+
 @contextmanager
 def open_jobs() -> Iterator[Jobs]:
     """A Spark session and a recorder; silent until somebody listens to its progress."""
     settings = job_settings()
     spark = open_session(settings)
     with Recorder.open(lineage_settings()) as recorder:
-        yield Jobs(spark=spark, settings=settings, recorder=recorder, progress=lambda stage: None)
+        yield Jobs(spark=spark, settings=settings, recorder=recorder, progress=silent)
 
 
 def land(jobs: Jobs, console: Console) -> None:
@@ -54,12 +59,16 @@ def build_slices(names: Sequence[str], slices: Sequence[TimeSlice], jobs: Jobs, 
     with working(console, len(tables) * len(slices)) as (say, advance):
         for time_slice in slices:
             for table in tables:
-                listening = jobs.telling(lambda stage, name=table.name: say(f"build.{name}: {stage}"))
-                result = build(table, time_slice, listening)
+                result = build(table, time_slice, jobs.telling(partial(tell_stage, say, table.name)))
                 console.print(line_of(result, seconds=watch.lap()))
                 built.append(result)
                 advance()
     return built
+
+
+def tell_stage(say: Callable[[str], None], table: str, stage: str) -> None:
+    """How far a build is, for the progress bar."""
+    say(f"build.{table}: {stage}")
 
 
 def line_of(built: Built, *, seconds: float) -> str:

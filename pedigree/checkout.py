@@ -25,4 +25,6 @@ def enter() -> Path:
         if (folder / MARK).is_file():
             os.chdir(folder)
             return folder
-    raise NotACheckoutError(f"There is no {MARK} in {here} or above it. Run `pedigree` within a clone of the repository.")
+    raise NotACheckoutError(
+        f"There is no {MARK} in {here} or above it. Run `pedigree` within a clone of the repository."
+    )

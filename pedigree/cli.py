@@ -25,7 +25,7 @@ TOLD = (PedigreeError, JobError, ServingError, LineageError)
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType[datetime]):
     """A day or an ISO 8601 instant; without a time zone it is UTC."""
 
     name = "instant"
@@ -41,7 +41,7 @@ class Instant(click.ParamType):
         return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-class KeyValue(click.ParamType):
+class KeyValue(click.ParamType[tuple[str, str]]):
     """`key=value`."""
 
     name = "key=value"
@@ -117,7 +117,9 @@ def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, land
 
 @cli.command()
 @click.argument("views", nargs=-1)
-@click.option("--start", "start_at", type=Instant(), default=EPOCH, help="Oldest event time to take (UTC). [default: all]")
+@click.option(
+    "--start", "start_at", type=Instant(), default=EPOCH, help="Oldest event time to take (UTC). [default: all]"
+)
 @click.option("--end", "end_at", type=Instant(), default=None, help="Newest event time to take (UTC). [default: now]")
 def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime | None) -> None:
     """Fill the online store with the newest row of each key of VIEWS (all, where none is named), through Feast."""

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from pedigree.checkout import STATE
 
 ENGINE_LOG = STATE / "logs" / "engines.log"
+LINE = 200
+"""Columns of a line where stdout is no terminal."""
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def engines_to_log() -> Iterator[Console]:
         os.dup2(log, 1)
         os.dup2(log, 2)
         try:
-            yield Console(file=real, highlight=False, soft_wrap=not real.isatty())
+            yield Console(file=real, highlight=False, width=None if real.isatty() else LINE)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -58,7 +60,13 @@ def working(console: Console, total: int) -> Iterator[tuple[Callable[[str], None
 
     Where stdout is no terminal nothing is drawn, and the lines that follow say what was done.
     """
-    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total)
         yield (lambda text: progress.update(task, description=text), lambda: progress.advance(task))

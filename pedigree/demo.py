@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 from feast import FeatureStore
@@ -52,6 +53,7 @@ class Tour:
 
     console: Console
     jobs: Jobs
+    started: ExitStack
     watch: Stopwatch = field(default_factory=Stopwatch)
     flight: dict[str, str] = field(default_factory=dict)
 
@@ -68,16 +70,20 @@ def run(*, keep: bool) -> None:
     """
     total = Stopwatch()
     with engines_to_log() as console, ExitStack() as started:
-        console.print(f"[bold]Pedigree[/bold]: every flight out of New York City in 2013. Engines talk into {ENGINE_LOG}.")
+        console.print(
+            f"[bold]Pedigree[/bold]: every flight out of New York City in 2013. Engines talk into {ENGINE_LOG}."
+        )
         for service in (stack.redis(), stack.lineage_backend()):
             bring_up(service, started)
         with open_jobs() as jobs:
-            tour = Tour(console, jobs)
-            console.print(f"  Spark {jobs.spark.version}, Redis and the lineage backend are up  ({total.so_far():.1f} s)")
+            tour = Tour(console, jobs, started)
+            console.print(
+                f"  Spark {jobs.spark.version}, Redis and the lineage backend are up  ({total.so_far():.1f} s)"
+            )
             for number, (title, step) in enumerate(STEPS, start=1):
                 console.print(f"\n[bold]{number}/{len(STEPS)} {title}[/bold]")
                 watch = Stopwatch()
-                step(tour, started)
+                step(tour)
                 console.print(f"  [dim]{watch.so_far():.1f} s[/dim]")
         console.print(f"\n[bold]Done in {total.so_far():.0f} s.[/bold]")
         say_what_next(console, tour, keep=keep)
@@ -91,7 +97,7 @@ def bring_up(service: stack.Service, started: ExitStack) -> None:
         started.callback(stack.stop, service)
 
 
-def build_step(tour: Tour, started: ExitStack) -> None:
+def build_step(tour: Tour) -> None:
     """Land the sample and build every table, slice by slice."""
     land(tour.jobs, tour.console)
     say_totals(build_slices([], YEAR, tour.jobs, tour.console), tour.console)
@@ -113,7 +119,7 @@ def say_totals(built: list[Built], console: Console) -> None:
     console.print("  source rows = facts used + set aside, and computed = published + quarantined, for each table.")
 
 
-def check_step(tour: Tour, started: ExitStack) -> None:
+def check_step(tour: Tour) -> None:
     """Plant a bad delivery and see it stopped."""
     table = TABLES["carrier_delays"]
     since = BAD_SLICE.start_at - table.lookback - timedelta(days=1)
@@ -127,7 +133,7 @@ def check_step(tour: Tour, started: ExitStack) -> None:
             raise DemoFailedError("The gate let the planted bad delivery pass.")
 
 
-def apply_step(tour: Tour, started: ExitStack) -> None:
+def apply_step(tour: Tour) -> None:
     """Stock `feast apply`, then Redis through Feast."""
     feast("apply")
     objects = ", ".join(view.name for view in tour.store().list_feature_views())
@@ -135,7 +141,7 @@ def apply_step(tour: Tour, started: ExitStack) -> None:
     materialize([], tour.console, start_at=YEAR[0].start_at, end_at=SERVED_AT)
 
 
-def train_step(tour: Tour, started: ExitStack) -> None:
+def train_step(tour: Tour) -> None:
     """Point-in-time features for real flights, and what they are worth."""
     store, labelled = tour.store(), training.flights(tour.jobs)
     flights = training.sampled(labelled, one_in=ONE_IN)
@@ -145,7 +151,7 @@ def train_step(tour: Tour, started: ExitStack) -> None:
         if len(rows) != len(flights):
             raise DemoFailedError(f"{len(flights)} flights went in, {len(rows)} training rows came out.")
         names = training.feature_names(store, SERVICE)
-        scores, model = training.score(rows, names, split_at=SPLIT_AT)
+        scores = training.score(rows, names, split_at=SPLIT_AT)
         run.note("scores", {"without": scores.without_features, "with": scores.with_features, "rows": len(rows)})
     tour.console.print(
         f"  get_historical_features: {len(rows):,} flights × {len(names)} features, each as of"
@@ -157,9 +163,9 @@ def train_step(tour: Tour, started: ExitStack) -> None:
     )
 
 
-def serve_step(tour: Tour, started: ExitStack) -> None:
+def serve_step(tour: Tour) -> None:
     """The vector of one flight over gRPC, beside its offline value at the same instant."""
-    bring_up(stack.server(clock=SERVED_AT.isoformat()), started)
+    bring_up(stack.server(clock=SERVED_AT.isoformat()), tour.started)
     chosen = training.next_flight(training.flights(tour.jobs), after=SERVED_AT)
     tour.flight = {key: str(chosen[key].iloc[0]) for key in training.KEYS}
     address = serving_settings().address
@@ -174,7 +180,8 @@ def serve_step(tour: Tour, started: ExitStack) -> None:
         raise DemoFailedError(f"Online and offline differ in {', '.join(differing)}.")
     minutes = chosen["minutes_late"].iloc[0]
     tour.console.print(
-        f"  online equals offline in all {len(vector)} features. That flight landed {abs(minutes):.0f} minutes {'late' if minutes > 0 else 'early'}."
+        f"  online equals offline in all {len(vector)} features. That flight landed "
+        f"{abs(minutes):.0f} minutes {'late' if minutes > 0 else 'early'}."
     )
 
 
@@ -194,14 +201,14 @@ def shown(value: object) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def same(online: object, offline: object) -> bool:
+def same(online: Any, offline: Any) -> bool:
     """True where both stores hold the same value; pandas writes null as NaN."""
     if online is None or pd.isna(offline):
         return online is None and bool(pd.isna(offline))
-    return online == offline
+    return bool(online == offline)
 
 
-def explain_step(tour: Tour, started: ExitStack) -> None:
+def explain_step(tour: Tour) -> None:
     """The way back from one value, read from the lineage backend."""
     settings = lineage_settings()
     Outbox.open(settings).flush()
@@ -219,16 +226,20 @@ def say_what_next(console: Console, tour: Tour, *, keep: bool) -> None:
         console.print("  pedigree up                          Redis and the lineage backend")
         console.print(f"  PEDIGREE_CLOCK={SERVED_AT.isoformat()} pedigree serve")
     else:
-        console.print(f"Redis, the lineage backend ({lineage_settings().url}) and the server ({serving_settings().address}) stay up:")
+        console.print(
+            f"Redis, the lineage backend ({lineage_settings().url}) and the server ({serving_settings().address}) stay up:"
+        )
         console.print("  pedigree down                        stops them")
     console.print("Then try:")
     console.print("  pedigree lineage                     the graph in the terminal")
     console.print(f"  pedigree explain {SERVICE} plane_usage__seats {keys}")
     console.print("  feast -f feature_repo/feature_store.yaml feature-views list")
-    console.print("README.md says how to bring your own table, and how to point all of this at a real Redis, Spark, S3 and Marquez.")
+    console.print(
+        "README.md says how to bring your own table, and how to point all of this at a real Redis, Spark, S3 and Marquez."
+    )
 
 
-STEPS: tuple[tuple[str, Callable[[Tour, ExitStack], None]], ...] = (
+STEPS: tuple[tuple[str, Callable[[Tour], None]], ...] = (
     ("build: four Delta feature tables, behind their quality gates", build_step),
     ("check: a bad delivery is stopped at the gate", check_step),
     ("apply and materialize: stock Feast, into Redis", apply_step),

@@ -26,7 +26,8 @@ class PortTakenError(PedigreeError):
         self.name = name
         self.address = address
         super().__init__(
-            f"{name} cannot start: another program listens on {address}. Stop that program, or choose another address by {setting}."
+            f"{name} cannot start: another program listens on {address}. "
+            f"Stop that program, or choose another address by {setting}."
         )
 
 

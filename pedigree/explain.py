@@ -63,7 +63,9 @@ def explain(
     if value is None:
         raise UnexplainedError(f"{service} has no feature {feature!r}. It has: {', '.join(vector)}.")
     if value.event_at is None:
-        raise UnexplainedError(f"Nothing is served for {feature} ({value.status}): the store holds no row for {dict(entities)}.")
+        raise UnexplainedError(
+            f"Nothing is served for {feature} ({value.status}): the store holds no row for {dict(entities)}."
+        )
     stored_in = view_in_store(view, settings)
     materialized = run_that_filled(stored_in, value.event_at, lineage)
     table = materialized.inputs[0]
@@ -95,7 +97,9 @@ def run_that_filled(view: DatasetName, event_at: datetime, lineage: LineageClien
             run = lineage.run(version.run_id)
             if run.nominal and run.nominal[0] <= event_at <= run.nominal[1]:
                 return run
-    raise UnexplainedError(f"No finished run materialized {view} for {event_at}. Materialize it: `pedigree materialize`.")
+    raise UnexplainedError(
+        f"No finished run materialized {view} for {event_at}. Materialize it: `pedigree materialize`."
+    )
 
 
 def run_that_built(table: DatasetVersionRef, event_at: datetime, lineage: LineageClient) -> tuple[RunRecord, int]:
@@ -117,7 +121,9 @@ def source_columns(
     nodes = lineage.columns(table, column).nodes.values()
     found: dict[DatasetName, tuple[str, ...]] = {}
     for source in built.inputs:
-        columns = [node.column for node in nodes if (node.namespace, node.name) == (source.name.namespace, source.name.name)]
+        columns = [
+            node.column for node in nodes if (node.namespace, node.name) == (source.name.namespace, source.name.name)
+        ]
         if columns:
             found[source.name] = tuple(sorted(columns))
     return found
@@ -137,21 +143,30 @@ def landings(built: RunRecord, lineage: LineageClient) -> dict[DatasetName, RunR
 
 def drawn(found: Explanation) -> Tree:
     """The way back as a tree: each line came from the one below it."""
-    tree = Tree(f"[bold]{found.feature} = {found.served.value}[/bold]  ({found.served.status}, as of {stamp(found.served.event_at)})")
+    tree = Tree(
+        f"[bold]{found.feature} = {found.served.value}[/bold]  ({found.served.status}, as of {stamp(found.served.event_at)})"
+    )
     stored = tree.add(f"view          {found.stored_in.name} in {found.stored_in.namespace}")
-    materialized = stored.add(f"materialized  by run {found.materialized.id} ({found.materialized.job}, {ended(found.materialized)})")
+    materialized = stored.add(
+        f"materialized  by run {found.materialized.id} ({found.materialized.job}, {ended(found.materialized)})"
+    )
     table = materialized.add(f"Delta table   {found.table.name.name} @ version {found.table.version}")
     facts = found.built.assertions
     broken = sum(fact.broken_rows for fact in facts)
-    verdict = table.add(f"verdict       {sum(fact.held for fact in facts)} of {len(facts)} facts held; rows that broke one: {broken}")
+    verdict = table.add(
+        f"verdict       {sum(fact.held for fact in facts)} of {len(facts)} facts held; rows that broke one: {broken}"
+    )
     rows = found.built.notes.get("rows", {})
     counts = f"{rows.get('published', 0):,} rows published, {rows.get('quarantined', 0):,} quarantined"
     built = verdict.add(
-        f"built         by run {found.built.id} ({found.built.job}, {ended(found.built)}) as version {found.built_version}: {counts}"
+        f"built         by run {found.built.id} ({found.built.job}, {ended(found.built)})"
+        f" as version {found.built_version}: {counts}"
     )
     for source in found.built.inputs:
         columns = ", ".join(found.made_of.get(source.name, ()))
-        branch = built.add(f"source file   {source.name.name} @ {source.version}" + (f"  columns: {columns}" if columns else ""))
+        branch = built.add(
+            f"source file   {source.name.name} @ {source.version}" + (f"  columns: {columns}" if columns else "")
+        )
         landing = found.landed.get(source.name)
         if landing:
             origin = ", ".join(f"{each.name.name} @ {each.version}" for each in landing.inputs)

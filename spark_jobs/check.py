@@ -124,7 +124,9 @@ def fact_name(fact: Expectation) -> str:
     """The name under which a contract states a fact."""
     name = (fact.meta or {}).get("fact")
     if not name:
-        raise ContractError(f"{fact.expectation_type} states no fact", 'Give it meta={"fact": "<the fact that must hold>"}.')
+        raise ContractError(
+            f"{fact.expectation_type} states no fact", 'Give it meta={"fact": "<the fact that must hold>"}.'
+        )
     return str(name)
 
 
@@ -153,7 +155,11 @@ def is_outside(fact: gxe.ExpectColumnValuesToBeBetween) -> Column:
     value = F.col(fact.column)
     below = operator.le if fact.strict_min else operator.lt
     above = operator.ge if fact.strict_max else operator.gt
-    sides = [compare(value, F.lit(limit)) for compare, limit in ((below, fact.min_value), (above, fact.max_value)) if limit is not None]
+    sides = [
+        compare(value, F.lit(limit))
+        for compare, limit in ((below, fact.min_value), (above, fact.max_value))
+        if limit is not None
+    ]
     return any_of(sides)
 
 

@@ -29,13 +29,13 @@ from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
 
 
-class PedigreeSparkEngineConfig(SparkComputeEngineConfig):
+class PedigreeSparkEngineConfig(SparkComputeEngineConfig):  # type: ignore[misc]  # Feast has no types
     """Nothing beside Feast's own options; the session's settings are the offline store's `spark_conf`."""
 
-    type: str = "spark_jobs.engine.PedigreeSparkEngine"  # type: ignore[assignment]  # Feast pins it to its own name
+    type: str = "spark_jobs.engine.PedigreeSparkEngine"
 
 
-class PedigreeSparkEngine(SparkComputeEngine):
+class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast has no types
     """Materializes one audited Delta version, and says which."""
 
     def _materialize_one(

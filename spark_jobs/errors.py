@@ -15,6 +15,28 @@ class SettingsError(JobError):
     """The settings cannot be used; the message names each wrong one."""
 
 
+class JavaMissingError(JobError):
+    """Spark has no Java to run on."""
+
+    def __init__(self, found: str, oldest: int) -> None:
+        super().__init__(
+            f"Spark needs Java {oldest} or newer, and {found}. Install one (Debian: `apt install openjdk-17-jre-headless`), "
+            "or set JAVA_HOME to where one is."
+        )
+
+
+class JarsMissingError(JobError):
+    """The jars that Spark needs could not be fetched."""
+
+    transient = True
+
+    def __init__(self, packages: Sequence[str], *, said: str) -> None:
+        super().__init__(
+            f"The jars {', '.join(packages)} could not be fetched. Check the way to Maven Central and run `make setup` again. "
+            f"The resolver said:\n{said}"
+        )
+
+
 class UnknownTableError(JobError):
     """A table was asked for that no file in `spark_jobs/tables` builds."""
 
@@ -35,6 +57,17 @@ class SourceMissingError(JobError):
         super().__init__(
             f"The source {source!r} is not at {path}. Nothing was changed. "
             "Land it with `pedigree build --land`, or set PEDIGREE_LANDING to where it is."
+        )
+
+
+class SourceBrokenError(JobError):
+    """A source does not hold what its schema says."""
+
+    def __init__(self, path: str, *, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} cannot be read: {reason} Nothing was changed. "
+            "Have the file delivered again, or change its schema in spark_jobs/sources.py."
         )
 
 
@@ -95,13 +128,14 @@ class RowsUnaccountedError(JobError):
 class QualityGateFailedError(JobError):
     """Too much of a slice is broken; the table stays at the version it had."""
 
-    def __init__(self, table: str, *, broken: Sequence[str], version: int | None, quarantine: str) -> None:
+    def __init__(self, table: str, *, broken: Sequence[str], rows: int, version: int | None, quarantine: str) -> None:
         self.table = table
         self.broken = tuple(broken)
+        self.rows = rows
         self.version = version
         self.quarantine = quarantine
         state = "does not exist yet" if version is None else f"stays at version {version}"
         super().__init__(
             f"The gate stopped this slice of {table}: {'; '.join(self.broken)}. The table {state}; "
-            f"every row of the slice is kept in {quarantine} with the names of the facts it broke."
+            f"all {rows:,} rows of the slice are kept in {quarantine} with the names of the facts they broke."
         )

@@ -133,7 +133,7 @@ def first_shown(since: Column, hhmm: Column, zone: Column) -> Column:
 
 
 def clock(day: Column, hhmm: Column) -> Column:
-    """The local time `hhmm` of `day`; 2400 is the end of the day."""
+    """The local time `hhmm` of `day`; 2400 is the end of the day. A time that the clocks skip in spring becomes an hour later."""
     minutes = F.floor(hhmm / 100) * 60 + hhmm % 100
     return F.timestamp_seconds(F.unix_timestamp(day.cast("timestamp")) + minutes * 60)
 

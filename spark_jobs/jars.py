@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pyspark
 
+from spark_jobs.errors import JarsMissingError, JobError
+from spark_jobs.java import require_java
+
 PACKAGES = ("io.delta:delta-spark_4.1_2.13:4.4.0",)
 
 
@@ -26,7 +29,8 @@ def fetch(folder: Path) -> list[str]:
     """Resolve `PACKAGES` into `folder`; returns the names of the jars that are new to Spark.
 
     Raises:
-        RuntimeError: the resolver failed; its own words are in the message.
+        JavaMissingError: there is no Java to run the resolver on.
+        JarsMissingError: the resolver failed; its own words are in the message.
     """
     shipped = {artifact(jar.name) for jar in (Path(pyspark.__file__).parent / "jars").glob("*.jar")}
     with tempfile.TemporaryDirectory() as ivy:
@@ -43,6 +47,7 @@ def fetch(folder: Path) -> list[str]:
 
 def resolve(ivy: Path) -> None:
     """Have spark-submit download the packages into `ivy` by submitting a script that does nothing."""
+    require_java()
     script = ivy / "nothing.py"
     script.write_text("")
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
@@ -51,9 +56,12 @@ def resolve(ivy: Path) -> None:
         [*command, "--conf", f"spark.jars.ivy={ivy}", str(script)], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"The jars {', '.join(PACKAGES)} could not be fetched:\n{done.stderr[-2000:]}")
+        raise JarsMissingError(PACKAGES, said=done.stderr[-2000:])
 
 
 if __name__ == "__main__":
-    jars = fetch(Path(sys.argv[1]))
-    sys.stdout.write(f"{len(jars)} jars in {sys.argv[1]}: {', '.join(jars)}\n")
+    try:
+        jars = fetch(Path(sys.argv[1]))
+    except JobError as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"{len(jars)} jars in {sys.argv[1]}\n")

@@ -68,9 +68,7 @@ def quarantine(rows: DataFrame, uri: str, *, time_slice: TimeSlice, run_id: str,
             of the slice that is visible, and neither replaces the other. Rows without an event time count to the slice's start.
     """
     slice_at = F.coalesce(EVENT_AT, F.lit(time_slice.start_at).cast("timestamp"))
-    kept = rows.select(
-        "*", slice_at.alias(SLICE_AT), F.lit(run_id).alias(RUN_ID), F.lit(published).alias(PUBLISHED)
-    )
+    kept = rows.select("*", slice_at.alias(SLICE_AT), F.lit(run_id).alias(RUN_ID), F.lit(published).alias(PUBLISHED))
     predicate = f"{time_slice.predicate(SLICE_AT)} AND {PUBLISHED} = {str(published).lower()}"
     return replace(kept, uri, predicate=predicate, run_id=run_id)
 

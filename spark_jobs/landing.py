@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import os
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -46,9 +45,9 @@ def land(source: Source, packed: Path, content: bytes, target: Path, *, jobs: Jo
         run.reads(Dataset(name=at_path(packed.as_uri()), version=version(PACKAGE), description=source.description))
         partial = target.with_suffix(".partial")
         partial.write_bytes(content)
-        os.replace(partial, target)
+        partial.replace(target)
         there = read(jobs.spark, source, jobs.settings)
-        rows = there.rows.count()
+        rows: int = there.rows.count()
         run.writes(
             Dataset(
                 name=at_path(there.uri),
@@ -80,7 +79,9 @@ def packed_file(source: Source) -> Path:
         for name in (source.file, f"{source.file}.zip"):
             if (Path(folder) / "data" / name).is_file():
                 return Path(folder) / "data" / name
-    raise SampleDataError(f"{source.file} is not in the package {PACKAGE}. Install what the lock file names: `make setup`.")
+    raise SampleDataError(
+        f"{source.file} is not in the package {PACKAGE}. Install what the lock file names: `make setup`."
+    )
 
 
 def unpacked(path: Path) -> bytes:

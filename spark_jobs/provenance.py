@@ -11,6 +11,7 @@ from feature_repo.settings import repo_settings
 from feature_repo.sources import CREATED_AT
 from lineage.dataset import Assertion, Dataset, Field, Origin
 from lineage.naming import at_path
+from lineage.recorder import JSON
 from spark_jobs.account import RowAccount
 from spark_jobs.check import BROKEN_FACTS, Verdict
 from spark_jobs.conform import promised
@@ -98,8 +99,13 @@ def assertions(verdict: Verdict) -> tuple[Assertion, ...]:
     )
 
 
-def account_note(rows: RowAccount) -> dict[str, object]:
+def account_note(rows: RowAccount) -> dict[str, JSON]:
     """A build's row account as a run facet."""
     places = {f"{place}_{outcome}": count for (place, outcome), count in sorted(rows.facts.counts.items())}
-    totals = {"facts": rows.facts.total, "computed": rows.computed, "published": rows.published, "quarantined": rows.quarantined}
+    totals = {
+        "facts": rows.facts.total,
+        "computed": rows.computed,
+        "published": rows.published,
+        "quarantined": rows.quarantined,
+    }
     return {**totals, "factsByPlace": places, "setAside": dict(rows.facts.set_aside)}

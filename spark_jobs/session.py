@@ -8,14 +8,16 @@ import sys
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
+from spark_jobs.java import require_java
 from spark_jobs.settings import JobSettings
 
 
 def open_session(settings: JobSettings) -> SparkSession:
     """The active session, or a new one with the settings of `feature_store.yaml`. Python workers are this interpreter."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
+    require_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     return SparkSession.builder.config(conf=SparkConf().setAll(list(settings.spark_conf))).getOrCreate()

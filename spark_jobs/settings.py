@@ -46,7 +46,9 @@ def spark_conf(path: Path) -> tuple[tuple[str, str], ...]:
     config = yaml.safe_load(os.path.expandvars(path.read_text()))
     conf = (config.get("offline_store") or {}).get("spark_conf")
     if not conf:
-        raise SettingsError(f"{path} has no offline_store.spark_conf. Copy the block of feature_repo/feature_store.yaml.")
+        raise SettingsError(
+            f"{path} has no offline_store.spark_conf. Copy the block of feature_repo/feature_store.yaml."
+        )
     master = os.environ.get("PEDIGREE_SPARK_MASTER")
     merged = {**conf, **({"spark.master": master} if master else {})}
     return tuple((str(name), str(value)) for name, value in merged.items())

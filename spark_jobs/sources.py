@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.errors import SourceMissingError
+from spark_jobs.errors import SourceBrokenError, SourceMissingError
 from spark_jobs.settings import JobSettings
 
 
@@ -71,8 +74,29 @@ def read(spark: SparkSession, source: Source, settings: JobSettings) -> SourceRe
         SourceMissingError: there is no such file.
     """
     uri = settings.source(source.file)
+    version = file_version(spark, source, uri)
     rows = spark.read.csv(uri, schema=source.schema, header=True, nullValue="NA", mode="FAILFAST", enforceSchema=False)
-    return SourceRead(source=source, uri=uri, version=file_version(spark, source, uri), rows=rows)
+    return SourceRead(source=source, uri=uri, version=version, rows=rows)
+
+
+@contextmanager
+def told_when_broken(uris: Iterable[str]) -> Iterator[None]:
+    """Within the block a file that does not hold what its schema says is told by its place and the reader's reason.
+
+    Raises:
+        SourceBrokenError: a header or a value is not what the schema says.
+    """
+    try:
+        yield
+    except Py4JJavaError as error:
+        causes = [error.java_exception]
+        while causes[-1].getCause() is not None:
+            causes.append(causes[-1].getCause())
+        messages = [str(cause.getMessage()) for cause in causes]
+        broken = [uri for uri in uris if any("FAILED_READ_FILE" in said and uri in said for said in messages)]
+        if not broken:
+            raise
+        raise SourceBrokenError(broken[0], reason=" ".join(messages[-1].split())) from error
 
 
 def file_version(spark: SparkSession, source: Source, uri: str) -> str:

@@ -20,7 +20,7 @@ from spark_jobs.conform import conform
 from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError
 from spark_jobs.provenance import account_note, quarantine_dataset, source_dataset, table_dataset
 from spark_jobs.settings import JobSettings
-from spark_jobs.sources import SourceRead, read
+from spark_jobs.sources import SourceRead, read, told_when_broken
 from spark_jobs.table import FeatureTable
 from spark_jobs.timeslice import TimeSlice
 
@@ -65,8 +65,9 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
         jobs.progress("reading")
         sources = {source.name: read(jobs.spark, source, jobs.settings) for source in table.sources}
         with cached(table.facts({name: source.rows for name, source in sources.items()})) as facts:
-            account = account_for(facts, table, time_slice)
-            read_rows = declare_sources(table, sources, run)
+            with told_when_broken(source.uri for source in sources.values()):
+                account = account_for(facts, table, time_slice)
+            read_rows = declare_sources(sources, run)
             expect(table.name, "the facts", expected=read_rows[table.sources[0].name], found=account.total)
             jobs.progress(f"transforming {account.used:,} facts")
             rows = conform(transformed(table, facts, sources, time_slice), table.view, created_at=run.started_at)
@@ -92,10 +93,10 @@ def gate(computed: Slice, run: Run, jobs: Jobs) -> Built:
     if not verdict.passed:
         stop(computed, verdict, run, jobs)
     jobs.progress(f"publishing {verdict.rows:,} rows")
-    return publish(computed, verdict, run, jobs)
+    return publish(computed, verdict, run)
 
 
-def publish(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> Built:
+def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
     """Write the rejected rows, then the good ones, and account for all of them."""
     table, uri = computed.table, repo_settings().table(computed.table.name)
     is_good = F.size(BROKEN_FACTS) == 0
@@ -117,6 +118,7 @@ def stop(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> None:
     run.note("rows", account_note(RowAccount(computed.account, computed=verdict.rows, published=0, quarantined=kept)))
     raise QualityGateFailedError(
         name,
+        rows=kept,
         broken=[f"{fact.name} ({fact.detail})" for fact in verdict.broken],
         version=lake.current_version(jobs.spark, repo_settings().table(name)),
         quarantine=repo_settings().quarantine(name),
@@ -149,7 +151,7 @@ def transformed(
     return rows.where(time_slice.holds(F.col(EVENT_AT)) | F.col(EVENT_AT).isNull())
 
 
-def declare_sources(table: FeatureTable, sources: Mapping[str, SourceRead], run: Run) -> dict[str, int]:
+def declare_sources(sources: Mapping[str, SourceRead], run: Run) -> dict[str, int]:
     """Tell the run what it reads; returns the number of rows of each source."""
     counts = {name: source.rows.count() for name, source in sources.items()}
     for name, source in sources.items():

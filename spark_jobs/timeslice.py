@@ -49,7 +49,9 @@ class TimeSlice:
 
     def predicate(self, column: str) -> str:
         """The same as SQL, for Delta's `replaceWhere`."""
-        start, end = (instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f") for instant in (self.start_at, self.end_at))
+        start, end = (
+            instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f") for instant in (self.start_at, self.end_at)
+        )
         return f"{column} >= TIMESTAMP '{start}' AND {column} < TIMESTAMP '{end}'"
 
     def __str__(self) -> str:

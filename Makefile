@@ -1,0 +1,70 @@
+# Every target does its own set-up: a virtual environment from the lock file, and the jars. Needs Python ≥ 3.11, Java ≥ 17.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+READY := .venv/ready
+JARS := .pedigree/jars/ready
+CODE := feature_repo lineage pedigree serving spark_jobs tests
+PROTOS := serving/v1/value.proto serving/v1/serving.proto
+
+.PHONY: help setup demo test check format lock proto apply up down clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) $(JARS) ## The virtual environment and the jars; done by every other target where needed
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pedigree needs Python 3.11 or newer; make PYTHON=python3.12 …")'
+	@echo "Setting up .venv from requirements.lock"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(JARS): spark_jobs/jars.py | $(READY)
+	@echo "Fetching the jars that Spark needs"
+	@$(BIN)/python -m spark_jobs.jars .pedigree/jars
+	@touch $@
+
+demo: setup ## The main job end to end on real flights; ARGS=--keep leaves the servers up
+	@$(BIN)/pedigree demo $(ARGS)
+
+test: setup ## All tests; ARGS are pytest's
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Style, types, import arrows and generated code, in under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	@drift=$$(mktemp -d) && trap 'rm -rf "$$drift"' EXIT && \
+		$(BIN)/python -m grpc_tools.protoc -I. --python_out="$$drift" --pyi_out="$$drift" $(PROTOS) && \
+		diff -r --exclude '*.proto' --exclude __pycache__ --exclude __init__.py serving/v1 "$$drift/serving/v1" && \
+		echo "Generated code is up to date"
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: $(READY) ## Renew requirements.lock after a change of pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev --extra postgres \
+		--no-emit-find-links --no-annotate --no-header pyproject.toml --output-file requirements.lock
+
+proto: $(READY) ## Generate the code of serving/v1
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTOS)
+
+apply: setup ## Register the definitions: stock `feast apply`
+	$(BIN)/feast -f feature_repo/feature_store.yaml apply
+
+up: setup ## Start the local Redis and lineage backend
+	@$(BIN)/pedigree up
+
+down: setup ## Stop them, and the server
+	@$(BIN)/pedigree down
+
+clean: ## Remove everything that was set up, built or kept here
+	rm -rf .venv .pedigree

@@ -1,0 +1,114 @@
+"""The gate against Great Expectations' own engine on pandas, which names the rows that it finds wrong."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from feature_repo.contracts import CONTRACTS
+from spark_jobs.check import BROKEN_FACTS, fact_name, is_row_level, judge, mark
+from spark_jobs.errors import ContractError
+
+KEYS = {
+    "carrier": ["AA", "UA"],
+    "origin": ["EWR", "JFK", "BOS"],
+    "dest": ["IAH"],
+    "tail_number": ["N1", "N12345", "X9", "D942DN"],
+}
+
+
+def rows_for(contract: gx.ExpectationSuite, seed: int) -> pd.DataFrame:
+    """300 rows of a contract's columns with values in, at and out of bounds, nulls, and repeated keys."""
+    chance = random.Random(seed)
+    columns = {fact.column for fact in contract.expectations if getattr(fact, "column", None)} - {"event_at", *KEYS}
+    start = datetime(2013, 3, 1, tzinfo=UTC)
+    rows = []
+    for number in range(300):
+        row: dict[str, object] = {"row": number, "event_at": start + timedelta(hours=chance.randrange(150))}
+        row |= {
+            key: chance.choice([*values, None]) if chance.random() < 0.1 else values[0] for key, values in KEYS.items()
+        }
+        limits = [-120.0, -1.0, 0.0, 0.5, 1.0, 1.5, 20.0, 1440.0, 1441.0, 1e6, None]
+        row |= {column: chance.choice(limits) for column in columns}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("table", sorted(CONTRACTS))
+def test_the_rows_that_break_a_fact_are_those_that_great_expectations_names(spark: SparkSession, table: str) -> None:
+    """For each row-level fact of each contract, our Spark column and Great Expectations on pandas mark the same rows."""
+    contract = CONTRACTS[table]
+    frame = rows_for(contract, seed=len(table))
+    marked = mark(spark.createDataFrame(frame), contract).select("row", BROKEN_FACTS).collect()
+    batch = pandas_batch(frame)
+    compared = 0
+    for fact in contract.expectations:
+        if is_row_level(fact):
+            name = fact_name(fact)
+            ours = {row["row"] for row in marked if name in row[BROKEN_FACTS]}
+            result = batch.validate(fact, result_format="COMPLETE").result
+            assert ours == set(result["unexpected_index_list"]), name
+            compared += len(ours)
+    assert compared > 50
+
+
+@pytest.mark.parametrize("table", sorted(CONTRACTS))
+def test_the_verdict_is_that_of_great_expectations_on_pandas(spark: SparkSession, table: str) -> None:
+    """A fact holds in our verdict exactly where Great Expectations' pandas engine says that it does."""
+    contract = CONTRACTS[table]
+    frame = rows_for(contract, seed=7)
+    verdict = judge(mark(spark.createDataFrame(frame), contract), contract)
+    results = pandas_batch(frame).validate(contract, result_format="BOOLEAN_ONLY").results
+    theirs = {result.expectation_config.meta["fact"]: result.success for result in results}
+    assert {fact.name: fact.held for fact in verdict.facts} == theirs
+    assert verdict.rows == 300
+    assert not verdict.passed
+    assert all(fact.detail for fact in verdict.broken)
+
+
+def test_a_row_is_kept_with_every_fact_it_breaks(spark: SparkSession) -> None:
+    """One row may break several facts; all of them are named, in the contract's order."""
+    suite = gx.ExpectationSuite(
+        name="two",
+        expectations=[
+            gxe.ExpectColumnValuesToBeBetween(column="x", min_value=0, meta={"fact": "x_is_not_negative"}),
+            gxe.ExpectColumnValuesToBeInSet(column="x", value_set=[1], meta={"fact": "x_is_one"}),
+        ],
+    )
+    marked = mark(spark.createDataFrame([(-1,), (1,), (2,), (None,)], "x INT"), suite).collect()
+    assert [row[BROKEN_FACTS] for row in marked] == [["x_is_not_negative", "x_is_one"], [], ["x_is_one"], []]
+
+
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        (gxe.ExpectColumnValuesToNotBeNull(column="x"), "states no fact"),
+        (gxe.ExpectColumnValueLengthsToEqual(column="x", value=1, meta={"fact": "x_is_short"}), "x_is_short is a"),
+        (
+            gxe.ExpectColumnValuesToNotBeNull(
+                column="x",
+                row_condition='col("y") > 1',
+                condition_parser="great_expectations",
+                meta={"fact": "x_is_there"},
+            ),
+            "x_is_there has a row_condition",
+        ),
+    ],
+)
+def test_a_fact_that_cannot_be_told_row_by_row_is_refused(spark: SparkSession, fact: object, told: str) -> None:
+    """A contract that the gate could only half keep is an error of the program, and says what to change."""
+    suite = gx.ExpectationSuite(name="odd", expectations=[fact])
+    with pytest.raises(ContractError, match=told):
+        mark(spark.createDataFrame([(1, 1)], "x INT, y INT"), suite)
+
+
+def pandas_batch(frame: pd.DataFrame) -> object:
+    context = gx.get_context(mode="ephemeral")
+    asset = context.data_sources.add_pandas("oracle").add_dataframe_asset("rows")
+    return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})

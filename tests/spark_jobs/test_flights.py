@@ -1,0 +1,116 @@
+"""When a flight's fate could be known, against the data's own UTC hour and a clock that is watched minute by minute."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from spark_jobs.flights import UNLISTED_AIRPORTS, flight_facts
+from spark_jobs.sources import AIRPORTS, FLIGHTS
+
+from .sample import whole
+
+NEW_YORK = ZoneInfo("America/New_York")
+CLOCK_CHANGES = ((3, 9), (3, 10), (11, 2), (11, 3))
+
+
+def read_whole(spark: SparkSession, folder: Path, name: str, schema: str) -> DataFrame:
+    path = folder / f"{name}.csv"
+    path.write_bytes(whole(name))
+    return spark.read.csv(path.as_uri(), schema=schema, header=True, nullValue="NA")
+
+
+@pytest.fixture(scope="module")
+def flights(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> DataFrame:
+    return read_whole(spark, tmp_path_factory.mktemp("flights"), "flights", FLIGHTS.schema)
+
+
+@pytest.fixture(scope="module")
+def airports(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> DataFrame:
+    return read_whole(spark, tmp_path_factory.mktemp("airports"), "airports", AIRPORTS.schema)
+
+
+def test_every_flight_is_one_fact_with_an_outcome(flights: DataFrame, airports: DataFrame) -> None:
+    """No flight is lost or doubled: 327,346 landed, 1,175 were diverted, 8,255 were cancelled, and each has an event time."""
+    facts = flight_facts(flights, airports)
+    outcomes = {row["outcome"]: row["count"] for row in facts.groupBy("outcome").count().collect()}
+    assert outcomes == {"landed": 327_346, "diverted": 1_175, "cancelled": 8_255}
+    assert facts.where("event_at IS NULL OR known_at IS NULL").count() == 0
+
+
+def test_scheduled_departures_fall_into_the_hour_that_the_data_gives_in_utc(
+    flights: DataFrame, airports: DataFrame
+) -> None:
+    """`time_hour` of the data is the scheduled departure's hour in UTC; ours is in it for all 336,776 flights."""
+    ours = flight_facts(flights, airports).select(F.date_trunc("hour", "scheduled_departure_at").alias("hour"))
+    counts = ours.groupBy("hour").count()
+    theirs = flights.groupBy(F.col("time_hour").alias("hour")).count()
+    assert counts.exceptAll(theirs).count() == 0
+    assert theirs.exceptAll(counts).count() == 0
+
+
+def test_arrivals_are_when_the_clock_at_the_destination_shows_them(
+    spark: SparkSession, flights: DataFrame, airports: DataFrame
+) -> None:
+    """A watched clock agrees, over midnight, over time zones, and on both nights on which the clocks change."""
+    frame = pd.read_csv(io.BytesIO(whole("flights")))
+    changing = pd.concat(frame[(frame["month"] == month) & (frame["day"] == day)] for month, day in CLOCK_CHANGES)
+    chosen = pd.concat([frame.sample(400, random_state=1), changing.sample(400, random_state=1)])
+    chosen = chosen[chosen["arr_delay"].notna()].drop_duplicates()
+    zones = pd.read_csv(io.BytesIO(whole("airports"))).set_index("faa")["tzone"].to_dict() | UNLISTED_AIRPORTS
+    rows = [tuple(None if pd.isna(value) else value for value in row) for row in watched_columns(chosen)]
+    few = spark.createDataFrame(rows, FLIGHTS.schema.replace("time_hour TIMESTAMP", "time_hour STRING"))
+    keys = ["carrier", "tail_number", "scheduled_departure_at"]
+    found = flight_facts(few, airports).select(*keys, "known_at").toPandas()
+    expected = pd.DataFrame([watched(flight, zones) for flight in chosen.itertuples()])
+    pairs = expected.merge(found, on=keys, suffixes=("_watched", "_computed"))
+    assert len(pairs) == len(expected) == len(found) > 700
+    differing = pairs[pairs["known_at_watched"] != pairs["known_at_computed"]]
+    assert differing.empty, differing.to_string()
+
+
+def watched_columns(chosen: pd.DataFrame) -> list[tuple[object, ...]]:
+    """The rows in plain Python types, as Spark's schema wants them."""
+    whole_numbers = {"year", "month", "day", "dep_time", "sched_dep_time", "arr_time", "sched_arr_time", "flight"}
+    whole_numbers |= {"hour", "minute"}
+    numbers = {"dep_delay", "arr_delay", "air_time", "distance"}
+    columns = [
+        [None if pd.isna(value) else int(value) for value in chosen[name]]
+        if name in whole_numbers
+        else [None if pd.isna(value) else float(value) for value in chosen[name]]
+        if name in numbers
+        else list(chosen[name])
+        for name in chosen.columns
+    ]
+    return list(zip(*columns, strict=True))
+
+
+def watched(flight: Any, zones: dict[str, str]) -> dict[str, object]:
+    """Step minute by minute from the end of the time in the air until the clock shows the arrival time."""
+    out = datetime(*(int(part) for part in (flight.year, flight.month, flight.day)), tzinfo=NEW_YORK)
+    local = out.replace(hour=flight.sched_dep_time // 100, minute=flight.sched_dep_time % 100)
+    scheduled = local.astimezone(UTC)
+    now = scheduled + timedelta(minutes=flight.dep_delay + flight.air_time)
+    while not shows(now.astimezone(ZoneInfo(zones[flight.dest])), int(flight.arr_time) % 2400):
+        now += timedelta(minutes=1)
+    return {
+        "carrier": flight.carrier,
+        "tail_number": flight.tailnum,
+        "scheduled_departure_at": scheduled.replace(tzinfo=None),
+        "known_at": now.replace(tzinfo=None),
+    }
+
+
+def shows(local: datetime, hhmm: int) -> bool:
+    """Whether a clock shows `hhmm`; within the hour after it was put forward, also one that was not."""
+    late = local - timedelta(hours=1)
+    was_skipped = late.astimezone(UTC).astimezone(local.tzinfo).hour != late.hour
+    return local.hour * 100 + local.minute == hhmm or (was_skipped and late.hour * 100 + late.minute == hhmm)

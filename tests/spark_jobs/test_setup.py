@@ -1,0 +1,55 @@
+"""What must be there before a job can start, and what is said where it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spark_jobs.errors import JavaMissingError, SampleDataError, SettingsError
+from spark_jobs.java import require_java
+from spark_jobs.landing import land_samples, landing_folder
+from spark_jobs.settings import spark_conf
+from spark_jobs.spine import Jobs
+
+
+def test_a_missing_java_is_told_with_the_way_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spark's own words for a missing Java help nobody; ours name the version and a command."""
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(JavaMissingError, match="Java 17 or newer"):
+        require_java()
+
+
+def test_an_old_java_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Java 11 starts and then fails deep within Spark; it is refused by its version before that."""
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(JavaMissingError, match=r"11\.0\.2"):
+        require_java()
+
+
+def test_settings_without_spark_are_refused(tmp_path: Path) -> None:
+    """A feature_store.yaml that names no Spark settings cannot run jobs, and the message says which block is missing."""
+    yaml = tmp_path / "feature_store.yaml"
+    yaml.write_text("project: flights\n")
+    with pytest.raises(SettingsError, match=r"offline_store\.spark_conf"):
+        spark_conf(yaml)
+
+
+def test_landing_twice_copies_once(jobs: Jobs, tmp_path: Path) -> None:
+    """The sample is landed whole, and again only where it is not there or differs."""
+    empty = replace(jobs, settings=replace(jobs.settings, landing=(tmp_path / "landing").as_uri()))
+    assert land_samples(empty) == {"flights": 336_776, "weather": 26_115, "planes": 3_322, "airports": 1_458}
+    assert land_samples(empty) == {}
+    (tmp_path / "landing" / "planes.csv").write_text("tailnum\n")
+    assert land_samples(empty) == {"planes": 3_322}
+
+
+def test_the_sample_is_not_landed_in_an_object_store() -> None:
+    """Copying into a bucket is the bucket's own tool's work; the message says so."""
+    with pytest.raises(SampleDataError, match="s3a://bucket"):
+        landing_folder("s3a://bucket/landing")

@@ -1,0 +1,192 @@
+"""A slice on its way into a real Delta table."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from delta.tables import DeltaTable
+
+from feature_repo.settings import repo_settings
+from spark_jobs.account import Place
+from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError, SourceBrokenError, SourceMissingError
+from spark_jobs.lake import current_version
+from spark_jobs.spine import Jobs, build
+from spark_jobs.table import FeatureTable, Inputs
+from spark_jobs.tables import TABLES
+from spark_jobs.timeslice import TimeSlice
+
+from .sample import MARCH, sample
+
+MIDDLE = datetime(2013, 3, 6, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a lake of its own."""
+    monkeypatch.setenv("PEDIGREE_LAKE", (tmp_path / "lake").as_uri())
+    repo_settings.cache_clear()
+    yield
+    repo_settings.cache_clear()
+
+
+def contents(table: str, jobs: Jobs) -> pd.DataFrame:
+    """A table's rows without their created time, in the order of its keys."""
+    rows = jobs.spark.read.format("delta").load(repo_settings().table(table)).drop("created_at").toPandas()
+    return rows.sort_values([*TABLES[table].view.join_keys, "event_at"], ignore_index=True)
+
+
+def quarantined(table: str, jobs: Jobs) -> pd.DataFrame:
+    return jobs.spark.read.format("delta").load(repo_settings().quarantine(table)).toPandas()
+
+
+def spoil_delays(jobs: Jobs, file: str = "flights.csv") -> None:
+    """The landed delays become seconds."""
+    path = Path(jobs.settings.landing.removeprefix("file://")) / file
+    flights = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in ("dep_delay", "arr_delay"):
+        flights[column] = [value if value == "NA" else str(float(value) * 60) for value in flights[column]]
+    flights.to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_publishing_a_slice_twice_leaves_one_copy(jobs: Jobs, table: str) -> None:
+    """The same slice again replaces itself: equal rows, one more version."""
+    first = build(TABLES[table], MARCH, jobs)
+    before = contents(table, jobs)
+    second = build(TABLES[table], MARCH, jobs)
+    pd.testing.assert_frame_equal(contents(table, jobs), before)
+    assert (first.version, second.version) == (0, 1)
+    assert len(before) == first.rows.published > 0
+
+
+@pytest.mark.parametrize("table", ["plane_usage", "origin_weather"])
+def test_two_slices_equal_one(jobs: Jobs, table: str) -> None:
+    """A slice looks back into the time before it, so building in parts gives what building at once gives."""
+    build(TABLES[table], TimeSlice(MARCH.start_at, MIDDLE), jobs)
+    build(TABLES[table], TimeSlice(MIDDLE, MARCH.end_at), jobs)
+    in_parts = contents(table, jobs)
+    build(TABLES[table], MARCH, jobs)
+    pd.testing.assert_frame_equal(contents(table, jobs), in_parts)
+
+
+def test_every_row_is_accounted_for(jobs: Jobs) -> None:
+    """Facts by place add up to the source's rows; computed rows are published or quarantined."""
+    built = build(TABLES["plane_usage"], TimeSlice(MIDDLE, MARCH.end_at), jobs)
+    flights = pd.read_csv(io.BytesIO(sample("flights")))
+    facts = built.rows.facts
+    assert facts.total == len(flights)
+    assert facts.at(Place.LOOKBACK) > 0
+    assert facts.at(Place.LATER) > 0
+    assert facts.used + sum(facts.set_aside.values()) == facts.at(Place.SLICE)
+    assert set(facts.set_aside) == {"cancelled"}
+    assert built.rows.computed == built.rows.published + built.rows.quarantined
+    assert built.rows.published == len(contents("plane_usage", jobs))
+    assert built.rows.quarantined == len(quarantined("plane_usage", jobs))
+
+
+def test_a_broken_row_is_kept_with_the_names_of_its_facts(jobs: Jobs) -> None:
+    """One gust that no anemometer measures is refused by name; the rest of the slice is published."""
+    path = Path(jobs.settings.landing.removeprefix("file://")) / "weather.csv"
+    weather = pd.read_csv(path, dtype=str, keep_default_na=False)
+    weather.loc[weather.index[100], "wind_speed"] = "1048.36"
+    weather.to_csv(path, index=False)
+    built = build(TABLES["origin_weather"], MARCH, jobs)
+    kept = quarantined("origin_weather", jobs)
+    assert len(kept) == built.rows.quarantined == 6
+    assert {tuple(facts) for facts in kept["broken_facts"]} == {("wind_speed_max_6h_is_below_a_tornado",)}
+    assert set(kept["run_id"]) == {built.run_id}
+    assert built.rows.published == len(contents("origin_weather", jobs)) > 600
+    assert contents("origin_weather", jobs)["wind_speed_max_6h"].max() < 200
+
+
+def test_a_bad_slice_is_stopped_and_nothing_of_it_is_lost(jobs: Jobs) -> None:
+    """The table keeps its version and its rows; every row of the slice is in quarantine; the reason is in the error."""
+    table = TABLES["carrier_delays"]
+    good = build(table, MARCH, jobs)
+    before = contents(table.name, jobs)
+    spoil_delays(jobs)
+    with pytest.raises(QualityGateFailedError) as stopped:
+        build(table, MARCH, jobs)
+    assert current_version(jobs.spark, repo_settings().table(table.name)) == good.version == stopped.value.version
+    pd.testing.assert_frame_equal(contents(table.name, jobs), before)
+    kept = quarantined(table.name, jobs)
+    assert len(kept) == stopped.value.rows > 1000
+    assert not kept["published"].any()
+    assert any("arrival_delay_avg_7d_is_plausible" in facts for facts in kept["broken_facts"])
+    assert "arrival_delay_avg_7d_is_plausible" in str(stopped.value)
+    assert "stays at version 0" in str(stopped.value)
+
+
+def test_a_good_slice_leaves_the_rows_of_a_stopped_one_in_quarantine(jobs: Jobs) -> None:
+    """What the gate stopped stays to be looked at after the slice was mended and published."""
+    table = TABLES["carrier_delays"]
+    spoil_delays(jobs)
+    with pytest.raises(QualityGateFailedError, match="does not exist yet"):
+        build(table, MARCH, jobs)
+    stopped = len(quarantined(table.name, jobs))
+    Path(jobs.settings.landing.removeprefix("file://"), "flights.csv").write_bytes(sample("flights"))
+    assert build(table, MARCH, jobs).version == 0
+    assert len(quarantined(table.name, jobs)) == stopped > 0
+
+
+def test_a_missing_source_is_named_and_nothing_is_written(jobs: Jobs) -> None:
+    """A source that has not come yet is a transient error with its place in the message."""
+    Path(jobs.settings.landing.removeprefix("file://"), "flights.csv").unlink()
+    with pytest.raises(SourceMissingError, match=r"flights\.csv") as missing:
+        build(TABLES["carrier_delays"], MARCH, jobs)
+    assert missing.value.transient
+    assert current_version(jobs.spark, repo_settings().table("carrier_delays")) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "planted"),
+    [(",dep_delay,", ",delay,"), ("\n2013,", "\nlast year,")],
+    ids=["a renamed column", "a word for a number"],
+)
+def test_a_broken_source_is_told_by_its_place(jobs: Jobs, found: str, planted: str) -> None:
+    """A header or a value that is not what the schema says stops the build with the file's name and the reason."""
+    path = Path(jobs.settings.landing.removeprefix("file://"), "flights.csv")
+    path.write_text(path.read_text().replace(found, planted, 1))
+    with pytest.raises(SourceBrokenError, match=r"flights\.csv cannot be read"):
+        build(TABLES["carrier_delays"], MARCH, jobs)
+    assert current_version(jobs.spark, repo_settings().table("carrier_delays")) is None
+
+
+def test_a_transform_that_drops_facts_is_found_out(jobs: Jobs) -> None:
+    """Facts that do not add up to the source's rows stop the build before anything is published."""
+    table = TABLES["origin_weather"]
+
+    def forgetful(inputs: Inputs) -> object:
+        return table.facts(inputs).where("origin <> 'JFK'")
+
+    broken: FeatureTable = replace(table, facts=forgetful)
+    with pytest.raises(RowsUnaccountedError, match="the facts has"):
+        build(broken, MARCH, jobs)
+    assert current_version(jobs.spark, repo_settings().table(table.name)) is None
+
+
+def test_the_commit_names_the_run_that_made_it(jobs: Jobs) -> None:
+    """Delta's own history leads to the run."""
+    built = build(TABLES["origin_weather"], MARCH, jobs)
+    commit = DeltaTable.forPath(jobs.spark, repo_settings().table("origin_weather")).history(1).collect()[0]
+    assert commit["userMetadata"] == built.run_id
+
+
+def test_a_failed_build_is_recorded_with_its_cause_and_its_inputs(jobs: Jobs, outbox: Path) -> None:
+    """Lineage hears FAIL with the message, the versions read, and the quarantine written; never COMPLETE."""
+    spoil_delays(jobs)
+    with pytest.raises(QualityGateFailedError):
+        build(TABLES["carrier_delays"], MARCH, jobs)
+    events = [json.loads(path.read_text()) for path in sorted(outbox.glob("*.json"))]
+    assert [event["eventType"] for event in events] == ["START", "FAIL"]
+    failed = events[-1]
+    assert "stopped this slice" in failed["run"]["facets"]["errorMessage"]["message"]
+    assert {Path(dataset["name"]).name for dataset in failed["inputs"]} == {"flights.csv", "airports.csv"}
+    assert all(dataset["facets"]["version"]["datasetVersion"] for dataset in failed["inputs"])
+    assert [dataset["name"].split("/")[-2] for dataset in failed["outputs"]] == ["quarantine"]
