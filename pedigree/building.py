@@ -32,7 +32,11 @@ def open_jobs() -> Iterator[Jobs]:
     settings = job_settings()
     spark = open_session(settings)
     with Recorder.open(lineage_settings()) as recorder:
-        yield Jobs(spark=spark, settings=settings, recorder=recorder, progress=silent)
+        jobs = Jobs(spark=spark, settings=settings, recorder=recorder, progress=silent)
+        try:
+            yield jobs
+        finally:
+            jobs.facts.clear()
 
 
 def land(jobs: Jobs, console: Console) -> None:
@@ -44,8 +48,8 @@ def land(jobs: Jobs, console: Console) -> None:
         console.print("  landed nothing new: the sample data is there")
 
 
-def build_slices(names: Sequence[str], slices: Sequence[TimeSlice], jobs: Jobs, console: Console) -> list[Built]:
-    """Build slices of tables (of all, where none is named), slice by slice, with one line for each.
+def build_slices(names: Sequence[str], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
+    """Build a slice of each named table (of all, where none is named), with one line for each.
 
     Raises:
         UnknownTableError: a name is no table's; nothing was built.
@@ -54,15 +58,13 @@ def build_slices(names: Sequence[str], slices: Sequence[TimeSlice], jobs: Jobs, 
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise UnknownTableError(unknown[0], tuple(TABLES))
-    tables = [TABLES[name] for name in names or TABLES]
-    built, watch = [], Stopwatch()
-    with working(console, len(tables) * len(slices)) as (say, advance):
-        for time_slice in slices:
-            for table in tables:
-                result = build(table, time_slice, jobs.telling(partial(tell_stage, say, table.name)))
-                console.print(line_of(result, seconds=watch.lap()))
-                built.append(result)
-                advance()
+    tables, built, watch = [TABLES[name] for name in names or TABLES], [], Stopwatch()
+    with working(console, len(tables)) as (say, advance):
+        for table in tables:
+            result = build(table, time_slice, jobs.telling(partial(tell_stage, say, table.name)))
+            console.print(line_of(result, seconds=watch.lap()))
+            built.append(result)
+            advance()
     return built
 
 

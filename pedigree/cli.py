@@ -112,7 +112,7 @@ def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, land
     with engines_to_log() as console, building.open_jobs() as jobs:
         if lands:
             building.land(jobs, console)
-        building.build_slices(tables, [time_slice], jobs, console)
+        building.build_slices(tables, time_slice, jobs, console)
 
 
 @cli.command()

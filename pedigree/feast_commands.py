@@ -1,25 +1,23 @@
-"""The stock Feast commands, run as a user would."""
+"""The stock Feast command line, run within this process, which has Feast imported and a Spark session open."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import click
+from feast.cli.cli import cli
 
 from pedigree.errors import FeastFailedError
 from spark_jobs.settings import job_settings
 
 
-def feast(*arguments: str) -> str:
-    """Run `feast -f <feature_store.yaml> <arguments>` from the repository's root; returns what it printed.
+def feast(*arguments: str) -> None:
+    """What `feast -f <feature_store.yaml> <arguments>` does from the repository's root; it prints to stdout.
 
     Raises:
         FeastFailedError: it did not succeed.
     """
-    program = Path(sys.executable).parent / "feast"
-    yaml = job_settings().feature_store_yaml
-    done = subprocess.run([program, "-f", yaml, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        output = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise FeastFailedError(f"feast -f {yaml} {' '.join(arguments)}", output=output)
-    return done.stdout
+    yaml = str(job_settings().feature_store_yaml)
+    try:
+        cli(["-f", yaml, *arguments], standalone_mode=False)
+    except (click.ClickException, SystemExit) as error:
+        command = " ".join(("feast", "-f", yaml, *arguments))
+        raise FeastFailedError(command, output=str(error)) from error

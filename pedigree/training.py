@@ -17,9 +17,9 @@ from lineage.dataset import Dataset, Field, Origin
 from lineage.naming import at_path, training_set
 from lineage.recorder import Run
 from spark_jobs.engine import delta_source, table_read
-from spark_jobs.flights import facts_of_flights
+from spark_jobs.flights import FLIGHT_FACTS
 from spark_jobs.lake import built_version
-from spark_jobs.sources import AIRPORTS, FLIGHTS, read
+from spark_jobs.sources import read
 from spark_jobs.spine import Jobs
 
 LABEL = "late_arrival"
@@ -45,11 +45,11 @@ class Scores:
 
 def flights(jobs: Jobs) -> DataFrame:
     """Flights that landed, with keys, label, schedule, and the instant at which each is predicted."""
-    inputs = {source.name: read(jobs.spark, source, jobs.settings).rows for source in (FLIGHTS, AIRPORTS)}
+    sources = {source.name: read(jobs.spark, source, jobs.settings) for source in FLIGHT_FACTS.sources}
     departure = F.col("scheduled_departure_at")
     local = F.from_utc_timestamp(departure, "America/New_York")
     return (
-        facts_of_flights(inputs)
+        jobs.facts.facts(FLIGHT_FACTS, sources)
         .where(F.col("outcome") == "landed")
         .select(
             *KEYS,

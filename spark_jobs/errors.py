@@ -117,10 +117,11 @@ class RowsUnaccountedError(JobError):
 
     def __init__(self, table: str, step: str, *, expected: int, found: int) -> None:
         self.table = table
+        self.step = step
         self.expected = expected
         self.found = found
         super().__init__(
-            f"{table}: {step} has {found:,} rows where {expected:,} are accounted for. The slice was not published. "
+            f"{table}: {step} have {found:,} rows where {expected:,} are accounted for. "
             f"Look for a join that repeats or drops rows in spark_jobs/tables/{table}.py."
         )
 

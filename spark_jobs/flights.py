@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from spark_jobs.facts import FactSet, Inputs
 from spark_jobs.sources import AIRPORTS, FLIGHTS
-from spark_jobs.table import Inputs, SourceColumn
+from spark_jobs.table import SourceColumn
 from spark_jobs.windows import EVENT_AT, Rolling, hour_end
 
 LATE = 15
@@ -50,11 +51,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 FLOWN = frozenset({"landed", "diverted"})
 ALL_OUTCOMES = FLOWN | {"cancelled"}
-
-
-def facts_of_flights(inputs: Inputs) -> DataFrame:
-    """`flight_facts` of a table's inputs."""
-    return flight_facts(inputs[FLIGHTS.name], inputs[AIRPORTS.name])
 
 
 def flight_columns(keys: Sequence[str], features: Sequence[Rolling]) -> dict[str, tuple[SourceColumn, ...]]:
@@ -141,3 +137,11 @@ def clock(day: Column, hhmm: Column) -> Column:
 def later(instant: str, minutes: Column) -> Column:
     """`instant` and `minutes` after it; null where either is."""
     return F.timestamp_seconds(F.unix_timestamp(instant) + minutes * 60)
+
+
+def derive(inputs: Inputs) -> DataFrame:
+    """`flight_facts` of sources by name."""
+    return flight_facts(inputs[FLIGHTS.name], inputs[AIRPORTS.name])
+
+
+FLIGHT_FACTS = FactSet(name="flights", sources=(FLIGHTS, AIRPORTS), derive=derive)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feature_repo.sources import EVENT_AT
@@ -77,11 +77,16 @@ def replace(rows: DataFrame, uri: str, *, predicate: str, run_id: str) -> Commit
     """Replace what `predicate` selects by `rows`. Where nothing is replaced by nothing, Delta makes no commit."""
     write = rows.write.format("delta").mode("overwrite")
     write.option("replaceWhere", predicate).option("userMetadata", run_id).save(uri)
-    written = F.coalesce(F.col("operationMetrics.numOutputRows").cast("long"), F.lit(0))
+    written = metric("numOutputRows") - metric("numCopiedRows")
     commits = DeltaTable.forPath(rows.sparkSession, uri).history(RECENT)
     newest_first = commits.select("version", "userMetadata", written.alias("rows")).orderBy(F.desc("version")).collect()
     ours = (Commit(commit["version"], commit["rows"]) for commit in newest_first if commit["userMetadata"] == run_id)
     return next(ours, Commit(newest_first[0]["version"], 0))
+
+
+def metric(name: str) -> Column:
+    """A count of Delta's history, 0 where a commit has none. Rows that were moved into a new file count as copied."""
+    return F.coalesce(F.col("operationMetrics")[name].cast("long"), F.lit(0))
 
 
 def refuse_another_schema(rows: DataFrame, uri: str, *, table: str) -> None:

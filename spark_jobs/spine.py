@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -18,6 +18,7 @@ from spark_jobs.account import FactAccount, Place, RowAccount, account_for, plac
 from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
 from spark_jobs.conform import conform
 from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError
+from spark_jobs.facts import FactCache
 from spark_jobs.provenance import account_note, quarantine_dataset, source_dataset, table_dataset
 from spark_jobs.settings import JobSettings
 from spark_jobs.sources import SourceRead, read, told_when_broken
@@ -29,12 +30,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """What every build needs: a session, the settings, the recorder, and whom to tell how far it is."""
+    """What every build needs: a session, the settings, the recorder, whom to tell how far it is, and facts at hand."""
 
     spark: SparkSession
     settings: JobSettings
     recorder: Recorder
     progress: Progress
+    facts: FactCache = field(default_factory=FactCache)
 
     def telling(self, progress: Progress) -> Jobs:
         """The same, telling `progress`."""
@@ -64,15 +66,17 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
     with jobs.recorder.run("build", table.name, nominal=nominal, description=table.view.description) as run:
         jobs.progress("reading")
         sources = {source.name: read(jobs.spark, source, jobs.settings) for source in table.sources}
-        with cached(table.facts({name: source.rows for name, source in sources.items()})) as facts:
-            with told_when_broken(source.uri for source in sources.values()):
-                account = account_for(facts, table, time_slice)
-            read_rows = declare_sources(sources, run)
-            expect(table.name, "the facts", expected=read_rows[table.sources[0].name], found=account.total)
-            jobs.progress(f"transforming {account.used:,} facts")
-            rows = conform(transformed(table, facts, sources, time_slice), table.view, created_at=run.started_at)
-            with cached(mark(rows, CONTRACTS[table.name])) as marked:
-                return gate(Slice(table, time_slice, marked, account, sources), run, jobs)
+        facts = jobs.facts.facts(table.facts, sources)
+        with told_when_broken(source.uri for source in sources.values()):
+            account = account_for(facts, table, time_slice)
+        read_rows = declare_sources(sources, run)
+        expect(
+            table.name, "before publishing, the facts", expected=read_rows[table.sources[0].name], found=account.total
+        )
+        jobs.progress(f"transforming {account.used:,} facts")
+        rows = conform(transformed(table, facts, sources, time_slice), table.view, created_at=run.started_at)
+        with cached(mark(rows, CONTRACTS[table.name])) as marked:
+            return gate(Slice(table, time_slice, marked, account, sources), run, jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
     good = computed.marked.where(is_good).drop(BROKEN_FACTS)
     commit = lake.publish(good, uri, table=table.name, time_slice=computed.time_slice, run_id=run.id)
     rows = RowAccount(computed.account, computed=verdict.rows, published=commit.rows, quarantined=kept)
-    expect(table.name, "what was written", expected=verdict.rows, found=commit.rows + kept)
+    expect(table.name, "after publishing, table and quarantine", expected=verdict.rows, found=commit.rows + kept)
     run.note("rows", account_note(rows))
     run.writes(table_dataset(table, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict))
     return Built(table.name, computed.time_slice, run.id, commit.version, rows, verdict)
@@ -114,7 +118,7 @@ def stop(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> None:
     """Keep the whole slice in quarantine and end the run with the reason."""
     name = computed.table.name
     kept = set_apart(computed, computed.marked, run, published=False, verdict=verdict)
-    expect(name, "the quarantine", expected=verdict.rows, found=kept)
+    expect(name, "at the gate, the quarantined", expected=verdict.rows, found=kept)
     run.note("rows", account_note(RowAccount(computed.account, computed=verdict.rows, published=0, quarantined=kept)))
     raise QualityGateFailedError(
         name,

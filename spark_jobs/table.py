@@ -1,4 +1,4 @@
-"""What a file in `spark_jobs/tables` says about its feature table."""
+"""What a feature table is made of: the one record that its file in `tables/` fills in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from datetime import timedelta
 from feast import FeatureView
 from pyspark.sql import DataFrame
 
+from spark_jobs.facts import FactSet, Inputs
 from spark_jobs.sources import Source
-
-Inputs = Mapping[str, DataFrame]
-"""Rows by the name of their source."""
 
 SourceColumn = tuple[str, str]
 """The name of a source and of one of its columns."""
@@ -24,23 +22,28 @@ class FeatureTable:
 
     Attributes:
         view: the promise; its name, keys, columns and types are the table's.
-        sources: what is read.
-        facts: turns the sources into one row per fact, with `event_at` and `outcome`. Pure.
+        facts: what is folded into windows.
         used: the outcomes of facts that this table uses; the others are set aside and counted by outcome.
         transform: turns facts into the view's columns; gets facts from `lookback` before the slice on. Pure.
         lookback: how far before a slice the transform must see.
         columns: the source columns that each column of the view is made of.
+        joined: further sources that the transform looks things up in.
     """
 
     view: FeatureView
-    sources: tuple[Source, ...]
-    facts: Callable[[Inputs], DataFrame]
+    facts: FactSet
     used: frozenset[str]
     transform: Callable[[DataFrame, Inputs], DataFrame]
     lookback: timedelta
     columns: Mapping[str, tuple[SourceColumn, ...]]
+    joined: tuple[Source, ...] = ()
 
     @property
     def name(self) -> str:
         """The table's name, which is its view's."""
         return str(self.view.name)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Everything that is read, the source of the facts first."""
+        return (*self.facts.sources, *self.joined)

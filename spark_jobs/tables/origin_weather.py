@@ -6,9 +6,10 @@ from pyspark.sql import DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 from feature_repo import views
+from spark_jobs.facts import FactSet, Inputs
 from spark_jobs.flights import NEW_YORK, clock
 from spark_jobs.sources import WEATHER
-from spark_jobs.table import FeatureTable, Inputs
+from spark_jobs.table import FeatureTable
 from spark_jobs.windows import DAY, EVENT_AT, HOUR, Operation, Rolling, longest, roll
 
 KEYS = ("origin",)
@@ -23,7 +24,7 @@ OBSERVED_HOUR = ("year", "month", "day", "hour")
 OBSERVED = frozenset({"observed"})
 
 
-def facts(inputs: Inputs) -> DataFrame:
+def derive(inputs: Inputs) -> DataFrame:
     """One row per observation; an hour's weather is known when the hour is over.
 
     The night the clocks go back has the local hour 01:00 twice. The first is taken as daylight saving time and the second
@@ -50,8 +51,7 @@ def transform(facts: DataFrame, inputs: Inputs) -> DataFrame:
 
 ORIGIN_WEATHER = FeatureTable(
     view=views.origin_weather,
-    sources=(WEATHER,),
-    facts=facts,
+    facts=FactSet(name="weather", sources=(WEATHER,), derive=derive),
     used=OBSERVED,
     transform=transform,
     lookback=longest(FEATURES),

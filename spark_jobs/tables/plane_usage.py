@@ -6,9 +6,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from feature_repo import views
-from spark_jobs.flights import FLOWN, facts_of_flights, flight_columns
-from spark_jobs.sources import AIRPORTS, FLIGHTS, PLANES
-from spark_jobs.table import FeatureTable, Inputs
+from spark_jobs.facts import Inputs
+from spark_jobs.flights import FLIGHT_FACTS, FLOWN, flight_columns
+from spark_jobs.sources import PLANES
+from spark_jobs.table import FeatureTable
 from spark_jobs.windows import DAY, EVENT_AT, Operation, Rolling, longest, roll
 
 KEYS = ("tail_number",)
@@ -31,8 +32,7 @@ def transform(facts: DataFrame, inputs: Inputs) -> DataFrame:
 
 PLANE_USAGE = FeatureTable(
     view=views.plane_usage,
-    sources=(FLIGHTS, AIRPORTS, PLANES),
-    facts=facts_of_flights,
+    facts=FLIGHT_FACTS,
     used=FLOWN,
     transform=transform,
     lookback=longest(FEATURES),
@@ -41,4 +41,5 @@ PLANE_USAGE = FeatureTable(
         "age_years": ((PLANES.name, "year"), (PLANES.name, "tailnum")),
         "seats": ((PLANES.name, "seats"), (PLANES.name, "tailnum")),
     },
+    joined=(PLANES,),
 )

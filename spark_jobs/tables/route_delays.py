@@ -5,9 +5,9 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 
 from feature_repo import views
-from spark_jobs.flights import ALL_OUTCOMES, facts_of_flights, flight_columns
-from spark_jobs.sources import AIRPORTS, FLIGHTS
-from spark_jobs.table import FeatureTable, Inputs
+from spark_jobs.facts import Inputs
+from spark_jobs.flights import ALL_OUTCOMES, FLIGHT_FACTS, flight_columns
+from spark_jobs.table import FeatureTable
 from spark_jobs.windows import DAY, Operation, Rolling, longest, roll
 
 KEYS = ("origin", "dest")
@@ -27,8 +27,7 @@ def transform(facts: DataFrame, inputs: Inputs) -> DataFrame:
 
 ROUTE_DELAYS = FeatureTable(
     view=views.route_delays,
-    sources=(FLIGHTS, AIRPORTS),
-    facts=facts_of_flights,
+    facts=FLIGHT_FACTS,
     used=ALL_OUTCOMES,
     transform=transform,
     lookback=longest(FEATURES),

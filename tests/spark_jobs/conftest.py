@@ -43,5 +43,7 @@ def outbox(tmp_path: Path) -> Path:
 def jobs(spark: SparkSession, settings: JobSettings, outbox: Path) -> Iterator[Jobs]:
     unreachable = LineageSettings("http://127.0.0.1:9", "tests", outbox, "sqlite://", None)
     recorder = Recorder.open(unreachable)
-    yield Jobs(spark=spark, settings=settings, recorder=recorder, progress=lambda _stage: None)
+    jobs = Jobs(spark=spark, settings=settings, recorder=recorder, progress=lambda _stage: None)
+    yield jobs
+    jobs.facts.clear()
     recorder.close()

@@ -11,13 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from delta.tables import DeltaTable
+from pyspark.sql import DataFrame
 
 from feature_repo.settings import repo_settings
 from spark_jobs.account import Place
 from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError, SourceBrokenError, SourceMissingError
+from spark_jobs.facts import Inputs
 from spark_jobs.lake import current_version
 from spark_jobs.spine import Jobs, build
-from spark_jobs.table import FeatureTable, Inputs
 from spark_jobs.tables import TABLES
 from spark_jobs.timeslice import TimeSlice
 
@@ -73,6 +74,18 @@ def test_two_slices_equal_one(jobs: Jobs, table: str) -> None:
     in_parts = contents(table, jobs)
     build(TABLES[table], MARCH, jobs)
     pd.testing.assert_frame_equal(contents(table, jobs), in_parts)
+
+
+def test_a_part_of_a_slice_replaces_only_itself(jobs: Jobs) -> None:
+    """Two days built again within ten leave the other eight as they were, and only their own rows are counted."""
+    table = TABLES["origin_weather"]
+    build(table, MARCH, jobs)
+    before = contents(table.name, jobs)
+    days = TimeSlice(datetime(2013, 3, 4, tzinfo=UTC), MIDDLE)
+    again = build(table, days, jobs)
+    pd.testing.assert_frame_equal(contents(table.name, jobs), before)
+    within = before["event_at"].between(days.start_at.replace(tzinfo=None), days.end_at.replace(tzinfo=None), "left")
+    assert again.rows.published == within.sum() == 2 * 24 * 3
 
 
 def test_every_row_is_accounted_for(jobs: Jobs) -> None:
@@ -162,11 +175,11 @@ def test_a_transform_that_drops_facts_is_found_out(jobs: Jobs) -> None:
     """Facts that do not add up to the source's rows stop the build before anything is published."""
     table = TABLES["origin_weather"]
 
-    def forgetful(inputs: Inputs) -> object:
-        return table.facts(inputs).where("origin <> 'JFK'")
+    def forgetful(inputs: Inputs) -> DataFrame:
+        return table.facts.derive(inputs).where("origin <> 'JFK'")
 
-    broken: FeatureTable = replace(table, facts=forgetful)
-    with pytest.raises(RowsUnaccountedError, match="the facts has"):
+    broken = replace(table, facts=replace(table.facts, derive=forgetful))
+    with pytest.raises(RowsUnaccountedError, match="the facts have"):
         build(broken, MARCH, jobs)
     assert current_version(jobs.spark, repo_settings().table(table.name)) is None
 

@@ -1,0 +1,52 @@
+"""Facts: one row per thing that happened, with its outcome and the instant at which it could be known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame
+
+from spark_jobs.sources import Source, SourceRead
+
+Inputs = Mapping[str, DataFrame]
+"""Rows by the name of their source."""
+
+Versions = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FactSet:
+    """Facts that tables share.
+
+    Attributes:
+        name: what they are about.
+        sources: what they are made of; each row of the first one is one fact.
+        derive: turns the sources into facts with `event_at` and `outcome`. Pure.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    derive: Callable[[Inputs], DataFrame]
+
+
+@dataclass(slots=True)
+class FactCache:
+    """Facts that are computed once for as long as their sources stay at the versions they were read at."""
+
+    kept: dict[str, tuple[Versions, DataFrame]] = field(default_factory=dict)
+
+    def facts(self, wanted: FactSet, sources: Mapping[str, SourceRead]) -> DataFrame:
+        """The facts of the sources as they were read; those of other versions are let go of first."""
+        versions = tuple((sources[source.name].uri, sources[source.name].version) for source in wanted.sources)
+        if wanted.name in self.kept and self.kept[wanted.name][0] != versions:
+            self.kept.pop(wanted.name)[1].unpersist(blocking=True)
+        if wanted.name not in self.kept:
+            derived = wanted.derive({source.name: sources[source.name].rows for source in wanted.sources})
+            self.kept[wanted.name] = versions, derived.persist()
+        return self.kept[wanted.name][1]
+
+    def clear(self) -> None:
+        """Let go of all facts."""
+        while self.kept:
+            self.kept.popitem()[1][1].unpersist()
