@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,7 @@ def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, land
         if lands:
             building.land(jobs, console)
         building.build_slices(tables, time_slice, jobs, console)
+    tell_waiting()
 
 
 @cli.command()
@@ -128,6 +130,7 @@ def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime 
 
     with engines_to_log() as console:
         building.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
+    tell_waiting()
 
 
 @cli.command()
@@ -205,6 +208,20 @@ def lineage_client() -> LineageClient:
     return LineageClient(lineage_settings())
 
 
+def tell_waiting() -> None:
+    """Say so where lineage could not be delivered yet."""
+    from lineage.outbox import Outbox
+    from lineage.settings import lineage_settings
+
+    settings = lineage_settings()
+    waiting = Outbox.open(settings).waiting()
+    if waiting:
+        click.echo(
+            f"{waiting} lineage events wait in {settings.outbox}, since {settings.url} does not answer. They are delivered "
+            "with the next run, or by `pedigree lineage flush` once the backend is up (`pedigree up`)."
+        )
+
+
 def is_told(error: Exception) -> bool:
     """True for errors whose message is written for people."""
     feast = sys.modules.get("feast.errors")
@@ -213,6 +230,8 @@ def is_told(error: Exception) -> bool:
 
 def main() -> None:
     """Run the command; an error that we know is told in its own words, without a traceback."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # Feast and its like warn of themselves; `python -W default` shows it
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         cli(standalone_mode=False)

@@ -62,9 +62,11 @@ def flights(jobs: Jobs) -> DataFrame:
     )
 
 
-def sampled(labelled: DataFrame, *, one_in: int) -> pd.DataFrame:
+def sampled(labelled: DataFrame, *, since: datetime, one_in: int) -> pd.DataFrame:
     """One flight in `one_in`, the same ones in every run, oldest first; instants are aware UTC."""
-    chosen = labelled.where(F.pmod(F.xxhash64(*KEYS, INSTANT), F.lit(one_in)) == 0)
+    chosen = labelled.where(F.col(INSTANT) >= F.lit(since)).where(
+        F.pmod(F.xxhash64(*KEYS, INSTANT), F.lit(one_in)) == 0
+    )
     return in_utc(chosen.toPandas()).sort_values([INSTANT, *KEYS], ignore_index=True)
 
 

@@ -9,6 +9,7 @@ import great_expectations as gx
 import great_expectations.expectations as gxe
 import pandas as pd
 import pytest
+from great_expectations.core.batch import Batch
 from pyspark.sql import SparkSession
 
 from feature_repo.contracts import CONTRACTS
@@ -108,7 +109,7 @@ def test_a_fact_that_cannot_be_told_row_by_row_is_refused(spark: SparkSession, f
         mark(spark.createDataFrame([(1, 1)], "x INT, y INT"), suite)
 
 
-def pandas_batch(frame: pd.DataFrame) -> object:
+def pandas_batch(frame: pd.DataFrame) -> Batch:
     context = gx.get_context(mode="ephemeral")
     asset = context.data_sources.add_pandas("oracle").add_dataframe_asset("rows")
     return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})

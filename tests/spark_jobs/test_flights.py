@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.flights import UNLISTED_AIRPORTS, flight_facts
+from spark_jobs.flights import flight_facts
 from spark_jobs.sources import AIRPORTS, FLIGHTS
 
+from ..watched_clock import watched, zones
 from .sample import whole
 
-NEW_YORK = ZoneInfo("America/New_York")
 CLOCK_CHANGES = ((3, 9), (3, 10), (11, 2), (11, 3))
 
 
@@ -65,19 +62,18 @@ def test_arrivals_are_when_the_clock_at_the_destination_shows_them(
     changing = pd.concat(frame[(frame["month"] == month) & (frame["day"] == day)] for month, day in CLOCK_CHANGES)
     chosen = pd.concat([frame.sample(400, random_state=1), changing.sample(400, random_state=1)])
     chosen = chosen[chosen["arr_delay"].notna()].drop_duplicates()
-    zones = pd.read_csv(io.BytesIO(whole("airports"))).set_index("faa")["tzone"].to_dict() | UNLISTED_AIRPORTS
-    rows = [tuple(None if pd.isna(value) else value for value in row) for row in watched_columns(chosen)]
-    few = spark.createDataFrame(rows, FLIGHTS.schema.replace("time_hour TIMESTAMP", "time_hour STRING"))
+    zone_of = zones(whole("airports"))
+    few = spark.createDataFrame(plain_rows(chosen), FLIGHTS.schema.replace("time_hour TIMESTAMP", "time_hour STRING"))
     keys = ["carrier", "tail_number", "scheduled_departure_at"]
     found = flight_facts(few, airports).select(*keys, "known_at").toPandas()
-    expected = pd.DataFrame([watched(flight, zones) for flight in chosen.itertuples()])
+    expected = pd.DataFrame([watched(flight, zone_of) for flight in chosen.itertuples()])
     pairs = expected.merge(found, on=keys, suffixes=("_watched", "_computed"))
     assert len(pairs) == len(expected) == len(found) > 700
     differing = pairs[pairs["known_at_watched"] != pairs["known_at_computed"]]
     assert differing.empty, differing.to_string()
 
 
-def watched_columns(chosen: pd.DataFrame) -> list[tuple[object, ...]]:
+def plain_rows(chosen: pd.DataFrame) -> list[tuple[object, ...]]:
     """The rows in plain Python types, as Spark's schema wants them."""
     whole_numbers = {"year", "month", "day", "dep_time", "sched_dep_time", "arr_time", "sched_arr_time", "flight"}
     whole_numbers |= {"hour", "minute"}
@@ -91,26 +87,3 @@ def watched_columns(chosen: pd.DataFrame) -> list[tuple[object, ...]]:
         for name in chosen.columns
     ]
     return list(zip(*columns, strict=True))
-
-
-def watched(flight: Any, zones: dict[str, str]) -> dict[str, object]:
-    """Step minute by minute from the end of the time in the air until the clock shows the arrival time."""
-    out = datetime(*(int(part) for part in (flight.year, flight.month, flight.day)), tzinfo=NEW_YORK)
-    local = out.replace(hour=flight.sched_dep_time // 100, minute=flight.sched_dep_time % 100)
-    scheduled = local.astimezone(UTC)
-    now = scheduled + timedelta(minutes=flight.dep_delay + flight.air_time)
-    while not shows(now.astimezone(ZoneInfo(zones[flight.dest])), int(flight.arr_time) % 2400):
-        now += timedelta(minutes=1)
-    return {
-        "carrier": flight.carrier,
-        "tail_number": flight.tailnum,
-        "scheduled_departure_at": scheduled.replace(tzinfo=None),
-        "known_at": now.replace(tzinfo=None),
-    }
-
-
-def shows(local: datetime, hhmm: int) -> bool:
-    """Whether a clock shows `hhmm`; within the hour after it was put forward, also one that was not."""
-    late = local - timedelta(hours=1)
-    was_skipped = late.astimezone(UTC).astimezone(local.tzinfo).hour != late.hour
-    return local.hour * 100 + local.minute == hhmm or (was_skipped and late.hour * 100 + late.minute == hhmm)

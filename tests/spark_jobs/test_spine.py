@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ MIDDLE = datetime(2013, 3, 6, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test has a lake of its own."""
     monkeypatch.setenv("PEDIGREE_LAKE", (tmp_path / "lake").as_uri())
     repo_settings.cache_clear()
@@ -38,12 +39,15 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def contents(table: str, jobs: Jobs) -> pd.DataFrame:
     """A table's rows without their created time, in the order of its keys."""
-    rows = jobs.spark.read.format("delta").load(repo_settings().table(table)).drop("created_at").toPandas()
+    rows: pd.DataFrame = (
+        jobs.spark.read.format("delta").load(repo_settings().table(table)).drop("created_at").toPandas()
+    )
     return rows.sort_values([*TABLES[table].view.join_keys, "event_at"], ignore_index=True)
 
 
 def quarantined(table: str, jobs: Jobs) -> pd.DataFrame:
-    return jobs.spark.read.format("delta").load(repo_settings().quarantine(table)).toPandas()
+    rows: pd.DataFrame = jobs.spark.read.format("delta").load(repo_settings().quarantine(table)).toPandas()
+    return rows
 
 
 def spoil_delays(jobs: Jobs, file: str = "flights.csv") -> None:

@@ -1,0 +1,97 @@
+"""Lineage that cannot be delivered waits on disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from feature_repo.settings import repo_settings
+from lineage.outbox import Outbox
+from lineage.recorder import Recorder
+from lineage.settings import LineageSettings
+from spark_jobs.landing import land_samples
+from spark_jobs.session import open_session
+from spark_jobs.settings import job_settings
+from spark_jobs.spine import Jobs, build
+from spark_jobs.tables import TABLES
+from spark_jobs.timeslice import TimeSlice
+
+from .conftest import free_port
+
+WEEK = TimeSlice(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 3, 8, tzinfo=UTC))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> LineageSettings:
+    url = f"http://127.0.0.1:{free_port()}"
+    return LineageSettings(url, "pedigree", tmp_path / "outbox", f"sqlite:///{tmp_path}/lineage.db", None)
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PEDIGREE_LAKE", (tmp_path / "lake").as_uri())
+    repo_settings.cache_clear()
+    yield
+    repo_settings.cache_clear()
+
+
+def backend(settings: LineageSettings) -> subprocess.Popen[bytes]:
+    """The backend of the demo as a process of its own, once it answers."""
+    named = {"PEDIGREE_LINEAGE_URL": settings.url, "PEDIGREE_LINEAGE_DATABASE": settings.database}
+    process = subprocess.Popen([sys.executable, "-m", "lineage.server"], env={**os.environ, **named})
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None
+        try:
+            httpx.get(f"{settings.url}/ping")
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return process
+    raise AssertionError("the backend did not come up")
+
+
+@pytest.mark.usefixtures("lake")
+def test_killing_the_backend_during_a_build_loses_no_event(settings: LineageSettings, tmp_path: Path) -> None:
+    """The build goes on; its events wait on disk; started again, the backend shows every run, whole and ended."""
+    process = backend(settings)
+
+    def kill_while_checking(stage: str) -> None:
+        if stage == "checking":
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+    landing = replace(job_settings(), landing=(tmp_path / "landing").as_uri())
+    with Recorder.open(settings) as recorder:
+        jobs = Jobs(open_session(landing), landing, recorder, progress=lambda _stage: None)
+        land_samples(jobs)
+        built = build(TABLES["origin_weather"], WEEK, jobs.telling(kill_while_checking))
+        jobs.facts.clear()
+    waiting = Outbox.open(settings).waiting()
+    assert process.returncode == -signal.SIGKILL
+    assert built.rows.published > 400
+    assert waiting >= 1
+
+    process = backend(settings)
+    try:
+        flushed = Outbox.open(settings).flush(30)
+        assert (flushed.delivered, flushed.waiting, flushed.rejected) == (waiting, 0, 0)
+        run = httpx.get(f"{settings.url}/api/v1/jobs/runs/{built.run_id}").json()
+        assert run["state"] == "COMPLETED"
+        events = httpx.get(f"{settings.url}/api/v1/events/lineage", params={"limit": 100}).json()["events"]
+        kinds = sorted((event["job"]["name"], event["eventType"]) for event in events)
+        names = ["build.origin_weather", "land.airports", "land.flights", "land.planes", "land.weather"]
+        assert kinds == [(name, kind) for name in names for kind in ("COMPLETE", "START")]
+    finally:
+        process.terminate()
+        process.wait()
