@@ -1,8 +1,18 @@
-"""One file per feature table: what it reads, and its transform. `TABLES` is what `pedigree build` knows."""
+"""One file per feature table: what it reads, and its transform. Each file's `TABLE` is found by itself."""
 
-from spark_jobs.tables.carrier_delays import CARRIER_DELAYS
-from spark_jobs.tables.origin_weather import ORIGIN_WEATHER
-from spark_jobs.tables.plane_usage import PLANE_USAGE
-from spark_jobs.tables.route_delays import ROUTE_DELAYS
+from __future__ import annotations
 
-TABLES = {table.name: table for table in (CARRIER_DELAYS, ROUTE_DELAYS, PLANE_USAGE, ORIGIN_WEATHER)}
+import importlib
+import pkgutil
+
+from spark_jobs.table import FeatureTable
+
+
+def found() -> dict[str, FeatureTable]:
+    """The tables of this folder by name."""
+    modules = (importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__))
+    return {module.TABLE.name: module.TABLE for module in modules}
+
+
+TABLES = found()
+"""What `pedigree build` knows."""

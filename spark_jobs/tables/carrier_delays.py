@@ -26,7 +26,7 @@ def transform(facts: DataFrame, inputs: Inputs) -> DataFrame:
     return roll(facts, KEYS, FEATURES)
 
 
-CARRIER_DELAYS = FeatureTable(
+TABLE = FeatureTable(
     view=views.carrier_delays,
     facts=FLIGHT_FACTS,
     used=ALL_OUTCOMES,

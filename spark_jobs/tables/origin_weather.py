@@ -49,7 +49,7 @@ def transform(facts: DataFrame, inputs: Inputs) -> DataFrame:
     return roll(facts, KEYS, FEATURES)
 
 
-ORIGIN_WEATHER = FeatureTable(
+TABLE = FeatureTable(
     view=views.origin_weather,
     facts=FactSet(name="weather", sources=(WEATHER,), derive=derive),
     used=OBSERVED,

@@ -30,7 +30,7 @@ def transform(facts: DataFrame, inputs: Inputs) -> DataFrame:
     return usage.select(*KEYS, EVENT_AT, *(feature.name for feature in FEATURES), age.alias("age_years"), "seats")
 
 
-PLANE_USAGE = FeatureTable(
+TABLE = FeatureTable(
     view=views.plane_usage,
     facts=FLIGHT_FACTS,
     used=FLOWN,

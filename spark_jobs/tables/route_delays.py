@@ -25,7 +25,7 @@ def transform(facts: DataFrame, inputs: Inputs) -> DataFrame:
     return roll(facts, KEYS, FEATURES)
 
 
-ROUTE_DELAYS = FeatureTable(
+TABLE = FeatureTable(
     view=views.route_delays,
     facts=FLIGHT_FACTS,
     used=ALL_OUTCOMES,

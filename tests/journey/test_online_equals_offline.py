@@ -78,7 +78,8 @@ def asof(rows: pd.DataFrame, entities: pd.DataFrame, name: str) -> pd.DataFrame:
     database.register("facts", rows)
     database.register("asked", entities.assign(now=NOW.replace(tzinfo=None), position=range(len(entities))))
     query = f"SELECT {features} FROM asked e ASOF LEFT JOIN facts r ON {on} AND e.now >= r.event_at ORDER BY e.position"
-    return database.sql(query).df()
+    found: pd.DataFrame = database.sql(query).df()
+    return found
 
 
 def historical(workspace: Workspace, name: str, entities: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +89,8 @@ def historical(workspace: Workspace, name: str, entities: pd.DataFrame) -> pd.Da
     asked = entities.assign(event_timestamp=NOW)
     job = store.get_historical_features(entity_df=asked, features=[f"{name}:{feature}" for feature in features])
     found: pd.DataFrame = job.to_df()
-    return entities.merge(found, on=list(entities), how="left", validate="one_to_one")[features]
+    in_order: pd.DataFrame = entities.merge(found, on=list(entities), how="left", validate="one_to_one")[features]
+    return in_order
 
 
 @pytest.mark.parametrize("name", sorted(VIEWS))

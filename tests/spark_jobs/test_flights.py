@@ -55,7 +55,7 @@ def test_scheduled_departures_fall_into_the_hour_that_the_data_gives_in_utc(
 
 
 def test_arrivals_are_when_the_clock_at_the_destination_shows_them(
-    spark: SparkSession, flights: DataFrame, airports: DataFrame
+    spark: SparkSession, airports: DataFrame, tmp_path: Path
 ) -> None:
     """A watched clock agrees, over midnight, over time zones, and on both nights on which the clocks change."""
     frame = pd.read_csv(io.BytesIO(whole("flights")))
@@ -63,7 +63,9 @@ def test_arrivals_are_when_the_clock_at_the_destination_shows_them(
     chosen = pd.concat([frame.sample(400, random_state=1), changing.sample(400, random_state=1)])
     chosen = chosen[chosen["arr_delay"].notna()].drop_duplicates()
     zone_of = zones(whole("airports"))
-    few = spark.createDataFrame(plain_rows(chosen), FLIGHTS.schema.replace("time_hour TIMESTAMP", "time_hour STRING"))
+    as_they_came = pd.read_csv(io.BytesIO(whole("flights")), dtype=str, keep_default_na=False).loc[chosen.index]
+    as_they_came.to_csv(tmp_path / "few.csv", index=False)
+    few = spark.read.csv((tmp_path / "few.csv").as_uri(), schema=FLIGHTS.schema, header=True, nullValue="NA")
     keys = ["carrier", "tail_number", "scheduled_departure_at"]
     found = flight_facts(few, airports).select(*keys, "known_at").toPandas()
     expected = pd.DataFrame([watched(flight, zone_of) for flight in chosen.itertuples()])
@@ -71,19 +73,3 @@ def test_arrivals_are_when_the_clock_at_the_destination_shows_them(
     assert len(pairs) == len(expected) == len(found) > 700
     differing = pairs[pairs["known_at_watched"] != pairs["known_at_computed"]]
     assert differing.empty, differing.to_string()
-
-
-def plain_rows(chosen: pd.DataFrame) -> list[tuple[object, ...]]:
-    """The rows in plain Python types, as Spark's schema wants them."""
-    whole_numbers = {"year", "month", "day", "dep_time", "sched_dep_time", "arr_time", "sched_arr_time", "flight"}
-    whole_numbers |= {"hour", "minute"}
-    numbers = {"dep_delay", "arr_delay", "air_time", "distance"}
-    columns = [
-        [None if pd.isna(value) else int(value) for value in chosen[name]]
-        if name in whole_numbers
-        else [None if pd.isna(value) else float(value) for value in chosen[name]]
-        if name in numbers
-        else list(chosen[name])
-        for name in chosen.columns
-    ]
-    return list(zip(*columns, strict=True))

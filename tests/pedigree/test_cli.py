@@ -1,0 +1,108 @@
+"""The command as a person types it: help that reads well, and errors that say what to do next."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PEDIGREE = Path(sys.executable).parent / "pedigree"
+SLICE = ("--start", "2013-11-01", "--end", "2013-12-01")
+
+
+def pedigree(
+    *arguments: str, cwd: Path = ROOT, named: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PEDIGREE, *arguments],
+        cwd=cwd,
+        env={**os.environ, **(named or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("command", ["demo", "up", "down", "build", "materialize", "serve", "explain", "lineage"])
+def test_every_command_has_help(command: str) -> None:
+    """Each command of the tour says what it does, and the group lists it."""
+    told = pedigree(command, "--help")
+    assert told.returncode == 0
+    assert f"pedigree {command}" in told.stdout
+    assert command in pedigree("--help").stdout
+
+
+def test_help_comes_at_once() -> None:
+    """`--help` imports neither Feast nor Spark, which take seconds."""
+    probe = "import sys; from click.testing import CliRunner; from pedigree.cli import cli; "
+    probe += "assert CliRunner().invoke(cli, ['--help']).exit_code == 0; "
+    probe += "sys.exit(', '.join({'feast', 'pyspark', 'great_expectations'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("build", "--start", "2013-11-01"), "Missing option '--end'"),
+        (("build", "--start", "November", "--end", "2013-12-01"), "Write 2013-11-01 or"),
+        (("build", "--start", "2013-12-01", "--end", "2013-11-01"), "A slice must end after it starts"),
+        (("build", "carriers", *SLICE), "No feature table is named 'carriers'. Known: carrier_delays"),
+        (("explain", "late_arrival", "plane_usage__seats", "carrier"), "'carrier' is no key=value, such as carrier=UA"),
+        (("explain", "late_arrival", "plane_usage__seats"), "Missing argument 'KEY=VALUE...'"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(arguments: tuple[str, ...], told: str) -> None:
+    """What is wrong, and how it is written right; never a traceback."""
+    done = pedigree(*arguments)
+    assert done.returncode != 0
+    assert told in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_missing_source_is_told_with_the_command_that_lands_it(tmp_path: Path) -> None:
+    """A build whose source has not come names the place, says that nothing changed, and what to run."""
+    done = pedigree("build", "origin_weather", *SLICE, named={"PEDIGREE_LANDING": tmp_path.as_uri()})
+    assert done.returncode == 1
+    assert "weather.csv. Nothing was changed." in done.stdout
+    assert "pedigree build --land" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_dead_lineage_backend_is_told_with_the_command_that_starts_it(tmp_path: Path) -> None:
+    """Lineage that nobody serves is one line that ends with `pedigree up`."""
+    yaml = tmp_path / "feature_store.yaml"
+    text = (ROOT / "feature_repo" / "feature_store.yaml").read_text()
+    yaml.write_text(text.replace(".pedigree/registry.db", f"{tmp_path}/registry.db"))
+    named = {"PEDIGREE_LINEAGE_URL": "http://127.0.0.1:9", "PEDIGREE_LINEAGE_OUTBOX": str(tmp_path / "outbox")}
+    applied = [str(PEDIGREE.with_name("feast")), "-f", str(yaml), "apply", "--skip-source-validation"]
+    subprocess.run(applied, cwd=ROOT, env={**os.environ, **named}, check=True, capture_output=True)
+    done = pedigree("lineage", named={**named, "PEDIGREE_FEATURE_STORE_YAML": str(yaml)})
+    assert done.returncode == 1
+    assert "pedigree up" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_flush_tells_what_still_waits(tmp_path: Path) -> None:
+    """With events on disk and no backend, `pedigree lineage flush` counts them, keeps them, and fails."""
+    probe = "from lineage.recorder import Recorder; from lineage.settings import lineage_settings\n"
+    probe += "with Recorder.open(lineage_settings()) as recorder, recorder.run('build', 'anything'): pass"
+    named = {"PEDIGREE_LINEAGE_URL": "http://127.0.0.1:9", "PEDIGREE_LINEAGE_OUTBOX": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", probe], cwd=ROOT, env={**os.environ, **named}, check=True)
+    done = pedigree("lineage", "flush", named=named)
+    assert done.returncode == 1
+    assert "0 delivered to http://127.0.0.1:9, 2 waiting, 0 rejected" in done.stdout
+    assert "pedigree up" in done.stdout
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_outside_a_clone_the_installed_checkout_is_used(tmp_path: Path) -> None:
+    """An editable install knows where its repository is, so the command works from anywhere."""
+    done = pedigree("build", "nothing", *SLICE, cwd=tmp_path)
+    assert "No feature table is named 'nothing'" in done.stdout

