@@ -18,6 +18,7 @@ from spark_jobs.landing import land_samples
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
 from spark_jobs.spine import Built, Jobs, build
+from spark_jobs.table import FeatureTable
 from spark_jobs.tables import TABLES
 from spark_jobs.timeslice import TimeSlice
 
@@ -48,17 +49,25 @@ def land(jobs: Jobs, console: Console) -> None:
         console.print("  landed nothing new: the sample data is there")
 
 
-def build_slices(names: Sequence[str], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
-    """Build a slice of each named table (of all, where none is named), with one line for each.
+def tables_named(names: Sequence[str]) -> list[FeatureTable]:
+    """The tables of these names; all, where none is named.
 
     Raises:
-        UnknownTableError: a name is no table's; nothing was built.
-        JobError: a build failed; what was built before it stays.
+        UnknownTableError: a name is no table's.
     """
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise UnknownTableError(unknown[0], tuple(TABLES))
-    tables, built, watch = [TABLES[name] for name in names or TABLES], [], Stopwatch()
+    return [TABLES[name] for name in names or TABLES]
+
+
+def build_slices(tables: Sequence[FeatureTable], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
+    """Build a slice of each table, with one line for each.
+
+    Raises:
+        JobError: a build failed; what was built before it stays.
+    """
+    built, watch = [], Stopwatch()
     with working(console, len(tables)) as (say, advance):
         for table in tables:
             result = build(table, time_slice, jobs.telling(partial(tell_stage, say, table.name)))

@@ -69,9 +69,16 @@ def cli() -> None:
 @click.option("--keep", is_flag=True, help="Leave Redis, the lineage backend and the server running.")
 def demo(*, keep: bool) -> None:
     """Run the main job end to end on real flights, in six steps."""
-    from pedigree import demo as tour
+    from pedigree.console import ENGINE_LOG, Stopwatch, engines_to_log
 
-    tour.run(keep=keep)
+    since = Stopwatch()
+    with engines_to_log() as console:
+        console.print(
+            f"[bold]Pedigree[/bold]: every flight out of New York City in 2013. Engines talk into {ENGINE_LOG}."
+        )
+        from pedigree import demo as tour
+
+        tour.run(console, since, keep=keep)
 
 
 @cli.command()
@@ -105,15 +112,17 @@ def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, land
 
     The same slice again replaces itself. Example: pedigree build carrier_delays --start 2013-11-01 --end 2013-12-01
     """
-    from pedigree import building
     from pedigree.console import engines_to_log
-    from spark_jobs.timeslice import TimeSlice
 
-    time_slice = TimeSlice(start_at, end_at)
-    with engines_to_log() as console, building.open_jobs() as jobs:
-        if lands:
-            building.land(jobs, console)
-        building.build_slices(tables, time_slice, jobs, console)
+    with engines_to_log() as console:
+        from pedigree import building
+        from spark_jobs.timeslice import TimeSlice
+
+        time_slice, wanted = TimeSlice(start_at, end_at), building.tables_named(tables)
+        with building.open_jobs() as jobs:
+            if lands:
+                building.land(jobs, console)
+            building.build_slices(wanted, time_slice, jobs, console)
     tell_waiting()
 
 
@@ -125,10 +134,11 @@ def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, land
 @click.option("--end", "end_at", type=Instant(), default=None, help="Newest event time to take (UTC). [default: now]")
 def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime | None) -> None:
     """Fill the online store with the newest row of each key of VIEWS (all, where none is named), through Feast."""
-    from pedigree import building
     from pedigree.console import engines_to_log
 
     with engines_to_log() as console:
+        from pedigree import building
+
         building.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
     tell_waiting()
 
@@ -153,15 +163,15 @@ def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]
 
     Example: pedigree explain late_arrival carrier_delays__flight_count_1d carrier=UA origin=EWR dest=IAH tail_number=N37462
     """
-    from rich.console import Console
+    from pedigree.console import engines_to_log
 
-    from pedigree.explain import drawn
-    from pedigree.explain import explain as way_back
-    from serving.settings import serving_settings
+    with engines_to_log() as console, lineage_client() as lineage:
+        from pedigree.explain import drawn
+        from pedigree.explain import explain as way_back
+        from serving.settings import serving_settings
 
-    with lineage_client() as lineage:
         found = way_back(service, feature, dict(entities), settings=serving_settings(), lineage=lineage)
-    Console(highlight=False, soft_wrap=True).print(drawn(found))
+        console.print(drawn(found), soft_wrap=True)
 
 
 @cli.group(invoke_without_command=True)
@@ -171,15 +181,14 @@ def lineage(context: click.Context, *, node: str | None) -> None:
     """Draw what the feature services are made of, from the lineage backend."""
     if context.invoked_subcommand:
         return
-    from rich.console import Console
+    from pedigree.console import engines_to_log
 
-    from pedigree.graph import drawn, node_named, service_graphs
-    from serving.settings import serving_settings
+    with engines_to_log() as console, lineage_client() as client:
+        from pedigree.graph import drawn, node_named, service_graphs
+        from serving.settings import serving_settings
 
-    with lineage_client() as client:
-        graphs = service_graphs(serving_settings(), client)
-    for service, graph in graphs.items():
-        Console(highlight=False, soft_wrap=True).print(drawn(node_named(node, graph) if node else service, graph))
+        for service, graph in service_graphs(serving_settings(), client).items():
+            console.print(drawn(node_named(node, graph) if node else service, graph), soft_wrap=True)
 
 
 @lineage.command()

@@ -21,7 +21,7 @@ from lineage.settings import lineage_settings
 from pedigree import stack, training
 from pedigree.asking import Served, ask
 from pedigree.building import build_slices, land, materialize, open_jobs
-from pedigree.console import ENGINE_LOG, Stopwatch, engines_to_log
+from pedigree.console import Stopwatch
 from pedigree.delivery import delays_in_seconds
 from pedigree.errors import DemoFailedError
 from pedigree.explain import drawn, explain
@@ -62,30 +62,26 @@ class Tour:
         return FeatureStore(fs_yaml_file=self.jobs.settings.feature_store_yaml)
 
 
-def run(*, keep: bool) -> None:
+def run(console: Console, since: Stopwatch, *, keep: bool) -> None:
     """Run the six steps; leaves nothing running unless `keep`.
 
     Raises:
         an error of the step that failed; what it started is stopped.
     """
-    total = Stopwatch()
-    with engines_to_log() as console, ExitStack() as started:
-        console.print(
-            f"[bold]Pedigree[/bold]: every flight out of New York City in 2013. Engines talk into {ENGINE_LOG}."
-        )
+    with ExitStack() as started:
         for service in (stack.redis(), stack.lineage_backend()):
             bring_up(service, started)
         with open_jobs() as jobs:
             tour = Tour(console, jobs, started)
             console.print(
-                f"  Spark {jobs.spark.version}, Redis and the lineage backend are up  ({total.so_far():.1f} s)"
+                f"  Spark {jobs.spark.version}, Redis and the lineage backend are up  ({since.so_far():.1f} s)"
             )
             for number, (title, step) in enumerate(STEPS, start=1):
                 console.print(f"\n[bold]{number}/{len(STEPS)} {title}[/bold]")
                 watch = Stopwatch()
                 step(tour)
                 console.print(f"  [dim]{watch.so_far():.1f} s[/dim]")
-        console.print(f"\n[bold]Done in {total.so_far():.0f} s.[/bold]")
+        console.print(f"\n[bold]Done in {since.so_far():.0f} s.[/bold]")
         say_what_next(console, tour, keep=keep)
         if keep:
             started.pop_all()
@@ -100,7 +96,7 @@ def bring_up(service: stack.Service, started: ExitStack) -> None:
 def build_step(tour: Tour) -> None:
     """Land the sample and build every table."""
     land(tour.jobs, tour.console)
-    built = build_slices([], YEAR, tour.jobs, tour.console)
+    built = build_slices(tuple(TABLES.values()), YEAR, tour.jobs, tour.console)
     tour.console.print(totals(built))
     tour.console.print(
         "  source rows = facts used + set aside, and computed = published + quarantined, for each table."
@@ -141,7 +137,7 @@ def check_step(tour: Tour) -> None:
             raise DemoFailedError("The gate let the planted bad delivery pass.")
     tour.console.print("  the good delivery is back; its week is built again and replaces itself:")
     before = rows_of(table, jobs)
-    build_slices([table.name], WEEK, jobs, tour.console)
+    build_slices([table], WEEK, jobs, tour.console)
     if rows_of(table, jobs) != before:
         raise DemoFailedError(f"Building a week again changed the number of rows: {before} before.")
     tour.console.print(f"  the table has {before:,} rows, as before")
