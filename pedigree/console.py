@@ -16,7 +16,7 @@ from pedigree.checkout import STATE
 
 ENGINE_LOG = STATE / "logs" / "engines.log"
 LINE = 200
-"""Columns of a line where stdout is no terminal."""
+"""Columns of a table where stdout is no terminal; lines of text are not broken there."""
 
 
 @contextmanager
@@ -34,7 +34,9 @@ def engines_to_log() -> Iterator[Console]:
         os.dup2(log, 1)
         os.dup2(log, 2)
         try:
-            yield Console(file=real, highlight=False, width=None if real.isatty() else LINE)
+            yield Console(
+                file=real, highlight=False, soft_wrap=not real.isatty(), width=None if real.isatty() else LINE
+            )
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -132,7 +132,13 @@ def check_step(tour: Tour) -> None:
         try:
             build(table, WEEK, jobs)
         except QualityGateFailedError as stopped:
-            tour.console.print(f"  [bold]stopped[/bold]: {stopped}")
+            tour.console.print("  [bold]stopped at the gate[/bold], because these facts did not hold:")
+            for reason in stopped.broken:
+                tour.console.print(f"    {reason}")
+            tour.console.print(
+                f"  the table stays at version {stopped.version}; all {stopped.rows:,} rows of the slice are kept,"
+            )
+            tour.console.print(f"  with the names of the facts they broke, in {stopped.quarantine}")
         else:
             raise DemoFailedError("The gate let the planted bad delivery pass.")
     tour.console.print("  the good delivery is back; its week is built again and replaces itself:")
@@ -152,7 +158,7 @@ def apply_step(tour: Tour) -> None:
     """Stock `feast apply`, then Redis through Feast."""
     watch = Stopwatch()
     feast("apply")
-    objects = ", ".join(view.name for view in tour.store().list_feature_views())
+    objects = ", ".join(sorted(view.name for view in tour.store().list_feature_views()))
     tour.console.print(f"  feast apply: {objects}; service {SERVICE}  ({watch.lap():.1f} s)")
     materialize([], tour.console, start_at=YEAR.start_at, end_at=SERVED_AT)
 
@@ -239,6 +245,7 @@ def say_what_next(console: Console, tour: Tour, *, keep: bool) -> None:
     keys = " ".join(f"{key}={value}" for key, value in tour.flight.items())
     if not keep:
         console.print("Nothing is left running. To look around, bring it back:")
+        console.print("  source .venv/bin/activate            for the commands below")
         console.print("  pedigree up                          Redis and the lineage backend")
         console.print(f"  PEDIGREE_CLOCK={SERVED_AT.isoformat()} pedigree serve")
     else:

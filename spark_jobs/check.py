@@ -95,14 +95,15 @@ def verdict_on(fact: Expectation, batch: Batch, counts: Mapping[str, int], *, he
         detail = f"{broken:,} of {counts['rows']:,} rows broke it, at most {allowed:.0%} may"
     else:
         observed = batch.validate(fact, result_format="BASIC").result.get("observed_value")
-        detail = f"observed {observed}, must be {bounds(fact)}"
+        shown = f"{observed:.6g}" if isinstance(observed, float) else observed
+        detail = f"observed {shown}, must be {bounds(fact)}"
     return FactResult(name=name, held=held, column=getattr(fact, "column", None), broken_rows=broken, detail=detail)
 
 
 def bounds(fact: Expectation) -> str:
     """What an aggregate had to be."""
     low, high = getattr(fact, "min_value", None), getattr(fact, "max_value", None)
-    limits = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+    limits = [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None)
     return " and ".join(limits) or fact.expectation_type
 
 
