@@ -6,9 +6,11 @@ What a command needs is imported when it runs, since Feast and Spark take second
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from datetime import UTC, datetime
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -237,8 +239,14 @@ def is_told(error: Exception) -> bool:
     return isinstance(error, TOLD) or (feast is not None and isinstance(error, feast.FeastError))
 
 
+def end_on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    """End as by any other error, so that a run that was told to stop is recorded as failed and not left open."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main() -> None:
     """Run the command; an error that we know is told in its own words, without a traceback."""
+    signal.signal(signal.SIGTERM, end_on_sigterm)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # Feast and its like warn of themselves; `python -W default` shows it
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

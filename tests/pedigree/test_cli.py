@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,31 @@ def test_a_dead_lineage_backend_is_told_with_the_command_that_starts_it(tmp_path
     assert done.returncode == 1
     assert "pedigree up" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_a_build_that_is_told_to_stop_leaves_no_open_run(tmp_path: Path) -> None:
+    """SIGTERM, as an orchestrator sends it, ends the run: its last event is FAIL, and nothing was published."""
+    outbox, lake = tmp_path / "outbox", tmp_path / "lake"
+    named = {
+        "PEDIGREE_LINEAGE_URL": "http://127.0.0.1:9",
+        "PEDIGREE_LINEAGE_OUTBOX": str(outbox),
+        "PEDIGREE_LANDING": (tmp_path / "landing").as_uri(),
+        "PEDIGREE_LAKE": lake.as_uri(),
+    }
+    command = [str(PEDIGREE), "build", "plane_usage", "--land", "--start", "2013-01-01", "--end", "2014-01-01"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **named})
+    while process.poll() is None and ("build.plane_usage", "START") not in events(outbox):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert [kind for job, kind in events(outbox) if job == "build.plane_usage"] == ["START", "FAIL"]
+    assert not (lake / "plane_usage").exists()
+
+
+def events(outbox: Path) -> list[tuple[str, str]]:
+    """Job and kind of the events that wait, oldest first."""
+    waiting = [json.loads(path.read_text()) for path in sorted(outbox.glob("*.json"))]
+    return [(event["job"]["name"], event["eventType"]) for event in waiting]
 
 
 def test_flush_tells_what_still_waits(tmp_path: Path) -> None:
