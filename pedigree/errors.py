@@ -19,6 +19,16 @@ class ServiceFailedError(PedigreeError):
         super().__init__(f"{name} did not start. Its last words ({log}):\n{last_words}")
 
 
+class NoRedisError(PedigreeError):
+    """The settings name no Redis."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} names no Redis to start. Its online_store must have `type: redis` and a `connection_string` such as "
+            "127.0.0.1:16379."
+        )
+
+
 class PortTakenError(PedigreeError):
     """Something else listens where a service of the local stack should."""
 

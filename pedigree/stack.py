@@ -22,7 +22,7 @@ import yaml
 
 from lineage.settings import lineage_settings
 from pedigree.checkout import STATE
-from pedigree.errors import PortTakenError, ServiceFailedError
+from pedigree.errors import NoRedisError, PortTakenError, ServiceFailedError
 from serving.settings import serving_settings
 
 START_SECONDS = 60
@@ -63,9 +63,17 @@ class Service:
 
 
 def redis() -> Service:
-    """The online store of `feature_store.yaml`, with snapshots on disk, so that stopping it loses nothing."""
-    config = yaml.safe_load(os.path.expandvars(serving_settings().feature_store_yaml.read_text()))
-    host, _, port = config["online_store"]["connection_string"].split(",")[0].rpartition(":")
+    """The online store of `feature_store.yaml`, with snapshots on disk, so that stopping it loses nothing.
+
+    Raises:
+        NoRedisError: the online store is no Redis.
+    """
+    path = serving_settings().feature_store_yaml
+    online_store = yaml.safe_load(os.path.expandvars(path.read_text())).get("online_store") or {}
+    connection = online_store.get("connection_string")
+    if online_store.get("type") != "redis" or not connection:
+        raise NoRedisError(str(path))
+    host, _, port = connection.split(",")[0].rpartition(":")
     folder = STATE / "redis"
     folder.mkdir(parents=True, exist_ok=True)
     keep = ("--dir", str(folder), "--save", "300", "1", "--bind", host, "--port", port)

@@ -64,8 +64,9 @@ def mark(rows: DataFrame, contract: gx.ExpectationSuite) -> DataFrame:
     """The rows with `broken_facts`: the names of the row-level facts that each one breaks, in the contract's order.
 
     Raises:
-        ContractError: a fact has no name, or is of a kind or with a setting that cannot be told row by row.
+        ContractError: a fact has no name or another's, or is of a kind or with a setting that cannot be told row by row.
     """
+    refuse_repeated_names(contract)
     broken = [F.when(breaks(fact), F.lit(fact_name(fact))) for fact in contract.expectations if is_row_level(fact)]
     return rows.select("*", F.array_compact(F.array(*broken)).cast("array<string>").alias(BROKEN_FACTS))
 
@@ -114,6 +115,16 @@ def batch_of(rows: DataFrame) -> Batch:
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_spark("slice", persist=False).add_dataframe_asset("rows")
     return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": rows})
+
+
+def refuse_repeated_names(contract: gx.ExpectationSuite) -> None:
+    """Raise where two facts have one name, since a verdict on one would hide the other's."""
+    names = [fact_name(fact) for fact in contract.expectations]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ContractError(
+            f"{contract.name} states {', '.join(repeated)} more than once", "Give each fact its own name."
+        )
 
 
 def is_row_level(fact: Expectation) -> bool:

@@ -109,6 +109,13 @@ def test_a_fact_that_cannot_be_told_row_by_row_is_refused(spark: SparkSession, f
         mark(spark.createDataFrame([(1, 1)], "x INT, y INT"), suite)
 
 
+def test_two_facts_of_one_name_are_refused(spark: SparkSession) -> None:
+    """A verdict goes by a fact's name, so a name stands for one fact."""
+    twice = [gxe.ExpectColumnValuesToNotBeNull(column=column, meta={"fact": "it_is_there"}) for column in ("x", "y")]
+    with pytest.raises(ContractError, match="states it_is_there more than once"):
+        mark(spark.createDataFrame([(1, 1)], "x INT, y INT"), gx.ExpectationSuite(name="twins", expectations=twice))
+
+
 def pandas_batch(frame: pd.DataFrame) -> Batch:
     context = gx.get_context(mode="ephemeral")
     asset = context.data_sources.add_pandas("oracle").add_dataframe_asset("rows")
