@@ -34,7 +34,7 @@ from spark_jobs.tables import TABLES
 from spark_jobs.timeslice import TimeSlice
 
 SERVICE = "late_arrival"
-SPLIT_AT = datetime(2013, 12, 1, tzinfo=UTC)
+SPLIT_AT = datetime(2013, 11, 1, tzinfo=UTC)
 YEAR = TimeSlice(datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 2, tzinfo=UTC))
 """Every flight of the sample: its last one lands on New Year's Day, UTC."""
 
@@ -42,9 +42,8 @@ WEEK = TimeSlice(datetime(2013, 12, 1, tzinfo=UTC), datetime(2013, 12, 8, tzinfo
 SERVED_AT = datetime(2013, 12, 30, 17, tzinfo=UTC)
 """What the server takes for now: the sample is of 2013, and against today's clock every value would be past its ttl."""
 
-LABELLED_SINCE = datetime(2013, 9, 1, tzinfo=UTC)
-ONE_IN = 14
-"""Feast's own point-in-time join takes time with the square of the history, so the demo trains on a sample of four months."""
+ONE_IN = 5
+
 EXPLAINED = "carrier_delays__arrival_delay_avg_7d"
 
 
@@ -166,7 +165,7 @@ def apply_step(tour: Tour) -> None:
 def train_step(tour: Tour) -> None:
     """Point-in-time features for real flights, and what they are worth."""
     store, labelled = tour.store(), training.flights(tour.jobs)
-    flights = training.sampled(labelled, since=LABELLED_SINCE, one_in=ONE_IN)
+    flights = training.sampled(labelled, one_in=ONE_IN)
     with tour.jobs.recorder.run("train", SERVICE, description="Predicts a late arrival") as run:
         training.record_training(store, SERVICE, run, tour.jobs)
         rows = training.historical(store, SERVICE, flights)

@@ -62,11 +62,9 @@ def flights(jobs: Jobs) -> DataFrame:
     )
 
 
-def sampled(labelled: DataFrame, *, since: datetime, one_in: int) -> pd.DataFrame:
+def sampled(labelled: DataFrame, *, one_in: int) -> pd.DataFrame:
     """One flight in `one_in`, the same ones in every run, oldest first; instants are aware UTC."""
-    chosen = labelled.where(F.col(INSTANT) >= F.lit(since)).where(
-        F.pmod(F.xxhash64(*KEYS, INSTANT), F.lit(one_in)) == 0
-    )
+    chosen = labelled.where(F.pmod(F.xxhash64(*KEYS, INSTANT), F.lit(one_in)) == 0)
     return in_utc(chosen.toPandas()).sort_values([INSTANT, *KEYS], ignore_index=True)
 
 
@@ -78,14 +76,15 @@ def next_flight(labelled: DataFrame, *, after: datetime) -> pd.DataFrame:
 
 def in_utc(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its instants aware; Spark's session runs in UTC and hands them out naive."""
-    return frame.assign(**{INSTANT: frame[INSTANT].dt.tz_localize("UTC")})
+    return frame.assign(**{INSTANT: pd.to_datetime(frame[INSTANT], utc=True)})
 
 
 def historical(store: FeatureStore, service: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the service's features as of each row's instant, oldest first."""
+    """The rows with the service's features as of each row's instant, in their order."""
     features = store.get_feature_service(service)
     job = store.get_historical_features(entity_df=rows, features=features, full_feature_names=True)
-    return in_utc(job.to_df()).sort_values([INSTANT, *KEYS], ignore_index=True)
+    found: pd.DataFrame = job.to_df()
+    return found
 
 
 def feature_names(store: FeatureStore, service: str) -> list[str]:

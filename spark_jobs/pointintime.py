@@ -1,0 +1,117 @@
+"""What was true, and known, at an instant: the point-in-time join, in time linear in labels plus feature rows.
+
+Labels and feature rows are laid on one time line per key, and each label takes the newest row that is visible to it. The work is
+one shuffle and one running window per view, however many feature rows a key has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, FloatType
+
+KEY = "__key_{}"
+AT = "__at"
+IS_LABEL = "__is_label"
+LABEL = "__label"
+ROW = "__row"
+EVENT_AT = "__event_at"
+CREATED_AT = "__created_at"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLine:
+    """The rows of one view.
+
+    Attributes:
+        rows: with keys, times and features.
+        keys: for each column of the rows that is a key, the labels' column that it is compared with.
+        event_at: when a row became true; rows without it are seen by nobody.
+        created_at: when it was learnt; None where nobody wrote that down.
+        features: the rows' columns by the names they get beside the labels.
+        ttl: how old a row may be at the instant, that age included; zero is no limit.
+    """
+
+    rows: DataFrame
+    keys: Mapping[str, str]
+    event_at: str
+    created_at: str | None
+    features: Mapping[str, str]
+    ttl: timedelta
+
+
+def as_of(labels: DataFrame, line: TimeLine, *, instant: str, knowledge_time: bool) -> DataFrame:
+    """The labels with the features of the newest row that each may see.
+
+    Newest is by event time, then by created time. A label sees rows with its own keys whose event time is not after its
+    instant and not older than the ttl; with `knowledge_time` also only rows that had been created by then. A null key, and
+    a key that is not a number, sees nothing.
+
+    Args:
+        labels: any number of rows, duplicates included; columns that start with two underscores are reserved.
+        line: the view.
+        instant: the labels' column with the instants.
+        knowledge_time: whether a row that was learnt after the instant is hidden.
+    Returns:
+        every label once, in no particular order, with the line's features; null where nothing is visible.
+    """
+    facts = fact_side(line, knowledge_time=knowledge_time)
+    both = label_side(labels, line, facts, instant=instant).unionByName(facts, allowMissingColumns=True)
+    keys = [KEY.format(number) for number in range(len(line.keys))]
+    so_far = Window.partitionBy(*keys).orderBy(AT, IS_LABEL).rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    age = F.when(F.col(ROW).isNotNull(), F.struct(f"{ROW}.{EVENT_AT}", f"{ROW}.{CREATED_AT}"))
+    newest = both.select("*", F.max_by(ROW, age).over(so_far).alias("__newest")).where(IS_LABEL)
+    is_fresh = fresh(line.ttl)
+    features = [F.when(is_fresh, F.col("__newest")[name]).alias(name) for name in line.features]
+    return newest.select(f"{LABEL}.*", *features)
+
+
+def fact_side(line: TimeLine, *, knowledge_time: bool) -> DataFrame:
+    """The rows that some label may see, each at the instant from which it is visible."""
+    rows = line.rows
+    event_at = F.col(line.event_at).cast("timestamp")
+    created_at = F.col(line.created_at).cast("timestamp") if line.created_at else F.lit(None).cast("timestamp")
+    visible_at = F.greatest(event_at, created_at) if knowledge_time else event_at
+    values = [F.col(column).alias(name) for name, column in line.features.items()]
+    comparable = F.lit(True)
+    for key in line.keys:
+        comparable &= is_comparable(rows, key)
+    return rows.where(comparable & event_at.isNotNull()).select(
+        *(F.col(key).alias(KEY.format(number)) for number, key in enumerate(line.keys)),
+        visible_at.alias(AT),
+        F.lit(False).alias(IS_LABEL),
+        F.struct(event_at.alias(EVENT_AT), created_at.alias(CREATED_AT), *values).alias(ROW),
+    )
+
+
+def label_side(labels: DataFrame, line: TimeLine, facts: DataFrame, *, instant: str) -> DataFrame:
+    """The labels at their instants, with keys of the facts' types and no row."""
+    types = {field.name: field.dataType for field in facts.schema}
+    names = [KEY.format(number) for number in range(len(line.keys))]
+    keys = [F.col(column).cast(types[name]).alias(name) for name, column in zip(names, line.keys.values(), strict=True)]
+    return labels.select(
+        *keys,
+        F.col(instant).cast("timestamp").alias(AT),
+        F.lit(True).alias(IS_LABEL),
+        F.lit(None).cast(types[ROW]).alias(ROW),
+        F.struct(*labels.columns).alias(LABEL),
+    )
+
+
+def is_comparable(rows: DataFrame, key: str) -> Column:
+    """False for a key that equals nothing: null, or not a number."""
+    value = F.col(key)
+    is_float = isinstance(rows.schema[key].dataType, DoubleType | FloatType)
+    return value.isNotNull() & ~F.isnan(value) if is_float else value.isNotNull()
+
+
+def fresh(ttl: timedelta) -> Column:
+    """True where the newest row is not older than the ttl at the label's instant."""
+    if ttl <= timedelta(0):
+        return F.lit(True)
+    oldest = F.timestamp_micros(F.unix_micros(AT) - int(ttl / timedelta(microseconds=1)))
+    return F.col("__newest")[EVENT_AT] >= oldest
