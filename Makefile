@@ -9,7 +9,7 @@ JARS := .pedigree/jars/ready
 CODE := feature_repo lineage pedigree serving spark_jobs tests
 PROTOS := serving/v1/value.proto serving/v1/serving.proto
 
-.PHONY: help setup demo test check format lock proto apply up down clean
+.PHONY: help setup demo test bench check format lock proto apply up down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,7 +20,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pedigree needs Python 3.11 or newer; make PYTHON=python3.12 …")'
 	@echo "Setting up .venv from requirements.lock"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -35,6 +35,9 @@ demo: setup ## The main job end to end on real flights; ARGS=--keep leaves the s
 
 test: setup ## All tests; ARGS are pytest's
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup ## One benchmark against a peer: NAME=historical; QUICK=1 for under a minute
+	@$(BIN)/python -W ignore -m benchmarks.$(NAME)
 
 check: $(READY) ## Style, types, import arrows and generated code, in under a minute
 	$(BIN)/ruff format --check .

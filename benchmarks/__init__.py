@@ -1,0 +1,1 @@
+"""Each benchmark pairs us with a named peer, in one run, on the same data."""
