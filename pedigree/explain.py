@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-import yaml
 from rich.tree import Tree
 
 from lineage.client import LineageClient
@@ -86,8 +84,7 @@ def explain(
 def view_in_store(view: str, settings: ServingSettings) -> DatasetName:
     """The name of a view's rows in the online store."""
     config, _ = open_repo(settings.feature_store_yaml)
-    online_store = yaml.safe_load(os.path.expandvars(settings.feature_store_yaml.read_text()))["online_store"]
-    return redis_view(online_store["connection_string"], project=config.project, view=view)
+    return redis_view(config.online_store.connection_string, project=config.project, view=view)
 
 
 def run_that_filled(view: DatasetName, event_at: datetime, lineage: LineageClient) -> RunRecord:

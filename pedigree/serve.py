@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-
-import yaml
 
 from lineage.dataset import Dataset, Field, Origin
 from lineage.errors import LineageError
@@ -16,25 +13,23 @@ from serving.errors import ServingError
 from serving.plan import Plan, Service, View
 from serving.registry import open_repo
 from serving.server import main as serve_main
-from serving.settings import ServingSettings, serving_settings
+from serving.settings import serving_settings
 
 
 def main() -> int:
     """Record what is served, then serve until stopped; the exit code is the server's."""
     try:
         settings = serving_settings()
-        _, plan = open_repo(settings.feature_store_yaml)
-        declare(plan, settings)
+        config, plan = open_repo(settings.feature_store_yaml)
+        declare(plan, config.online_store.connection_string)
     except (ServingError, LineageError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return serve_main()
 
 
-def declare(plan: Plan, settings: ServingSettings) -> None:
+def declare(plan: Plan, connection: str) -> None:
     """One finished run `serve.<service>` per feature service: its views in Redis → its vectors."""
-    config = yaml.safe_load(os.path.expandvars(settings.feature_store_yaml.read_text()))
-    connection = config["online_store"]["connection_string"]
     with Recorder.open(lineage_settings()) as recorder:
         for service in plan.services.values():
             with recorder.run("serve", service.name, description=f"Serves the vectors of {service.name}") as run:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pandas as pd
-from feast import FeatureService, FeatureStore, FeatureView
+from feast import FeatureStore
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -95,7 +95,10 @@ def feature_names(store: FeatureStore, service: str) -> list[str]:
 
 def record_training(store: FeatureStore, service: str, run: Run, jobs: Jobs) -> None:
     """Tell the run which version of each table the training set is cut from, and what the set holds."""
-    views = [store.get_feature_view(projection.name) for projection in projections(store.get_feature_service(service))]
+    views = [
+        store.get_feature_view(projection.name)
+        for projection in store.get_feature_service(service).feature_view_projections
+    ]
     fields, origins = [], {}
     for view in views:
         source = delta_source(view)
@@ -113,11 +116,6 @@ def record_training(store: FeatureStore, service: str, run: Run, jobs: Jobs) -> 
             description=f"Flights with the features of {service} as of {LEAD} before departure",
         )
     )
-
-
-def projections(service: FeatureService) -> list[FeatureView]:
-    """The views of a service as it takes them."""
-    return list(service.feature_view_projections)
 
 
 def score(rows: pd.DataFrame, features: Sequence[str], *, split_at: datetime) -> Scores:
