@@ -100,7 +100,7 @@ def by_duckdb(path: Path, asked: pd.DataFrame) -> pd.DataFrame:
     fresh = f"r.event_at >= a.event_timestamp - INTERVAL {int(TTL.total_seconds())} SECOND"
     values = ", ".join(f"CASE WHEN {fresh} THEN r.{name} END AS {name}" for name in FEATURES)
     rows = f"read_parquet('{path}/*.parquet')"
-    query = f"SELECT a.label, {values} FROM asked a ASOF LEFT JOIN {rows} r"  # noqa: S608
+    query = f"SELECT a.label, {values} FROM asked a ASOF LEFT JOIN {rows} r"
     query += " ON a.entity = r.entity AND a.event_timestamp >= r.event_at ORDER BY a.label"
     found: pd.DataFrame = database.sql(query).df()
     return found
