@@ -37,6 +37,10 @@ PLAIN = (
 """Columns that every engine reads alike and has the same order for."""
 
 
+IN_MICROSECONDS = ds.ParquetReadOptions(coerce_int96_timestamp_unit="us")
+"""Spark writes times in a way that other readers take for nanoseconds; they hold microseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """Why a source cannot be read without Spark."""
@@ -84,7 +88,11 @@ def delta_files(path: str, properties: dict[str, Any], *, at_most_bytes: int) ->
     try:
         table = DeltaTable(path, version=None if version is None else int(version))
         size = pc.sum(pa.table(table.get_add_actions(flatten=True))["size_bytes"]).as_py() or 0
-        return table.to_pyarrow_dataset() if size <= at_most_bytes else too_large(path, size)
+        return (
+            table.to_pyarrow_dataset(parquet_read_options=IN_MICROSECONDS)
+            if size <= at_most_bytes
+            else too_large(path, size)
+        )
     except TableNotFoundError:
         return Unreadable(f"there is no Delta table at {path}")
     except DeltaError as error:
@@ -94,7 +102,7 @@ def delta_files(path: str, properties: dict[str, Any], *, at_most_bytes: int) ->
 def parquet_files(path: str, *, at_most_bytes: int) -> ds.Dataset | Unreadable:
     """The Parquet files of a folder."""
     try:
-        found = ds.dataset(path, format="parquet")
+        found = ds.dataset(path, format=ds.ParquetFileFormat(read_options=IN_MICROSECONDS))
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         return Unreadable(f"{path} holds no Parquet files: {error}")
     size = sum(found.filesystem.get_file_info(file).size for file in found.files)

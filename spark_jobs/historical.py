@@ -32,7 +32,6 @@ from spark_jobs.pointintime_small import Limits
 from spark_jobs.retrieval import Answer, PointInTimeJob, SmallAnswer, SparkAnswer
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
-from spark_jobs.writing import append_batch
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +118,8 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
         Raises:
             SchemaBrokenError, QualityGateFailedError, UnsupportedSourceError: nothing was appended.
         """
+        from spark_jobs.writing import append_batch  # Great Expectations takes seconds, and only writes need it
+
         append_batch(feature_view, table)
         if progress:
             progress(len(table))
