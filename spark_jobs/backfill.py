@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from feature_repo.settings import repo_settings
@@ -14,9 +14,6 @@ from spark_jobs.tileplan import built_from, open_store
 from spark_jobs.tiles import row_tiles
 from spark_jobs.timeslice import TimeSlice
 
-LONGEST = timedelta(days=366)
-"""The longest slice that is built in one piece, unless it is asked for."""
-
 
 def chunks(time_slice: TimeSlice, length: timedelta) -> Iterator[TimeSlice]:
     """The slice in parts of a length, in order; the last may be shorter."""
@@ -27,7 +24,7 @@ def chunks(time_slice: TimeSlice, length: timedelta) -> Iterator[TimeSlice]:
         start_at = end_at
 
 
-def pending(table: FeatureTable, parts: list[TimeSlice], jobs: Jobs) -> list[TimeSlice]:
+def pending(table: FeatureTable, parts: Sequence[TimeSlice], jobs: Jobs) -> Sequence[TimeSlice]:
     """The parts that are not yet published from the sources and the declarations as they are now.
 
     Raises:
@@ -38,4 +35,4 @@ def pending(table: FeatureTable, parts: list[TimeSlice], jobs: Jobs) -> list[Tim
     sources = {source.name: read(jobs.spark, source, jobs.settings) for source in table.sources}
     store, origin = open_store(table, jobs.spark), built_from(table, sources)
     every = table.windows.every
-    return [part for part in parts if not store.is_built(jobs.spark, row_tiles(part, every), origin)]
+    return [part for part in parts if not store.is_built(row_tiles(part, every), origin)]

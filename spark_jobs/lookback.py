@@ -56,7 +56,7 @@ def look_back(windows: Windows, rows: Span, coverage: Coverage) -> Lookback:
 def fine_spans(windows: Windows, rows: Span, unit: int) -> tuple[Span, ...]:
     """Where rows need fine tiles: within their own units, and where their windows begin."""
     own = Span(rows.start // unit * unit, rows.end)
-    shapes = {shape_of(feature, windows.every) for feature in windows.features}
+    shapes = {shape_of(feature, windows.every, rows) for feature in windows.features}
     return joined([own, *(fine for shape in shapes if (fine := shape.fine(rows, unit)))])
 
 

@@ -13,7 +13,10 @@ from feature_repo.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, W
 from spark_jobs.spans import Span, whole
 
 DIRECT = 48
-"""Tiles that one frame may have; longer sliding windows are cut."""
+"""Tiles that one frame may always have."""
+
+DIRECT_IN_LONG_SLICES = 200
+"""Tiles that one frame may have where the slice is longer than the window, so that its tiles are at hand anyway."""
 
 UNITS = tuple(
     whole(unit)
@@ -50,22 +53,22 @@ class Shape:
         return Span(rows.start - self.back - self.unit, rows.end)
 
 
-def shape_of(feature: Aggregation, every: timedelta) -> Shape:
-    """The shape of a feature's window."""
+def shape_of(feature: Aggregation, every: timedelta, rows: Span) -> Shape:
+    """The shape of a feature's window, for rows whose own tiles start in `rows`."""
     over, tile = whole(feature.over), whole(every)
-    unit = {Kind.SLIDING: sliding_unit(over, tile), Kind.TUMBLING: over, Kind.SAWTOOTH: whole(feature.hop(every))}
+    direct = DIRECT_IN_LONG_SLICES if rows.end - rows.start > over else DIRECT
+    sliding = 0 if over <= direct * tile else sliding_unit(over, tile)
+    unit = {Kind.SLIDING: sliding, Kind.TUMBLING: over, Kind.SAWTOOTH: whole(feature.hop(every))}
     return Shape(feature.kind, over, tile, unit[feature.kind])
 
 
 def sliding_unit(over: int, every: int) -> int:
-    """The unit that makes a sliding window cheapest, or 0 where it is short enough or none fits.
+    """The unit that makes a sliding window cheapest, or 0 where none fits.
 
     A row reads about one unit of tiles and one window of units; days are what tiles are kept by, so they may cost twice as much.
     """
     fitting = [unit for unit in UNITS if every < unit < over and unit % every == 0 and over % unit == 0]
-    if over <= DIRECT * every or not fitting:
-        return 0
-    return min(fitting, key=lambda unit: (unit / every + over / unit) * (1 if unit % whole(DAY) == 0 else 2))
+    return min(fitting, default=0, key=lambda unit: (unit / every + over / unit) * (1 if unit % whole(DAY) == 0 else 2))
 
 
 def kept_unit(windows: Windows) -> int:

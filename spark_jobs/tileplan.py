@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 
 from feature_repo.contracts import CONTRACTS
 from feature_repo.settings import repo_settings
-from feature_repo.sources import EVENT_AT
 from feature_repo.windows import digest
 from spark_jobs.facts import KNOWN_AT
 from spark_jobs.lake import Commit
@@ -45,7 +44,7 @@ class TilePlan:
         """The plan for a slice, with the tiles as they stand now."""
         rows = row_tiles(time_slice, table.windows.every)
         store = open_store(table, spark)
-        return cls(table, time_slice, rows, store, look_back(table.windows, rows, store.coverage(spark, rows)))
+        return cls(table, time_slice, rows, store, look_back(table.windows, rows, store.coverage))
 
     @property
     def extent(self) -> TimeSlice:
@@ -69,7 +68,7 @@ class TilePlan:
 
     def features(self, tiles: DataFrame) -> DataFrame:
         """The rows of the slice, out of `completed` tiles."""
-        return featured(tiles, self.table.windows).where(self.time_slice.holds(F.col(EVENT_AT)))
+        return featured(tiles, self.table.windows, self.rows)
 
     def counts(self, tiles: DataFrame) -> tuple[int, int]:
         """How many tiles the slice has, and of how many facts."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feature_repo.windows import Windows, digest
@@ -18,7 +18,7 @@ from spark_jobs.lake import Commit
 from spark_jobs.lookback import Coverage, Lookback
 from spark_jobs.operations import partials_for
 from spark_jobs.shapes import kept_unit
-from spark_jobs.spans import Span, held, whole
+from spark_jobs.spans import Span, held, joined, whole
 from spark_jobs.table import FeatureTable
 from spark_jobs.tiles import SECONDS, TILE_AT, folded, tile_columns
 
@@ -31,46 +31,48 @@ BUILT_FROM = "built_from"
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """That the tiles of a span are there, and out of what they were made."""
+
+    kind: str
+    span: Span
+    built_from: str
+
+
+@dataclass(frozen=True, slots=True)
 class TileStore:
     """The tiles of a table as they stand at one version.
 
     Attributes:
         version: None where there are no tiles yet.
-        fits: whether they are of the table's present definition; if not, they are not read, and replaced by the next build.
+        marks: what is kept of the table's present definition. Tiles of another are not read, and replaced by the next build.
     """
 
     table: FeatureTable
     uri: str
     version: int | None
-    fits: bool
+    marks: tuple[Mark, ...]
 
     @classmethod
     def open(cls, spark: SparkSession, table: FeatureTable, uri: str) -> TileStore:
-        """The store at `uri`, at its newest version."""
+        """The store at `uri`, at its newest version, with all of its marks (a few for each day)."""
         version = lake.current_version(spark, uri)
         if version is None:
-            return cls(table, uri, version, fits=False)
-        found = lake.at_version(spark, uri, version).where(is_mark()).select(DEFINITION).limit(1).collect()
-        return cls(table, uri, version, fits=[row[0] for row in found] == [definition(table)])
+            return cls(table, uri, version, marks=())
+        rows = lake.at_version(spark, uri, version).where(F.col(TILE).isin(FINE_MARK, COARSE_MARK))
+        ours = rows.where(F.col(DEFINITION) == definition(table)).select(TILE, TILE_AT, SECONDS, BUILT_FROM).collect()
+        marks = (Mark(row[TILE], Span(row[TILE_AT], row[TILE_AT] + row[SECONDS]), row[BUILT_FROM]) for row in ours)
+        return cls(table, uri, version, tuple(marks))
 
-    def marks(self, spark: SparkSession, span: Span) -> list[tuple[str, str, Span]]:
-        """The marks that start in a span: the kind, what they were built from, and what they cover."""
-        if not self.fits:
-            return []
-        rows = lake.at_version(spark, self.uri, self.version or 0).where(is_mark() & held(F.col(TILE_AT), [span]))
-        found = rows.select(TILE, BUILT_FROM, TILE_AT, SECONDS).collect()
-        return [(row[TILE], row[BUILT_FROM], Span(row[TILE_AT], row[TILE_AT] + row[SECONDS])) for row in found]
+    @property
+    def coverage(self) -> Coverage:
+        """What is kept."""
+        fine = tuple(mark.span for mark in self.marks if mark.kind == FINE_MARK)
+        return Coverage(fine, frozenset(mark.span.start for mark in self.marks if mark.kind == COARSE_MARK))
 
-    def coverage(self, spark: SparkSession, rows: Span) -> Coverage:
-        """What is kept of everything that rows whose own tiles start in `rows` may look back on."""
-        windows = self.table.windows
-        marks = self.marks(spark, Span(rows.start - whole(windows.lookback) - kept_unit(windows), rows.start))
-        fine = tuple(span for kind, _, span in marks if kind == FINE_MARK)
-        return Coverage(fine, frozenset(span.start for kind, _, span in marks if kind == COARSE_MARK))
-
-    def is_built(self, spark: SparkSession, rows: Span, built_from: str) -> bool:
+    def is_built(self, rows: Span, built_from: str) -> bool:
         """True where all of a slice was published out of exactly this."""
-        ours = [span for kind, origin, span in self.marks(spark, rows) if kind == FINE_MARK and origin == built_from]
+        ours = (mark.span for mark in self.marks if mark.kind == FINE_MARK and mark.built_from == built_from)
         return not rows.without(ours)
 
     def read(self, spark: SparkSession, lookback: Lookback) -> DataFrame | None:
@@ -94,17 +96,13 @@ class TileStore:
         windows = self.table.windows
         ended = ended_units(rows, windows)
         marks = [(FINE_MARK, part) for part in rows.cut(kept_unit(windows))] + [(COARSE_MARK, unit) for unit in ended]
-        coarse = folded(
-            tiles.where(held(F.col(TILE_AT), ended[:1] and [Span(ended[0].start, ended[-1].end)])),
-            windows,
-            kept_unit(windows),
-        )
+        coarse = folded(tiles.where(held(F.col(TILE_AT), joined(ended))), windows, kept_unit(windows))
         kept = [kind_of(tiles.where(held(F.col(TILE_AT), [rows])), FINE), *([kind_of(coarse, COARSE)] if ended else [])]
         every = marked(tiles.sparkSession, marks, definition(self.table), built_from)
         for each in kept:
             every = each.unionByName(every, allowMissingColumns=True)
         ordered = every.sortWithinPartitions(TILE, TILE_AT)
-        if not self.fits:
+        if not self.marks:
             return lake.start_over(ordered, self.uri, partition=TILE, run_id=run_id)
         return lake.replace(ordered, self.uri, predicate=replaced(rows, windows), run_id=run_id)
 
@@ -119,11 +117,6 @@ def marked(spark: SparkSession, marks: Iterable[tuple[str, Span]], defined: str,
 def kind_of(tiles: DataFrame, kind: str) -> DataFrame:
     """Tiles as rows of the store."""
     return tiles.select(F.lit(kind).alias(TILE), "*")
-
-
-def is_mark() -> Column:
-    """True for marks."""
-    return F.col(TILE).isin(FINE_MARK, COARSE_MARK)
 
 
 def ended_units(rows: Span, windows: Windows) -> list[Span]:

@@ -6,33 +6,35 @@ day may stand for its fine tiles wherever no row needs them: see `Shape.fine`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 from feature_repo.sources import EVENT_AT
-from feature_repo.windows import Kind, Windows
+from feature_repo.windows import Aggregation, Kind, Windows
 from spark_jobs.operations import finished, partials_of
 from spark_jobs.partials import Partial
 from spark_jobs.shapes import Shape, shape_of
-from spark_jobs.spans import whole
+from spark_jobs.spans import Span, held, whole
 from spark_jobs.tiles import SECONDS, TILE_AT
 
 Wanted = dict[Shape, list[Partial]]
 """The partials that are needed of each shape of window."""
 
 
-def featured(tiles: DataFrame, windows: Windows) -> DataFrame:
-    """One row per fine tile.
+def featured(tiles: DataFrame, windows: Windows, rows: Span) -> DataFrame:
+    """One row per fine tile of a slice.
 
     Args:
         tiles: the fine tiles of the rows and everything before them that their windows see, as `gathered` and `folded` make
             them; any second of a key is in one tile at most.
+        rows: the starts of the slice's own tiles.
     Returns:
         columns `keys`, `event_at` (the tile's end) and one per feature.
     """
-    wanted = shapes_wanted(windows)
+    shapes = {feature: shape_of(feature, windows.every, rows) for feature in windows.features}
+    wanted = partials_wanted(shapes)
     lines = tiles.repartition(*windows.keys)
     for unit in sorted({shape.unit for shape in wanted if is_cut(shape)}):
         needed = sorted(
@@ -44,30 +46,23 @@ def featured(tiles: DataFrame, windows: Windows) -> DataFrame:
         for shape in sorted(wanted)
         for partial in wanted[shape]
     ]
-    rows = lines.select(*windows.keys, TILE_AT, SECONDS, *merged).where(F.col(SECONDS) == whole(windows.every))
-    return rows.select(*windows.keys, end_of_tile().alias(EVENT_AT), *values(windows))
+    own = held(F.col(TILE_AT), [rows]) & (F.col(SECONDS) == whole(windows.every))
+    found = lines.select(*windows.keys, TILE_AT, SECONDS, *merged).where(own)
+    values = [value_of(feature, shape) for feature, shape in shapes.items()]
+    return found.select(*windows.keys, end_of_tile().alias(EVENT_AT), *values)
 
 
-def shapes_wanted(windows: Windows) -> Wanted:
+def partials_wanted(shapes: Mapping[Aggregation, Shape]) -> Wanted:
     """What has to be merged over which windows, each once."""
     wanted: dict[Shape, set[Partial]] = {}
-    for feature in windows.features:
-        wanted.setdefault(shape_of(feature, windows.every), set()).update(partials_of(feature))
+    for feature, shape in shapes.items():
+        wanted.setdefault(shape, set()).update(partials_of(feature))
     return {shape: sorted(partials) for shape, partials in wanted.items()}
 
 
-def values(windows: Windows) -> list[Column]:
-    """The features' values out of merged partials."""
-    return [
-        finished(
-            feature,
-            {
-                partial.kind: F.col(merged_name(shape_of(feature, windows.every), partial))
-                for partial in partials_of(feature)
-            },
-        )
-        for feature in windows.features
-    ]
+def value_of(feature: Aggregation, shape: Shape) -> Column:
+    """A feature's value out of merged partials."""
+    return finished(feature, {part.kind: F.col(merged_name(shape, part)) for part in partials_of(feature)})
 
 
 def is_cut(shape: Shape) -> bool:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from feature_repo.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
+from spark_jobs.spans import Span
 from spark_jobs.tiles import gathered
 from spark_jobs.windows import featured
 
@@ -21,11 +22,13 @@ from .asked_of_duckdb import answers
 
 SCHEMA = "case_id INT, known_at TIMESTAMP, amount DOUBLE, place STRING"
 START = datetime(2013, 3, 1)
+EVER = Span(0, 2**40)
 SHAPES = [
     (HOUR, HOUR, Kind.SLIDING),
     (HOUR, 6 * HOUR, Kind.SLIDING),
     (HOUR, 60 * HOUR, Kind.SLIDING),
     (HOUR, 7 * DAY, Kind.SLIDING),
+    (HOUR, 20 * DAY, Kind.SLIDING),
     (HOUR, 365 * DAY, Kind.SLIDING),
     (MINUTE, 2 * HOUR, Kind.SLIDING),
     (SECOND, 90 * SECOND, Kind.SLIDING),
@@ -80,7 +83,7 @@ def test_windows_equal_those_of_duckdb(spark: SparkSession, every: timedelta, ov
     def holds(cases: list[list[tuple[datetime, float | None, str | None]]]) -> None:
         assume(len({len(case) for case in cases}) > 5)  # the first that is drawn is the simplest, with one fact each
         facts = [(number, *fact) for number, facts in enumerate(cases) for fact in facts]
-        rows = featured(gathered(spark.createDataFrame(facts, SCHEMA), windows), windows)
+        rows = featured(gathered(spark.createDataFrame(facts, SCHEMA), windows), windows, EVER)
         found = rows.orderBy("case_id", "event_at").toPandas()
         frame = pd.DataFrame(facts, columns=["case_id", "known_at", "amount", "place"])
         expected = answers(frame.astype({"amount": "float64"}), windows)
@@ -103,6 +106,6 @@ def test_a_deviation_far_from_zero_is_right(spark: SparkSession) -> None:
     windows = Windows(("case_id",), HOUR, (Aggregation("amount", Operation.STDDEV, 7 * DAY),))
     values = [1e9 + offset for offset in (1.0, 2.0, 4.0, 8.0, 16.0)]
     facts = [(1, START + number * 20 * HOUR, value, None) for number, value in enumerate(values)]
-    rows = featured(gathered(spark.createDataFrame(facts, SCHEMA), windows), windows)
+    rows = featured(gathered(spark.createDataFrame(facts, SCHEMA), windows), windows, EVER)
     last = rows.orderBy("event_at").collect()[-1]
     assert last["amount_stddev_7d"] == pytest.approx(pd.Series([1.0, 2.0, 4.0, 8.0, 16.0]).std(), rel=1e-7)
