@@ -18,6 +18,10 @@ class RepoSettings:
         """The URI of one feature table."""
         return f"{self.lake}/{name}"
 
+    def tiles(self, name: str) -> str:
+        """The URI of the table that keeps the tiles of one feature table's windows."""
+        return f"{self.lake}/tiles/{name}"
+
     def quarantine(self, name: str) -> str:
         """The URI of the table that keeps the rows that one feature table refused."""
         return f"{self.lake}/quarantine/{name}"

@@ -13,6 +13,7 @@ from rich.console import Console
 from lineage.recorder import Recorder
 from lineage.settings import lineage_settings
 from pedigree.console import Stopwatch, working
+from spark_jobs.backfill import pending
 from spark_jobs.errors import UnknownTableError
 from spark_jobs.landing import land_samples
 from spark_jobs.session import open_session
@@ -62,18 +63,31 @@ def tables_named(names: Sequence[str]) -> list[FeatureTable]:
 
 
 def build_slices(tables: Sequence[FeatureTable], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
-    """Build a slice of each table, with one line for each.
+    """Build one slice of each table, with one line for each; see `backfill`."""
+    return backfill(tables, [time_slice], jobs, console, resume=False)
 
+
+def backfill(
+    tables: Sequence[FeatureTable], parts: Sequence[TimeSlice], jobs: Jobs, console: Console, *, resume: bool
+) -> list[Built]:
+    """Build consecutive slices of each table, in order, with one line for each.
+
+    Args:
+        resume: leave out what is published already from the same sources and declarations, and say so.
     Raises:
-        JobError: a build failed; what was built before it stays.
+        JobError: a build failed; what was built before it stays, and resuming goes on with it.
     """
     built, watch = [], Stopwatch()
-    with working(console, len(tables)) as (say, advance):
+    with working(console, len(tables) * len(parts)) as (say, advance):
         for table in tables:
-            result = build(table, time_slice, jobs.telling(partial(tell_stage, say, table.name)))
-            console.print(line_of(result, seconds=watch.lap()))
-            built.append(result)
-            advance()
+            left = pending(table, parts, jobs) if resume else parts
+            if len(left) < len(parts):
+                console.print(f"  {table.name:<15} {len(parts) - len(left)} of {len(parts)} slices are already built")
+            for part in parts:
+                if part in left:
+                    built.append(build(table, part, jobs.telling(partial(tell_stage, say, table.name))))
+                    console.print(line_of(built[-1], seconds=watch.lap()))
+                advance()
     return built
 
 

@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import warnings
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,21 @@ class Instant(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"{value!r} is no instant. Write 2013-11-01 or 2013-11-01T12:00+00:00.", param, ctx)
         return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+class Length(click.ParamType[timedelta]):
+    """A number of days or hours: `30d`, `12h`."""
+
+    name = "length"
+
+    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The span of time, which is longer than none."""
+        if isinstance(value, timedelta):
+            return value
+        unit = {"d": timedelta(days=1), "h": timedelta(hours=1)}.get(value[-1:])
+        if unit is None or not value[:-1].isdecimal() or int(value[:-1]) < 1:
+            self.fail(f"{value!r} is no length of time. Write 30d or 12h.", param, ctx)
+        return int(value[:-1]) * unit
 
 
 class KeyValue(click.ParamType[tuple[str, str]]):
@@ -109,7 +124,13 @@ def down() -> None:
 @click.option("--start", "start_at", type=Instant(), required=True, help="First event time of the slice (UTC).")
 @click.option("--end", "end_at", type=Instant(), required=True, help="End of the slice, not part of it (UTC).")
 @click.option("--land", "lands", is_flag=True, help="Land the sample data first.")
-def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, lands: bool) -> None:
+@click.option(
+    "--chunk", type=Length(), default=timedelta(days=366), help="Build it in parts of this length. [default: 366d]"
+)
+@click.option("--resume", is_flag=True, help="Leave out parts that are built already from the same sources.")
+def build(
+    *, tables: tuple[str, ...], start_at: datetime, end_at: datetime, lands: bool, chunk: timedelta, resume: bool
+) -> None:
     """Build a slice of time of TABLES (all, where none is named), behind their quality gates.
 
     The same slice again replaces itself. Example: pedigree build carrier_delays --start 2013-11-01 --end 2013-12-01
@@ -118,13 +139,14 @@ def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, land
 
     with engines_to_log() as console:
         from pedigree import building
+        from spark_jobs.backfill import chunks
         from spark_jobs.timeslice import TimeSlice
 
-        time_slice, wanted = TimeSlice(start_at, end_at), building.tables_named(tables)
+        parts, wanted = list(chunks(TimeSlice(start_at, end_at), chunk)), building.tables_named(tables)
         with building.open_jobs() as jobs:
             if lands:
                 building.land(jobs, console)
-            building.build_slices(wanted, time_slice, jobs, console)
+            building.backfill(wanted, parts, jobs, console, resume=resume)
     tell_waiting()
 
 

@@ -161,13 +161,15 @@ def drawn(found: Explanation) -> Tree:
     )
     for source in found.built.inputs:
         columns = ", ".join(found.made_of.get(source.name, ()))
-        branch = built.add(
-            f"source file   {source.name.name} @ {source.version}" + (f"  columns: {columns}" if columns else "")
-        )
         landing = found.landed.get(source.name)
+        kind = "tiles       " if landing and landing.job == found.built.job else "source file "
+        branch = built.add(
+            f"{kind}  {source.name.name} @ {source.version}" + (f"  columns: {columns}" if columns else "")
+        )
         if landing:
             origin = ", ".join(f"{each.name.name} @ {each.version}" for each in landing.inputs)
-            branch.add(f"landed        by run {landing.id} ({landing.job}) from {origin}")
+            verb = "kept  " if landing.job == found.built.job else "landed"
+            branch.add(f"{verb}        by run {landing.id} ({landing.job}) from {origin}")
     return tree
 
 

@@ -46,6 +46,15 @@ class FactAccount:
         return sum(count for (place, outcome), count in self.counts.items() if self.counts_in(place, outcome))
 
     @property
+    def undated(self) -> int:
+        """The facts that would be used if it were known when they were known."""
+        return sum(
+            count
+            for (place, outcome), count in self.counts.items()
+            if place is Place.UNDATED and outcome in self.used_outcomes
+        )
+
+    @property
     def set_aside(self) -> Mapping[str, int]:
         """The facts within the slice that the table leaves out on purpose, by outcome."""
         return {

@@ -45,6 +45,11 @@ def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime) -> Data
     return rows.select(*columns, F.lit(created_at).cast("timestamp").alias(CREATED_AT))
 
 
+def fits(found: DataType, expected: DataType) -> bool:
+    """True where values of a type may stand where another was promised; whether a list may hold nulls does not matter."""
+    return found.simpleString() == expected.simpleString() or found in WIDENS.get(expected, ())
+
+
 def differences(expected: Mapping[str, DataType], found: Mapping[str, DataType]) -> list[str]:
     """What keeps rows of type `found` from standing where `expected` was promised, one sentence each."""
     missing = [f"{name} is missing" for name in expected if name not in found]
@@ -52,6 +57,6 @@ def differences(expected: Mapping[str, DataType], found: Mapping[str, DataType])
     wrong = [
         f"{name} is {found[name].simpleString()}, promised is {dtype.simpleString()}"
         for name, dtype in expected.items()
-        if name in found and found[name] != dtype and found[name] not in WIDENS.get(dtype, ())
+        if name in found and not fits(found[name], dtype)
     ]
     return [*missing, *extra, *wrong]

@@ -8,11 +8,18 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 
 from spark_jobs.sources import Source, SourceRead
+from spark_jobs.timeslice import TimeSlice
+
+KNOWN_AT = "known_at"
+"""The column of a fact with the instant at which it could be known; tiles hold `[start, end)` of it."""
 
 Inputs = Mapping[str, DataFrame]
 """Rows by the name of their source."""
 
-Versions = tuple[tuple[str, str], ...]
+SourceColumn = tuple[str, str]
+"""The name of a source and of one of its columns."""
+
+Versions = tuple[tuple[str, str, TimeSlice | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +29,26 @@ class FactSet:
     Attributes:
         name: what they are about.
         sources: what they are made of; each row of the first one is one fact.
-        derive: turns the sources into facts with `event_at` and `outcome`. Pure.
+        derive: turns the sources into facts with `known_at` and `outcome`. Pure.
+        columns: the source columns that each column of a fact is made of.
     """
 
     name: str
     sources: tuple[Source, ...]
     derive: Callable[[Inputs], DataFrame]
+    columns: Mapping[str, tuple[SourceColumn, ...]]
 
 
 @dataclass(slots=True)
 class FactCache:
-    """Facts that are computed once for as long as their sources stay at the versions they were read at."""
+    """Facts that are computed once for as long as their sources stay at the versions and the times they were read for."""
 
     kept: dict[str, tuple[Versions, DataFrame]] = field(default_factory=dict)
 
     def facts(self, wanted: FactSet, sources: Mapping[str, SourceRead]) -> DataFrame:
         """The facts of the sources as they were read; those of other versions are let go of first."""
-        versions = tuple((sources[source.name].uri, sources[source.name].version) for source in wanted.sources)
+        reads = [sources[source.name] for source in wanted.sources]
+        versions = tuple((read.uri, read.version, read.extent) for read in reads)
         if wanted.name in self.kept and self.kept[wanted.name][0] != versions:
             self.kept.pop(wanted.name)[1].unpersist(blocking=True)
         if wanted.name not in self.kept:

@@ -8,15 +8,13 @@ time zones and over a change of the clocks come out right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.facts import FactSet, Inputs
+from spark_jobs.facts import KNOWN_AT, FactSet, Inputs, SourceColumn
 from spark_jobs.sources import AIRPORTS, FLIGHTS
-from spark_jobs.table import SourceColumn
-from spark_jobs.windows import EVENT_AT, Rolling, hour_end
 
 LATE = 15
 """Minutes from which a flight counts as late, as the US Department of Transportation counts."""
@@ -42,7 +40,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "late_arrival": ("arr_delay",),
     "cancellation": ("dep_time",),
     "air_time": ("air_time",),
-    EVENT_AT: (
+    KNOWN_AT: (
         *("year", "month", "day", "sched_dep_time", "sched_arr_time"),
         *("dep_time", "dep_delay", "arr_time", "air_time", "dest"),
     ),
@@ -53,12 +51,10 @@ FLOWN = frozenset({"landed", "diverted"})
 ALL_OUTCOMES = FLOWN | {"cancelled"}
 
 
-def flight_columns(keys: Sequence[str], features: Sequence[Rolling]) -> dict[str, tuple[SourceColumn, ...]]:
-    """The source columns behind the keys, the event time and the features of a table of flights."""
-    made_of = {name: COLUMNS[name] for name in (*keys, EVENT_AT)}
-    made_of |= {feature.name: COLUMNS[feature.of] for feature in features}
-    columns = {name: tuple((FLIGHTS.name, column) for column in parts) for name, parts in made_of.items()}
-    return columns | {EVENT_AT: (*columns[EVENT_AT], (AIRPORTS.name, "faa"), (AIRPORTS.name, "tzone"))}
+def source_columns() -> dict[str, tuple[SourceColumn, ...]]:
+    """The columns of all sources that each column of a fact is made of."""
+    columns = {name: tuple((FLIGHTS.name, column) for column in parts) for name, parts in COLUMNS.items()}
+    return columns | {KNOWN_AT: (*columns[KNOWN_AT], (AIRPORTS.name, "faa"), (AIRPORTS.name, "tzone"))}
 
 
 def flight_facts(flights: DataFrame, airports: DataFrame) -> DataFrame:
@@ -69,7 +65,7 @@ def flight_facts(flights: DataFrame, airports: DataFrame) -> DataFrame:
         airports: as in airports.csv.
     Returns:
         the flight's keys, `outcome` (landed, diverted or cancelled), its delays and times in minutes,
-        `known_at` and `event_at` (UTC).
+        `scheduled_departure_at` and `known_at` (UTC).
     """
     zones = airports.select(F.col("faa").alias("dest"), F.col("tzone").alias("listed_zone"))
     placed = flights.join(F.broadcast(zones), on="dest", how="left").select("*", zone().alias("dest_zone"))
@@ -91,8 +87,7 @@ def flight_facts(flights: DataFrame, airports: DataFrame) -> DataFrame:
         F.when(cancelled, 1).alias("cancellation"),
         "air_time",
         "scheduled_departure_at",
-        known_at.alias("known_at"),
-        hour_end(known_at).alias(EVENT_AT),
+        known_at.alias(KNOWN_AT),
     )
 
 
@@ -144,4 +139,4 @@ def derive(inputs: Inputs) -> DataFrame:
     return flight_facts(inputs[FLIGHTS.name], inputs[AIRPORTS.name])
 
 
-FLIGHT_FACTS = FactSet(name="flights", sources=(FLIGHTS, AIRPORTS), derive=derive)
+FLIGHT_FACTS = FactSet(name="flights", sources=(FLIGHTS, AIRPORTS), derive=derive, columns=source_columns())

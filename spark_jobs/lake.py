@@ -47,6 +47,11 @@ def built_version(spark: SparkSession, uri: str, table: str) -> int:
     return version
 
 
+def at_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
+    """The rows of a table as they stood at a version."""
+    return spark.read.format("delta").option("versionAsOf", version).load(uri)
+
+
 def publish(rows: DataFrame, uri: str, *, table: str, time_slice: TimeSlice, run_id: str) -> Commit:
     """Replace the table's slice by `rows` in one commit that carries the run's id.
 
@@ -82,17 +87,24 @@ def replace(rows: DataFrame, uri: str, *, predicate: str, run_id: str) -> Commit
     """Replace what `predicate` selects by `rows`. Where nothing is replaced by nothing, Delta makes no commit."""
     write = rows.write.format("delta").mode("overwrite")
     write.option("replaceWhere", predicate).option("userMetadata", run_id).save(uri)
-    return commit_of(run_id, rows.sparkSession, uri)
+    return commit_of(rows.sparkSession, uri, run_id)
 
 
 def append(rows: DataFrame, uri: str, *, run_id: str) -> Commit:
     """Add rows in one commit that carries the run's id."""
     rows.write.format("delta").mode("append").option("userMetadata", run_id).save(uri)
-    return commit_of(run_id, rows.sparkSession, uri)
+    return commit_of(rows.sparkSession, uri, run_id)
 
 
-def commit_of(run_id: str, spark: SparkSession, uri: str) -> Commit:
-    """The newest commit of a run; the newest of all, with no rows, where the run wrote none."""
+def start_over(rows: DataFrame, uri: str, *, partition: str, run_id: str) -> Commit:
+    """Replace all of a table, columns and all, or make it; its files are apart by the column `partition`."""
+    write = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").partitionBy(partition)
+    write.option("userMetadata", run_id).save(uri)
+    return commit_of(rows.sparkSession, uri, run_id)
+
+
+def commit_of(spark: SparkSession, uri: str, run_id: str) -> Commit:
+    """The newest commit of a run to a table; of no rows, where it made none."""
     written = metric("numOutputRows") - metric("numCopiedRows")
     commits = DeltaTable.forPath(spark, uri).history(RECENT)
     newest_first = commits.select("version", "userMetadata", written.alias("rows")).orderBy(F.desc("version")).collect()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from feast import FeatureView
 from pyspark.sql.types import StructType
@@ -15,7 +15,9 @@ from lineage.recorder import JSON
 from spark_jobs.account import RowAccount
 from spark_jobs.check import BROKEN_FACTS, Verdict
 from spark_jobs.conform import promised
+from spark_jobs.facts import SourceColumn
 from spark_jobs.lake import PUBLISHED, RUN_ID, SLICE_AT
+from spark_jobs.operations import partials_for
 from spark_jobs.sources import SourceRead
 from spark_jobs.table import FeatureTable
 
@@ -43,6 +45,23 @@ def table_dataset(
         origins=origins(table, sources),
         assertions=assertions(verdict),
         description=table.view.description,
+    )
+
+
+def tiles_dataset(
+    table: FeatureTable, sources: Mapping[str, SourceRead], fields: tuple[Field, ...], *, version: int | None
+) -> Dataset:
+    """The tiles of a table's windows in the version that was read or written."""
+    made_of = {key: table.columns[key] for key in table.windows.keys}
+    made_of |= {partial.name: table.facts.columns[partial.of] for partial in partials_for(table.windows)}
+    return Dataset(
+        name=at_path(repo_settings().tiles(table.name)),
+        fields=fields,
+        version=str(version),
+        origins=column_origins(
+            made_of, sources, aggregated={name for name in made_of if name not in table.windows.keys}
+        ),
+        description=f"What the windows of {table.name} are made of, tile by tile",
     )
 
 
@@ -81,13 +100,19 @@ def fields_of(schema: StructType) -> tuple[Field, ...]:
 
 def origins(table: FeatureTable, sources: Mapping[str, SourceRead]) -> dict[str, tuple[Origin, ...]]:
     """The source columns behind each column. Features aggregate rows; keys and event times transform one."""
-    features = {field.name for field in table.view.features}
+    return column_origins(table.columns, sources, aggregated={field.name for field in table.view.features})
+
+
+def column_origins(
+    made_of: Mapping[str, tuple[SourceColumn, ...]], sources: Mapping[str, SourceRead], *, aggregated: Set[str]
+) -> dict[str, tuple[Origin, ...]]:
+    """Columns of sources by name as columns of the places that were read."""
     return {
         column: tuple(
-            Origin(at_path(sources[source].uri), field, "aggregation" if column in features else "transformation")
-            for source, field in made_of
+            Origin(at_path(sources[source].uri), field, "aggregation" if column in aggregated else "transformation")
+            for source, field in origins
         )
-        for column, made_of in table.columns.items()
+        for column, origins in made_of.items()
     }
 
 

@@ -5,34 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from spark_jobs import lake
 from spark_jobs.errors import SourceBrokenError, SourceMissingError
 from spark_jobs.settings import JobSettings
+from spark_jobs.timeslice import TimeSlice
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A CSV file of the landing folder; `schema` is Spark DDL, and `NA` is null."""
+    """A file or table of the landing folder.
+
+    Attributes:
+        schema: its columns in Spark's DDL. In CSV, `NA` is null.
+        time_column: a timestamp by which a build reads no more than it needs, if there is one. Rows without it are read.
+        margin: how far from the time column a row's facts may become known. A fact beyond it is not seen.
+    """
 
     name: str
     file: str
     schema: str
     description: str
+    format: Literal["csv", "parquet", "delta"] = "csv"
+    time_column: str | None = None
+    margin: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRead:
-    """A source as it was read: its rows, where it is, and which version of the file it was."""
+    """A source as it was read: its rows, where it is, which version of it, and the time that it was read for (None: all)."""
 
     source: Source
     uri: str
     version: str
     rows: DataFrame
+    extent: TimeSlice | None = None
 
 
 FLIGHTS = Source(
@@ -67,16 +81,37 @@ AIRPORTS = Source(
 SOURCES = (FLIGHTS, WEATHER, PLANES, AIRPORTS)
 
 
-def read(spark: SparkSession, source: Source, settings: JobSettings) -> SourceRead:
+def read(spark: SparkSession, source: Source, settings: JobSettings, extent: TimeSlice | None = None) -> SourceRead:
     """The source's rows and the version of its file; nothing is computed yet but the look at the file.
 
+    Args:
+        extent: when the facts that are needed became known. A source with a time column is read for it and its margin only.
     Raises:
-        SourceMissingError: there is no such file.
+        SourceMissingError: there is no such file or table.
     """
     uri = settings.source(source.file)
-    version = file_version(spark, source, uri)
-    rows = spark.read.csv(uri, schema=source.schema, header=True, nullValue="NA", mode="FAILFAST", enforceSchema=False)
-    return SourceRead(source=source, uri=uri, version=version, rows=rows)
+    version = table_version(spark, source, uri) if source.format == "delta" else file_version(spark, source, uri)
+    if source.format == "csv":
+        rows = spark.read.csv(
+            uri, schema=source.schema, header=True, nullValue="NA", mode="FAILFAST", enforceSchema=False
+        )
+    elif source.format == "delta":
+        rows = lake.at_version(spark, uri, int(version))
+    else:
+        rows = spark.read.schema(source.schema).parquet(uri)
+    if source.time_column is None or extent is None:
+        return SourceRead(source, uri, version, rows)
+    wide = TimeSlice(extent.start_at - source.margin, extent.end_at + source.margin)
+    at = F.col(source.time_column)
+    return SourceRead(source, uri, version, rows.where(wide.holds(at) | at.isNull()), wide)
+
+
+def table_version(spark: SparkSession, source: Source, uri: str) -> str:
+    """The newest version of a Delta table that is a source."""
+    version = lake.current_version(spark, uri)
+    if version is None:
+        raise SourceMissingError(source.name, uri)
+    return str(version)
 
 
 @contextmanager
@@ -102,7 +137,12 @@ def told_when_broken(uris: Iterable[str]) -> Iterator[None]:
 def file_version(spark: SparkSession, source: Source, uri: str) -> str:
     """What tells one state of a file from another on every file system: when it was written, and its size in bytes."""
     try:
-        files = spark.read.format("binaryFile").load(uri).select("modificationTime", "length")
+        files = (
+            spark.read.format("binaryFile")
+            .option("recursiveFileLookup", "true")
+            .load(uri)
+            .select("modificationTime", "length")
+        )
         newest, size = files.agg(F.max(F.unix_millis("modificationTime")), F.sum("length")).first() or (None, None)
     except AnalysisException as error:
         raise SourceMissingError(source.name, uri) from error

@@ -14,15 +14,24 @@ from feature_repo.settings import repo_settings
 from feature_repo.sources import EVENT_AT
 from lineage.recorder import Recorder, Run
 from spark_jobs import lake
-from spark_jobs.account import FactAccount, Place, RowAccount, account_for, place_of
+from spark_jobs.account import FactAccount, RowAccount, account_for
 from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
 from spark_jobs.conform import conform
 from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError
 from spark_jobs.facts import FactCache
-from spark_jobs.provenance import account_note, quarantine_dataset, source_dataset, table_dataset
+from spark_jobs.provenance import (
+    account_note,
+    fields_of,
+    quarantine_dataset,
+    source_dataset,
+    table_dataset,
+    tiles_dataset,
+)
 from spark_jobs.settings import JobSettings
 from spark_jobs.sources import SourceRead, read, told_when_broken
 from spark_jobs.table import FeatureTable
+from spark_jobs.tileplan import TilePlan
+from spark_jobs.tiles import with_event_time
 from spark_jobs.timeslice import TimeSlice
 
 Progress = Callable[[str], None]
@@ -65,8 +74,9 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
     nominal = (time_slice.start_at, time_slice.end_at)
     with jobs.recorder.run("build", table.name, nominal=nominal, description=table.view.description) as run:
         jobs.progress("reading")
-        sources = {source.name: read(jobs.spark, source, jobs.settings) for source in table.sources}
-        facts = jobs.facts.facts(table.facts, sources)
+        plan = TilePlan.of(table, time_slice, jobs.spark)
+        sources = read_sources(table, plan, jobs)
+        facts = with_event_time(jobs.facts.facts(table.facts, sources), table.windows)
         with told_when_broken(source.uri for source in sources.values()):
             account = account_for(facts, table, time_slice)
         read_rows = declare_sources(sources, run)
@@ -74,26 +84,54 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
             table.name, "before publishing, the facts", expected=read_rows[table.sources[0].name], found=account.total
         )
         jobs.progress(f"transforming {account.used:,} facts")
-        rows = conform(transformed(table, facts, sources, time_slice), table.view, created_at=run.started_at)
-        with cached(mark(rows, CONTRACTS[table.name])) as marked:
-            return gate(Slice(table, time_slice, marked, account, sources), run, jobs)
+        with cached(plan.folded(facts)) as folded:
+            tiles = plan.completed(folded)
+            undated = undated_rows(table, facts) if account.undated else None
+            expected = count_rows(plan, folded, account, undated)
+            rows = conform(transformed(plan, tiles, undated, sources), table.view, created_at=run.started_at)
+            with cached(mark(rows, CONTRACTS[table.name])) as marked:
+                return gate(Slice(plan, tiles, marked, expected, account, sources), run, jobs)
+
+
+def read_sources(table: FeatureTable, plan: TilePlan, jobs: Jobs) -> dict[str, SourceRead]:
+    """The table's sources; those of facts for no more time than the slice needs, where they can be read so."""
+    facts = {source.name: read(jobs.spark, source, jobs.settings, plan.extent) for source in table.facts.sources}
+    return facts | {source.name: read(jobs.spark, source, jobs.settings) for source in table.joined}
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A computed slice on its way to the gate."""
+    """A computed slice on its way to the gate.
 
-    table: FeatureTable
-    time_slice: TimeSlice
+    Attributes:
+        tiles: the tiles that it was made of.
+        marked: its rows, each with the names of the facts it breaks.
+        expected: how many rows it must have.
+    """
+
+    plan: TilePlan
+    tiles: DataFrame
     marked: DataFrame
+    expected: int
     account: FactAccount
     sources: Mapping[str, SourceRead]
+
+    @property
+    def table(self) -> FeatureTable:
+        """The table that it is a slice of."""
+        return self.plan.table
+
+    @property
+    def time_slice(self) -> TimeSlice:
+        """The event times that it is for."""
+        return self.plan.time_slice
 
 
 def gate(computed: Slice, run: Run, jobs: Jobs) -> Built:
     """Publish what keeps the contract, or stop the slice."""
     jobs.progress("checking")
     verdict = judge(computed.marked, CONTRACTS[computed.table.name])
+    expect(computed.table.name, "after the transform, the slice", expected=computed.expected, found=verdict.rows)
     if not verdict.passed:
         stop(computed, verdict, run, jobs)
     jobs.progress(f"publishing {verdict.rows:,} rows")
@@ -111,7 +149,17 @@ def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
     expect(table.name, "after publishing, table and quarantine", expected=verdict.rows, found=commit.rows + kept)
     run.note("rows", account_note(rows))
     run.writes(table_dataset(table, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict))
+    keep_tiles(computed, run)
     return Built(table.name, computed.time_slice, run.id, commit.version, rows, verdict)
+
+
+def keep_tiles(computed: Slice, run: Run) -> None:
+    """Keep the tiles of a published slice for those that look back on it, and record what was read and written of them."""
+    plan, sources, fields = computed.plan, computed.sources, fields_of(computed.tiles.schema)
+    if plan.reads_tiles:
+        run.reads(tiles_dataset(plan.table, sources, fields, version=plan.store.version))
+    kept = plan.publish(computed.tiles, sources, run_id=run.id)
+    run.writes(tiles_dataset(plan.table, sources, fields, version=kept.version))
 
 
 def stop(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> None:
@@ -143,16 +191,25 @@ def set_apart(
 
 
 def transformed(
-    table: FeatureTable, facts: DataFrame, sources: Mapping[str, SourceRead], time_slice: TimeSlice
+    plan: TilePlan, tiles: DataFrame, undated: DataFrame | None, sources: Mapping[str, SourceRead]
 ) -> DataFrame:
-    """The features of the slice, computed over its facts and those of the lookback before it.
+    """The view's columns for the slice; facts without an event time have a row without one, so that the contract names it."""
+    rows = plan.features(tiles)
+    every = rows if undated is None else rows.unionByName(undated, allowMissingColumns=True)
+    return plan.table.transform(every, {name: source.rows for name, source in sources.items()})
 
-    Facts without an event time stay in, so that the contract can name them.
-    """
-    place = place_of(table, time_slice)
-    seen = facts.where(place.isin(Place.SLICE, Place.LOOKBACK, Place.UNDATED) & F.col("outcome").isin(*table.used))
-    rows = table.transform(seen, {name: source.rows for name, source in sources.items()})
-    return rows.where(time_slice.holds(F.col(EVENT_AT)) | F.col(EVENT_AT).isNull())
+
+def undated_rows(table: FeatureTable, facts: DataFrame) -> DataFrame:
+    """One row per key that has used facts of which nobody knows when they were known."""
+    undated = facts.where(F.col(EVENT_AT).isNull() & F.col("outcome").isin(*table.used))
+    return undated.select(*table.windows.keys, EVENT_AT).distinct()
+
+
+def count_rows(plan: TilePlan, tiles: DataFrame, account: FactAccount, undated: DataFrame | None) -> int:
+    """How many rows the slice must have; raises where facts got lost on their way into tiles."""
+    rows, facts = plan.counts(tiles)
+    expect(plan.table.name, "in the slice, the tiles", expected=account.used, found=facts)
+    return rows + (0 if undated is None else undated.count())
 
 
 def declare_sources(sources: Mapping[str, SourceRead], run: Run) -> dict[str, int]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from feast import FeatureView
 from pyspark.sql import DataFrame
 
-from spark_jobs.facts import FactSet, Inputs
+from feature_repo.sources import EVENT_AT
+from feature_repo.windows import Windows
+from spark_jobs.facts import KNOWN_AT, FactSet, Inputs, SourceColumn
 from spark_jobs.sources import Source
 
-SourceColumn = tuple[str, str]
-"""The name of a source and of one of its columns."""
+
+def as_they_are(rows: DataFrame, _inputs: Inputs) -> DataFrame:
+    """The rows of the windows, with nothing added."""
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +28,36 @@ class FeatureTable:
         view: the promise; its name, keys, columns and types are the table's.
         facts: what is folded into windows.
         used: the outcomes of facts that this table uses; the others are set aside and counted by outcome.
-        transform: turns facts into the view's columns; gets facts from `lookback` before the slice on. Pure.
-        lookback: how far before a slice the transform must see.
-        columns: the source columns that each column of the view is made of.
+        windows: the features that are aggregations, and the keys.
+        transform: adds the other columns of the view to the rows of the windows. Pure.
+        added: the source columns that each column that the transform adds is made of.
         joined: further sources that the transform looks things up in.
     """
 
     view: FeatureView
     facts: FactSet
     used: frozenset[str]
-    transform: Callable[[DataFrame, Inputs], DataFrame]
-    lookback: timedelta
-    columns: Mapping[str, tuple[SourceColumn, ...]]
+    windows: Windows
+    transform: Callable[[DataFrame, Inputs], DataFrame] = as_they_are
+    added: Mapping[str, tuple[SourceColumn, ...]] = field(default_factory=dict)
     joined: tuple[Source, ...] = ()
 
     @property
     def name(self) -> str:
         """The table's name, which is its view's."""
         return str(self.view.name)
+
+    @property
+    def lookback(self) -> timedelta:
+        """How far before a slice its windows see."""
+        return self.windows.lookback
+
+    @property
+    def columns(self) -> Mapping[str, tuple[SourceColumn, ...]]:
+        """The source columns that each column of the view is made of: those of its windows' facts, and those added."""
+        windows, columns = self.windows, self.facts.columns
+        features = {feature.name: columns[feature.column] for feature in windows.features}
+        return {**{key: columns[key] for key in windows.keys}, EVENT_AT: columns[KNOWN_AT], **features, **self.added}
 
     @property
     def sources(self) -> tuple[Source, ...]:

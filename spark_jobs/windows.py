@@ -1,103 +1,157 @@
-"""Rolling windows: facts are folded into hours, and windows run over the hours.
+"""Declared windows, compiled: from tiles to one row per key and tile with news.
 
-A feature is named by what it is: `<what>_<operation>_<window>`. The window of a row at `t` holds the hours that end in
-`(t - span, t]`, so nothing that was learnt after `t` is ever in it. Building a slice needs facts from one span before it.
+The tiles of a key are laid in order of time and repartitioned by key once; every frame below runs within that order. A kept
+day may stand for its fine tiles wherever no row needs them: see `Shape.fine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
-EVENT_AT = "event_at"
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
+from feature_repo.sources import EVENT_AT
+from feature_repo.windows import Aggregation, Kind, Windows
+from spark_jobs.operations import finished, partials_of
+from spark_jobs.partials import Partial
+from spark_jobs.shapes import Shape, shape_of
+from spark_jobs.spans import Span, held, whole
+from spark_jobs.tiles import SECONDS, TILE_AT
+
+Wanted = dict[Shape, list[Partial]]
+"""The partials that are needed of each shape of window."""
 
 
-class Operation(StrEnum):
-    """How the values within a window become one; nulls are left out by each. A share is the mean of a 0/1 column."""
-
-    COUNT = "count"
-    SUM = "sum"
-    AVG = "avg"
-    SHARE = "share"
-    MIN = "min"
-    MAX = "max"
-
-
-@dataclass(frozen=True, slots=True)
-class Rolling:
-    """One feature: `operation` over the column `of`, within the window `over`."""
-
-    what: str
-    operation: Operation
-    over: timedelta
-    of: str
-
-    @property
-    def name(self) -> str:
-        """The feature's name, such as `arrival_delay_avg_7d`."""
-        days, hours = self.over // DAY, self.over // HOUR
-        window = f"{days}d" if self.over % DAY == timedelta(0) else f"{hours}h"
-        return f"{self.what}_{self.operation}_{window}"
-
-
-def longest(features: Sequence[Rolling]) -> timedelta:
-    """How far before a slice its first row looks."""
-    return max(feature.over for feature in features)
-
-
-def hour_end(instant: Column) -> Column:
-    """The end of the hour in which a fact became known: the event time of the row that first holds it."""
-    return F.date_trunc("hour", instant) + F.expr("INTERVAL 1 HOUR")
-
-
-def roll(facts: DataFrame, keys: Sequence[str], features: Sequence[Rolling]) -> DataFrame:
-    """One row per key and hour with news.
+def featured(tiles: DataFrame, windows: Windows, rows: Span) -> DataFrame:
+    """One row per fine tile of a slice.
 
     Args:
-        facts: one row per fact, with `keys`, `event_at` (an end of an hour) and the columns that the features are of.
+        tiles: the fine tiles of the rows and everything before them that their windows see, as `gathered` and `folded` make
+            them; any second of a key is in one tile at most.
+        rows: the starts of the slice's own tiles.
     Returns:
-        columns `keys`, `event_at` and one per feature.
+        columns `keys`, `event_at` (the tile's end) and one per feature.
     """
-    columns = sorted({feature.of for feature in features})
-    parts = [part for column in columns for part in hour_parts(column)]
-    hours = facts.groupBy(*keys, EVENT_AT).agg(*parts)
-    rolled = [over_window(feature, keys).alias(feature.name) for feature in features]
-    return hours.select(*keys, EVENT_AT, *rolled)
+    shapes = {feature: shape_of(feature, windows.every, rows) for feature in windows.features}
+    wanted = partials_wanted(shapes)
+    lines = tiles.repartition(*windows.keys)
+    for unit in sorted({shape.unit for shape in wanted if is_cut(shape)}):
+        needed = sorted(
+            {partial for shape in wanted if is_cut(shape) and shape.unit == unit for partial in wanted[shape]}
+        )
+        lines = with_units(lines, windows.keys, unit, needed)
+    merged = [
+        merged_over(shape, partial, windows.keys).alias(merged_name(shape, partial))
+        for shape in sorted(wanted)
+        for partial in wanted[shape]
+    ]
+    own = held(F.col(TILE_AT), [rows]) & (F.col(SECONDS) == whole(windows.every))
+    found = lines.select(*windows.keys, TILE_AT, SECONDS, *merged).where(own)
+    values = [value_of(feature, shape) for feature, shape in shapes.items()]
+    return found.select(*windows.keys, end_of_tile().alias(EVENT_AT), *values)
 
 
-def hour_parts(column: str) -> list[Column]:
-    """What an hour must remember of a column so that any window over hours can be computed."""
-    value = F.col(column)
-    parts = {"count": F.count(value), "sum": F.sum(value), "min": F.min(value), "max": F.max(value)}
-    return [part.alias(f"{column}__{name}") for name, part in parts.items()]
+def partials_wanted(shapes: Mapping[Aggregation, Shape]) -> Wanted:
+    """What has to be merged over which windows, each once."""
+    wanted: dict[Shape, set[Partial]] = {}
+    for feature, shape in shapes.items():
+        wanted.setdefault(shape, set()).update(partials_of(feature))
+    return {shape: sorted(partials) for shape, partials in wanted.items()}
 
 
-def over_window(feature: Rolling, keys: Sequence[str]) -> Column:
-    """The feature's value for the window that ends at each hour."""
-    window = trailing(keys, feature.over)
-    count = F.sum(F.col(f"{feature.of}__count")).over(window)
-    total = F.sum(F.col(f"{feature.of}__sum")).over(window)
-    match feature.operation:
-        case Operation.COUNT:
-            return count
-        case Operation.SUM:
-            return total
-        case Operation.AVG | Operation.SHARE:
-            return total / F.when(count > 0, count)
-        case Operation.MIN:
-            return F.min(F.col(f"{feature.of}__min")).over(window)
-        case Operation.MAX:
-            return F.max(F.col(f"{feature.of}__max")).over(window)
+def value_of(feature: Aggregation, shape: Shape) -> Column:
+    """A feature's value out of merged partials."""
+    return finished(feature, {part.kind: F.col(merged_name(shape, part)) for part in partials_of(feature)})
 
 
-def trailing(keys: Sequence[str], span: timedelta) -> WindowSpec:
-    """Hours that end in `(t - span, t]`, per key."""
-    seconds = int(span.total_seconds())
-    return Window.partitionBy(*keys).orderBy(F.unix_timestamp(EVENT_AT)).rangeBetween(1 - seconds, Window.currentRow)
+def is_cut(shape: Shape) -> bool:
+    """True for windows of a head, whole units and a rest."""
+    return shape.unit > 0 and shape.kind is not Kind.TUMBLING
+
+
+def merged_name(shape: Shape, partial: Partial) -> str:
+    """The column of a partial over a window."""
+    return f"{partial.name}__{shape.name}"
+
+
+def part_name(part: str, unit: int, partial: Partial | None = None) -> str:
+    """The column of a part of a unit: its number, its head, its rest or its whole."""
+    return f"{part}_{unit}" + (f"__{partial.name}" if partial else "")
+
+
+def end_of_tile() -> Column:
+    """The end of a tile, the event time of its row."""
+    return F.timestamp_seconds(F.col(TILE_AT) + F.col(SECONDS))
+
+
+def with_units(lines: DataFrame, keys: Sequence[str], unit: int, partials: Sequence[Partial]) -> DataFrame:
+    """Adds, for units of one length: which one a tile is in, the unit up to the tile, from it on, and (at its last) all of it."""
+    number = part_name("unit", unit)
+    numbered = lines.withColumn(number, F.floor(F.col(TILE_AT) / unit))
+    within = Window.partitionBy(*keys, number).orderBy(TILE_AT)
+    until = within.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    since = within.rowsBetween(Window.currentRow, Window.unboundedFollowing)
+    is_last = F.lead(F.lit(1)).over(within).isNull().alias("is_last")
+    heads = [partial.folded(partial.name, until).alias(part_name("head", unit, partial)) for partial in partials]
+    rests = [partial.folded(partial.name, since).alias(part_name("rest", unit, partial)) for partial in partials]
+    parted = numbered.select("*", *heads, *rests, is_last)
+    totals = [
+        F.when(F.col("is_last"), F.col(part_name("head", unit, partial))).alias(part_name("whole", unit, partial))
+        for partial in partials
+    ]
+    return parted.select("*", *totals).drop("is_last")
+
+
+def merged_over(shape: Shape, partial: Partial, keys: Sequence[str]) -> Column:
+    """A partial over the window of each row."""
+    if shape.kind is Kind.TUMBLING:
+        return last_whole_span(shape, partial, keys)
+    if not is_cut(shape):
+        return partial.folded(partial.name, between(keys, F.col(TILE_AT), -shape.back, 0))
+    rest = rest_of_oldest(shape, partial, keys) if shape.kind is Kind.SLIDING else oldest(shape, partial, keys)
+    parts = [F.col(part_name("head", shape.unit, partial)), *whole_units(shape, partial, keys), rest]
+    return partial.combined(parts)
+
+
+def last_whole_span(shape: Shape, partial: Partial, keys: Sequence[str]) -> Column:
+    """A partial over the last whole span: the one before the row's, or the row's own where the row ends it."""
+    span = F.floor(F.col(TILE_AT) / shape.over)
+    own, previous = (partial.folded(partial.name, between(keys, span, at, at)) for at in (0, -1))
+    return F.when(end_seconds() % shape.over == 0, own).otherwise(previous)
+
+
+def whole_units(shape: Shape, partial: Partial, keys: Sequence[str]) -> list[Column]:
+    """A partial over the units between the window's first and the row's own; none where there are none."""
+    units = shape.over // shape.unit
+    if units < 2:
+        return []
+    number = F.col(part_name("unit", shape.unit))
+    return [partial.folded(part_name("whole", shape.unit, partial), between(keys, number, 1 - units, -1))]
+
+
+def oldest(shape: Shape, partial: Partial, keys: Sequence[str]) -> Column:
+    """All of the unit in which a sawtooth window begins, unless it begins where a unit does."""
+    units, number = shape.over // shape.unit, F.col(part_name("unit", shape.unit))
+    total = partial.folded(part_name("whole", shape.unit, partial), between(keys, number, -units, -units))
+    return F.when(end_seconds() % shape.unit != 0, total)
+
+
+def rest_of_oldest(shape: Shape, partial: Partial, keys: Sequence[str]) -> Column:
+    """The unit in which a sliding window begins, from there on: what the first tile since then holds of its unit's rest."""
+    number, rest = part_name("unit", shape.unit), part_name("rest", shape.unit, partial)
+    since = between(keys, F.col(TILE_AT), -shape.back, shape.unit - shape.every - shape.back)
+    first = F.first(F.struct(F.col(number).alias("unit"), F.col(rest).alias("rest"))).over(since)
+    begins = F.col(TILE_AT) - shape.back
+    is_there = (begins % shape.unit != 0) & (first["unit"] == F.floor(begins / shape.unit))
+    return F.when(is_there, first["rest"])
+
+
+def end_seconds() -> Column:
+    """The end of a tile in seconds."""
+    return F.col(TILE_AT) + F.col(SECONDS)
+
+
+def between(keys: Sequence[str], order: Column, start: int, end: int) -> WindowSpec:
+    """The tiles of a key whose `order` is that of the row, give or take."""
+    return Window.partitionBy(*keys).orderBy(order).rangeBetween(start, end)

@@ -1,66 +1,111 @@
-"""Rolling windows against DuckDB, which sees the facts themselves and no hours."""
+"""Declared windows, compiled to tiles, against DuckDB, which sees the facts themselves."""
 
 from __future__ import annotations
 
-import random
-from datetime import UTC, datetime, timedelta
+import math
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
-import duckdb
 import pandas as pd
 import pytest
+from feast.types import Array, String
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from spark_jobs.windows import DAY, HOUR, Operation, Rolling, longest, roll
+from feature_repo.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
+from spark_jobs.spans import Span
+from spark_jobs.tiles import gathered
+from spark_jobs.windows import featured
 
-FEATURES = [
-    Rolling("delay", operation, over=span, of="delay")
-    for operation in (Operation.COUNT, Operation.SUM, Operation.AVG, Operation.MIN, Operation.MAX)
-    for span in (HOUR, 6 * HOUR, 7 * DAY)
+from .asked_of_duckdb import answers
+
+SCHEMA = "case_id INT, known_at TIMESTAMP, amount DOUBLE, place STRING"
+START = datetime(2013, 3, 1)
+EVER = Span(0, 2**40)
+SHAPES = [
+    (HOUR, HOUR, Kind.SLIDING),
+    (HOUR, 6 * HOUR, Kind.SLIDING),
+    (HOUR, 60 * HOUR, Kind.SLIDING),
+    (HOUR, 7 * DAY, Kind.SLIDING),
+    (HOUR, 20 * DAY, Kind.SLIDING),
+    (HOUR, 365 * DAY, Kind.SLIDING),
+    (MINUTE, 2 * HOUR, Kind.SLIDING),
+    (SECOND, 90 * SECOND, Kind.SLIDING),
+    (DAY, 3 * DAY, Kind.SLIDING),
+    (HOUR, 6 * HOUR, Kind.TUMBLING),
+    (HOUR, 7 * DAY, Kind.TUMBLING),
+    (MINUTE, HOUR, Kind.SAWTOOTH),
+    (HOUR, 2 * DAY, Kind.SAWTOOTH),
+    (HOUR, 30 * DAY, Kind.SAWTOOTH),
 ]
-SQL = {"count": "count", "sum": "sum", "avg": "avg", "min": "min", "max": "max"}
 
 
-def facts(seed: int) -> pd.DataFrame:
-    """Facts of five keys over a month: many in one hour, long gaps, nulls, and hours with nulls only."""
-    chance = random.Random(seed)
-    start = datetime(2013, 3, 1, tzinfo=UTC)
-    rows = [
-        {
-            "carrier": chance.choice(["AA", "B6", "UA", "WN", "9E"]),
-            "event_at": start + timedelta(hours=min(chance.randrange(24 * 30), chance.randrange(24 * 30))),
-            "delay": None if chance.random() < 0.2 else float(chance.randrange(-30, 300)),
-        }
-        for _ in range(1500)
+def every_operation(every: timedelta, over: timedelta, kind: Kind) -> Windows:
+    """All operations over one shape of window, on numbers and where it makes sense on words."""
+    plain = [op for op in Operation if op not in (Operation.PERCENTILE, Operation.TOP_K)]
+    numbers = [Aggregation("amount", operation, over, kind=kind) for operation in plain]
+    percentiles = [Aggregation("amount", Operation.PERCENTILE, over, kind=kind, argument=at) for at in (0, 50, 95, 100)]
+    words = [
+        Aggregation("place", operation, over, kind=kind, dtype=String)
+        for operation in (Operation.COUNT, Operation.MIN, Operation.MAX, Operation.FIRST, Operation.LAST)
     ]
-    return pd.DataFrame(rows)
+    tops = [Aggregation("place", Operation.TOP_K, over, kind=kind, argument=k, dtype=Array(String)) for k in (1, 3)]
+    distinct = Aggregation("place", Operation.DISTINCT_COUNT, over, kind=kind)
+    return Windows(("case_id",), every, (*numbers, *percentiles, *words, *tops, distinct))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_windows_equal_those_of_duckdb(spark: SparkSession, seed: int) -> None:
-    """Every operation over every span equals an aggregate over the facts of `(t - span, t]`, nulls left out."""
-    frame = facts(seed)
-    database = duckdb.connect()
-    database.register("facts", frame.assign(event_at=frame["event_at"].dt.tz_localize(None)))
-    columns = ", ".join(
-        f"(SELECT {SQL[feature.operation]}(f.delay) FROM facts f WHERE f.carrier = h.carrier"
-        f" AND f.event_at <= h.event_at AND f.event_at > h.event_at - INTERVAL {int(feature.over / HOUR)} HOUR)"
-        f" AS {feature.name}"
-        for feature in FEATURES
+def moments(every: timedelta, over: timedelta) -> st.SearchStrategy[datetime]:
+    """Instants on and off the edges of tiles and of windows, over some three windows."""
+    steps = 3 * over // every
+    on_edge = st.integers(0, steps).map(lambda step: START + step * every)
+    near = st.integers(-1, 1).map(lambda micros: timedelta(microseconds=micros))
+    return st.builds(lambda at, off: at + off, on_edge, near) | on_edge.map(lambda at: at + every / 3)
+
+
+def case(every: timedelta, over: timedelta) -> st.SearchStrategy[list[tuple[datetime, float | None, str | None]]]:
+    """The facts of one key: repeated instants and values, nulls, NaN, and numbers far from zero."""
+    amounts = st.none() | st.just(math.nan) | st.integers(-3, 3).map(float) | st.floats(1e6, 1e6 + 1)
+    return st.lists(
+        st.tuples(moments(every, over), amounts, st.none() | st.sampled_from("abcd")), min_size=1, max_size=40
     )
-    expected = database.sql(
-        f"SELECT *, {columns} FROM (SELECT DISTINCT carrier, event_at FROM facts) h ORDER BY carrier, event_at"
-    ).df()
-    found = roll(spark.createDataFrame(frame), ("carrier",), FEATURES).orderBy("carrier", "event_at").toPandas()
-    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-12)
-    assert len(found) > 500
 
 
-def test_a_feature_names_itself() -> None:
-    """A feature is named by what it is, how it is folded, and over how long."""
-    assert Rolling("arrival_delay", Operation.AVG, over=7 * DAY, of="x").name == "arrival_delay_avg_7d"
-    assert Rolling("visibility", Operation.MIN, over=6 * HOUR, of="x").name == "visibility_min_6h"
+@pytest.mark.parametrize(("every", "over", "kind"), SHAPES, ids=lambda part: str(part))
+def test_windows_equal_those_of_duckdb(spark: SparkSession, every: timedelta, over: timedelta, kind: Kind) -> None:
+    """Every operation over every kind and length of window equals DuckDB's over the facts of the window's bounds."""
+    windows = every_operation(every, over, kind)
+
+    @settings(
+        max_examples=1, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
+    )
+    @given(st.lists(case(every, over), min_size=40, max_size=60))
+    def holds(cases: list[list[tuple[datetime, float | None, str | None]]]) -> None:
+        assume(len({len(case) for case in cases}) > 5)  # the first that is drawn is the simplest, with one fact each
+        facts = [(number, *fact) for number, facts in enumerate(cases) for fact in facts]
+        rows = featured(gathered(spark.createDataFrame(facts, SCHEMA), windows), windows, EVER)
+        found = rows.orderBy("case_id", "event_at").toPandas()
+        frame = pd.DataFrame(facts, columns=["case_id", "known_at", "amount", "place"])
+        expected = answers(frame.astype({"amount": "float64"}), windows)
+        assert_same(found, expected)
+
+    holds()
 
 
-def test_the_lookback_is_the_longest_window() -> None:
-    """A slice's first row needs facts from one longest window before it."""
-    assert longest(FEATURES) == 7 * DAY
+def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """The same rows and values; numbers to a billionth."""
+    lists = [name for name in found.columns if "_top" in str(name)]
+    for frame in (found, expected):
+        for name in lists:
+            frame[name] = frame[name].map(lambda value: ",".join(value) if isinstance(value, Iterable) else None)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-9, atol=1e-9)
+
+
+def test_a_deviation_far_from_zero_is_right(spark: SparkSession) -> None:
+    """Values of a billion and a bit, in tiles far apart, keep the deviation that they have, which squares would lose."""
+    windows = Windows(("case_id",), HOUR, (Aggregation("amount", Operation.STDDEV, 7 * DAY),))
+    values = [1e9 + offset for offset in (1.0, 2.0, 4.0, 8.0, 16.0)]
+    facts = [(1, START + number * 20 * HOUR, value, None) for number, value in enumerate(values)]
+    rows = featured(gathered(spark.createDataFrame(facts, SCHEMA), windows), windows, EVER)
+    last = rows.orderBy("event_at").collect()[-1]
+    assert last["amount_stddev_7d"] == pytest.approx(pd.Series([1.0, 2.0, 4.0, 8.0, 16.0]).std(), rel=1e-7)

@@ -1,0 +1,192 @@
+"""Tiles that are kept: slices that look back on them against one build over all facts."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from feast import Entity, FeatureView, Field, ValueType
+from feast.types import Array, String
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_repo.sources import EVENT_AT, delta_table
+from feature_repo.windows import DAY, HOUR, Aggregation, Kind, Operation, Windows
+from spark_jobs.facts import KNOWN_AT, FactSet
+from spark_jobs.lookback import Coverage, look_back
+from spark_jobs.shapes import kept_unit
+from spark_jobs.sources import Source
+from spark_jobs.spans import Span, joined, whole
+from spark_jobs.table import FeatureTable
+from spark_jobs.tileplan import TilePlan
+from spark_jobs.tiles import gathered, row_tiles
+from spark_jobs.tilestore import TileStore
+from spark_jobs.timeslice import TimeSlice
+from spark_jobs.windows import featured
+
+START = datetime(2013, 3, 1, tzinfo=UTC)
+DAYS = 24
+EVERYTHING = TimeSlice(START, START + DAYS * DAY)
+WINDOWS = Windows(
+    keys=("carrier",),
+    every=HOUR,
+    features=(
+        Aggregation("delay", Operation.COUNT, DAY),
+        *(
+            Aggregation("delay", operation, 7 * DAY)
+            for operation in Operation
+            if operation not in ("percentile", "top_k")
+        ),
+        Aggregation("delay", Operation.PERCENTILE, 5 * DAY, argument=95),
+        Aggregation("dest", Operation.TOP_K, 3 * DAY, argument=2, dtype=Array(String)),
+        Aggregation("delay", Operation.SUM, 13 * DAY, kind=Kind.SAWTOOTH),
+        Aggregation("delay", Operation.SUM, 2 * DAY, kind=Kind.SAWTOOTH),
+        Aggregation("delay", Operation.AVG, 5 * DAY, kind=Kind.TUMBLING),
+    ),
+)
+
+
+def table(windows: Windows = WINDOWS) -> FeatureTable:
+    """A table of synthetic facts, which the tests hand over themselves."""
+    source = Source(name="arrivals", file="arrivals", schema="carrier STRING, delay DOUBLE", description="Synthetic")
+    carrier = Entity(name="carrier", join_keys=["carrier"], value_type=ValueType.STRING)
+    view = FeatureView(
+        name="arrivals",
+        entities=[carrier],
+        schema=[Field(name="carrier", dtype=String), *windows.fields],
+        source=delta_table("arrivals", description="Synthetic"),
+    )
+    facts = FactSet(name="arrivals", sources=(source,), derive=lambda inputs: inputs["arrivals"], columns={})
+    return FeatureTable(view=view, facts=facts, used=frozenset({"seen"}), windows=windows)
+
+
+def facts(spark: SparkSession, seed: int) -> DataFrame:
+    """Facts of three keys over everything and a little more: dense and sparse times, nulls, some on the edges of tiles."""
+    chance = random.Random(seed)
+    seconds = int(DAYS * DAY / timedelta(seconds=1))
+    rows = [
+        (
+            chance.choice(["AA", "UA", "9E"]),
+            START - HOUR + timedelta(seconds=chance.choice([1, 3600]) * chance.randrange(seconds // 3600)),
+            None if chance.random() < 0.1 else chance.randrange(-300, 3000) / 10,
+            chance.choice("abcd"),
+            "seen",
+        )
+        for _ in range(900)
+    ]
+    rows += [
+        ("AA", START + timedelta(seconds=chance.randrange(seconds)), float(number), "e", "seen")
+        for number in range(900)
+    ]
+    return spark.createDataFrame(
+        rows, f"carrier STRING, {KNOWN_AT} TIMESTAMP, delay DOUBLE, dest STRING, outcome STRING"
+    )
+
+
+def at_once(given_facts: DataFrame, time_slice: TimeSlice) -> pd.DataFrame:
+    """The rows of a slice out of all facts, with no kept tiles."""
+    tiles = gathered(given_facts, WINDOWS).persist()
+    return ordered(featured(tiles, WINDOWS, row_tiles(time_slice, HOUR)))
+
+
+def by_tiles(given_facts: DataFrame, time_slice: TimeSlice, store: Path) -> tuple[pd.DataFrame, TilePlan]:
+    """The rows of a slice out of kept tiles and only those facts that its plan asks for; its own tiles are kept."""
+    spark, rows = given_facts.sparkSession, row_tiles(time_slice, HOUR)
+    opened = TileStore.open(spark, table(), store.as_uri())
+    plan = TilePlan(table(), time_slice, rows, opened, look_back(WINDOWS, rows, opened.coverage))
+    tiles = plan.completed(plan.folded(given_facts.where(plan.extent.holds(F.col(KNOWN_AT)))).persist())
+    found = ordered(plan.features(tiles))
+    opened.publish(tiles, rows, built_from="here", run_id=f"{time_slice}")
+    return found, plan
+
+
+def ordered(rows: DataFrame) -> pd.DataFrame:
+    found: pd.DataFrame = rows.orderBy("carrier", EVENT_AT).toPandas()
+    return found.assign(dest_top2_3d=found["dest_top2_3d"].map(list))
+
+
+def cut(seed: int) -> list[TimeSlice]:
+    """Everything in four slices at random hours, in a random order."""
+    chance = random.Random(seed)
+    edges = sorted([0, DAYS * 24, *chance.sample(range(1, DAYS * 24), 3)])
+    slices = [TimeSlice(START + a * HOUR, START + b * HOUR) for a, b in itertools.pairwise(edges)]
+    chance.shuffle(slices)
+    return slices
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_slices_in_any_order_equal_one_build(spark: SparkSession, tmp_path: Path, seed: int) -> None:
+    """Slices cut anywhere and built in any order, the first of them again at the end, have the values of one full build."""
+    given_facts, slices = facts(spark, seed).persist(), cut(seed)
+    expected = at_once(given_facts, EVERYTHING)
+    for time_slice in [*slices, slices[0]]:
+        found, _ = by_tiles(given_facts, time_slice, tmp_path / "tiles")
+        first, end = (at.replace(tzinfo=None) for at in (time_slice.start_at, time_slice.end_at))
+        within = expected[EVENT_AT].between(first, end, inclusive="left")
+        pd.testing.assert_frame_equal(found, expected[within].reset_index(drop=True), rtol=1e-9, check_dtype=False)
+        assert len(found) > 0
+
+
+def test_a_day_folds_no_facts_but_its_own(spark: SparkSession, tmp_path: Path) -> None:
+    """After a build of everything before it, a day asks for the facts of that day alone, reads coarse tiles, and is right."""
+    given_facts, last = facts(spark, 3).persist(), TimeSlice(EVERYTHING.end_at - DAY, EVERYTHING.end_at)
+    by_tiles(given_facts, TimeSlice(START, last.start_at), tmp_path / "tiles")
+    found, plan = by_tiles(given_facts, last, tmp_path / "tiles")
+    assert plan.lookback.facts == (plan.rows,)
+    assert plan.lookback.coarse
+    pd.testing.assert_frame_equal(found, at_once(given_facts, last), rtol=1e-9, check_dtype=False)
+
+
+def test_a_correction_reaches_later_slices_through_its_tiles(spark: SparkSession, tmp_path: Path) -> None:
+    """A middle slice built again from corrected facts, and then the one after it, have the values of the corrected facts."""
+    before, middle = START + 10 * DAY, START + 12 * DAY + 5 * HOUR
+    slices = [TimeSlice(START, before), TimeSlice(before, middle), TimeSlice(middle, EVERYTHING.end_at)]
+    wrong = facts(spark, 4).persist()
+    for time_slice in slices:
+        by_tiles(wrong, time_slice, tmp_path / "tiles")
+    is_corrected = (F.col(KNOWN_AT) >= F.lit(before)) & (F.col(KNOWN_AT) < F.lit(middle - HOUR))
+    right = wrong.withColumn("delay", F.when(is_corrected, F.col("delay") + 7).otherwise(F.col("delay"))).persist()
+    for time_slice in slices[1:]:
+        found, _ = by_tiles(right, time_slice, tmp_path / "tiles")
+    pd.testing.assert_frame_equal(found, at_once(right, slices[2]), rtol=1e-9, check_dtype=False)
+
+
+def test_tiles_of_another_definition_are_not_read(spark: SparkSession, tmp_path: Path) -> None:
+    """With another operation over a column, what was kept covers nothing, and the next build replaces it."""
+    given_facts, uri = facts(spark, 5), (tmp_path / "tiles").as_uri()
+    by_tiles(given_facts, EVERYTHING, tmp_path / "tiles")
+    fewer = replace(WINDOWS, features=WINDOWS.features[:1])
+    opened = TileStore.open(spark, table(fewer), uri)
+    assert TileStore.open(spark, table(), uri).coverage.units
+    assert opened.coverage == Coverage()
+    rows = row_tiles(EVERYTHING, HOUR)
+    opened.publish(gathered(given_facts, fewer), rows, built_from="here", run_id="another")
+    again = TileStore.open(spark, table(fewer), uri)
+    assert again.is_built(rows, "here")
+    assert not again.is_built(rows, "elsewhere")
+    assert TileStore.open(spark, table(), uri).coverage == Coverage()
+
+
+spans = st.lists(st.tuples(st.integers(-500, 500), st.integers(1, 300)), max_size=6).map(
+    lambda pairs: tuple(Span(start * 3600, (start + length) * 3600) for start, length in pairs)
+)
+
+
+@given(start=st.integers(-100, 100), length=st.integers(1, 100), fine=spans, days=st.frozensets(st.integers(-25, 25)))
+def test_a_lookback_holds_every_second_once(
+    start: int, length: int, fine: tuple[Span, ...], days: frozenset[int]
+) -> None:
+    """Whatever is kept, facts, fine and coarse tiles do not meet, and together they are the slice and its lookback."""
+    unit, rows = kept_unit(WINDOWS), Span(start * 3600, (start + length) * 3600)
+    plan = look_back(WINDOWS, rows, Coverage(fine, frozenset(day * unit for day in days)))
+    every = [*plan.facts, *plan.fine, *plan.coarse]
+    assert joined(every) == (Span(rows.start - whole(WINDOWS.lookback), rows.end),)
+    assert sum(span.end - span.start for span in every) == rows.end - rows.start + whole(WINDOWS.lookback)
+    assert all(not rows.within(span) for span in (*plan.fine, *plan.coarse))
