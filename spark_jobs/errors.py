@@ -76,10 +76,29 @@ class SampleDataError(JobError):
 
 
 class UnsupportedSourceError(JobError):
-    """A view is declared in a way that cannot be materialized with its provenance."""
+    """A view is declared in a way that cannot be read or materialized with its provenance."""
 
     def __init__(self, view: str, what: str, remedy: str) -> None:
-        super().__init__(f"{view} cannot be materialized: {what}. {remedy} Nothing was written.")
+        super().__init__(f"{view} cannot be used: {what}. {remedy} Nothing was written.")
+
+
+class EntityFrameError(JobError):
+    """An entity frame cannot be answered as it stands."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"The entity frame will not do: {what}. {remedy}")
+
+    @classmethod
+    def of_another_kind(cls, key: str, *, found: str, wanted: str) -> EntityFrameError:
+        """A key that can be compared with no row's."""
+        return cls(f"its key {key} is {found} where the feature view has {wanted}", f"Convert it to {wanted}.")
+
+
+class EngineUnfitError(JobError):
+    """The engine that `feature_store.yaml` insists on cannot do what is asked."""
+
+    def __init__(self, engine: str, reason: str) -> None:
+        super().__init__(f"{engine} cannot answer this: {reason}. Set offline_store.engine to auto.")
 
 
 class SchemaBrokenError(JobError):

@@ -10,15 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, FloatType
+from pyspark.sql.types import DataType, DoubleType, FloatType, MapType, NullType, NumericType
+
+from spark_jobs.entities import POSITION
+from spark_jobs.errors import EntityFrameError
+from spark_jobs.history import History, Retrieval
 
 KEY = "__key_{}"
 AT = "__at"
 IS_LABEL = "__is_label"
 LABEL = "__label"
 ROW = "__row"
+NEWEST = "__newest"
 EVENT_AT = "__event_at"
 CREATED_AT = "__created_at"
 
@@ -44,12 +49,44 @@ class TimeLine:
     ttl: timedelta
 
 
+def answer(asked: Retrieval, spark: SparkSession) -> DataFrame:
+    """The labels in their order, each with the features of every view; nothing is computed yet.
+
+    Raises:
+        EntityFrameError: a key of the labels is of another kind than the rows'.
+    """
+    labels = asked.labels
+    rows = labels.on_spark(spark)
+    for history in asked.histories:
+        line = time_line(history, spark)
+        rows = as_of(rows, line, instant=labels.instant, knowledge_time=asked.knowledge_time)
+    return rows.orderBy(POSITION).drop(POSITION)
+
+
+def time_line(history: History, spark: SparkSession) -> TimeLine:
+    """The rows of one view between the oldest and the newest instant that a label can see."""
+    partitions = [column for column, _, _ in history.partitions]
+    columns = ", ".join(f"`{column}`" for column in dict.fromkeys([*history.columns, *partitions]))
+    rows = spark.sql(f"SELECT {columns} FROM {history.source.get_table_query_string()}")  # noqa: S608 - names of the registry
+    event_at = F.col(history.event_at).cast("timestamp")
+    rows = rows.where(event_at <= F.lit(history.until))
+    if history.since is not None:
+        rows = rows.where(event_at >= F.lit(history.since))
+    for column, bound, value in history.partitions:
+        rows = rows.where(F.expr(f"`{column}` {bound} '{value}'"))
+    if history.created_at and history.known_by is not None:
+        created_at = F.col(history.created_at).cast("timestamp")
+        rows = rows.where(created_at.isNull() | (created_at <= F.lit(history.known_by)))
+    return TimeLine(rows, history.keys, history.event_at, history.created_at, history.features, history.ttl)
+
+
 def as_of(labels: DataFrame, line: TimeLine, *, instant: str, knowledge_time: bool) -> DataFrame:
     """The labels with the features of the newest row that each may see.
 
-    Newest is by event time, then by created time. A label sees rows with its own keys whose event time is not after its
-    instant and not older than the ttl; with `knowledge_time` also only rows that had been created by then. A null key, and
-    a key that is not a number, sees nothing.
+    Newest is by event time, then by created time, then by the features themselves, so that the answer never depends on the
+    order in which files are read. A label sees rows with its own keys whose event time is not after its instant and not
+    older than the ttl; with `knowledge_time` also only rows that had been created by then. A null key, and a key that is
+    not a number, sees nothing.
 
     Args:
         labels: any number of rows, duplicates included; columns that start with two underscores are reserved.
@@ -58,15 +95,16 @@ def as_of(labels: DataFrame, line: TimeLine, *, instant: str, knowledge_time: bo
         knowledge_time: whether a row that was learnt after the instant is hidden.
     Returns:
         every label once, in no particular order, with the line's features; null where nothing is visible.
+    Raises:
+        EntityFrameError: a key of the labels is of another kind than the rows'.
     """
     facts = fact_side(line, knowledge_time=knowledge_time)
     both = label_side(labels, line, facts, instant=instant).unionByName(facts, allowMissingColumns=True)
     keys = [KEY.format(number) for number in range(len(line.keys))]
     so_far = Window.partitionBy(*keys).orderBy(AT, IS_LABEL).rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    age = F.when(F.col(ROW).isNotNull(), F.struct(f"{ROW}.{EVENT_AT}", f"{ROW}.{CREATED_AT}"))
-    newest = both.select("*", F.max_by(ROW, age).over(so_far).alias("__newest")).where(IS_LABEL)
+    newest = both.select("*", F.max(ROW).over(so_far).alias(NEWEST)).where(IS_LABEL)
     is_fresh = fresh(line.ttl)
-    features = [F.when(is_fresh, F.col("__newest")[name]).alias(name) for name in line.features]
+    features = [F.when(is_fresh, value_of(line, name)).alias(name) for name in line.features]
     return newest.select(f"{LABEL}.*", *features)
 
 
@@ -76,7 +114,7 @@ def fact_side(line: TimeLine, *, knowledge_time: bool) -> DataFrame:
     event_at = F.col(line.event_at).cast("timestamp")
     created_at = F.col(line.created_at).cast("timestamp") if line.created_at else F.lit(None).cast("timestamp")
     visible_at = F.greatest(event_at, created_at) if knowledge_time else event_at
-    values = [F.col(column).alias(name) for name, column in line.features.items()]
+    values = [orderable(rows, column).alias(name) for name, column in line.features.items()]
     comparable = F.lit(True)
     for key in line.keys:
         comparable &= is_comparable(rows, key)
@@ -92,14 +130,33 @@ def label_side(labels: DataFrame, line: TimeLine, facts: DataFrame, *, instant: 
     """The labels at their instants, with keys of the facts' types and no row."""
     types = {field.name: field.dataType for field in facts.schema}
     names = [KEY.format(number) for number in range(len(line.keys))]
-    keys = [F.col(column).cast(types[name]).alias(name) for name, column in zip(names, line.keys.values(), strict=True)]
+    keys = [
+        comparable(labels, key, types[name]).alias(name) for name, key in zip(names, line.keys.values(), strict=True)
+    ]
     return labels.select(
         *keys,
         F.col(instant).cast("timestamp").alias(AT),
         F.lit(True).alias(IS_LABEL),
         F.lit(None).cast(types[ROW]).alias(ROW),
-        F.struct(*labels.columns).alias(LABEL),
+        F.struct(*(F.col(f"`{column}`") for column in labels.columns)).alias(LABEL),
     )
+
+
+def comparable(labels: DataFrame, key: str, kind: DataType) -> Column:
+    """A key of the labels in the rows' type; null where that type cannot hold it, so that 1.5 is never taken for 1.
+
+    Raises:
+        EntityFrameError: text would have to be compared with numbers, or the like.
+    """
+    there, value = labels.schema[key].dataType, F.col(f"`{key}`")
+    if there == kind:
+        return value
+    if isinstance(there, NullType):
+        return F.lit(None).cast(kind)
+    if not (isinstance(there, NumericType) and isinstance(kind, NumericType)):
+        raise EntityFrameError.of_another_kind(key, found=there.simpleString(), wanted=kind.simpleString())
+    cast = value.try_cast(kind)
+    return F.when(cast.try_cast(there) == value, cast)
 
 
 def is_comparable(rows: DataFrame, key: str) -> Column:
@@ -109,9 +166,26 @@ def is_comparable(rows: DataFrame, key: str) -> Column:
     return value.isNotNull() & ~F.isnan(value) if is_float else value.isNotNull()
 
 
+def orderable(rows: DataFrame, column: str) -> Column:
+    """A feature in a form that has an order: a map as its sorted entries."""
+    value = F.col(column)
+    return F.array_sort(F.map_entries(value)) if is_map(rows, column) else value
+
+
+def value_of(line: TimeLine, name: str) -> Column:
+    """A feature of the newest row, as it was before `orderable`."""
+    value = F.col(NEWEST)[name]
+    return F.map_from_entries(value) if is_map(line.rows, line.features[name]) else value
+
+
+def is_map(rows: DataFrame, column: str) -> bool:
+    """True for a map, which has no order of its own."""
+    return isinstance(rows.schema[column].dataType, MapType)
+
+
 def fresh(ttl: timedelta) -> Column:
     """True where the newest row is not older than the ttl at the label's instant."""
     if ttl <= timedelta(0):
         return F.lit(True)
-    oldest = F.timestamp_micros(F.unix_micros(AT) - int(ttl / timedelta(microseconds=1)))
-    return F.col("__newest")[EVENT_AT] >= oldest
+    oldest = F.timestamp_micros(F.unix_micros(AT) - ttl // timedelta(microseconds=1))
+    return F.col(NEWEST)[EVENT_AT] >= oldest
