@@ -11,8 +11,11 @@ from spark_jobs.trainingsets.manifest import Code
 PACKAGES = ("pedigree-feature-store", "feast")
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
-    "spark_jobs/historical*.py",
+    "spark_jobs/entities.py",
+    "spark_jobs/historical.py",
+    "spark_jobs/history.py",
     "spark_jobs/pointintime*.py",
+    "spark_jobs/retrieval.py",
     "spark_jobs/trainingsets/definitions.py",
     "spark_jobs/trainingsets/fingerprint.py",
 )

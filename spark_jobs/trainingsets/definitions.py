@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from feast import BatchFeatureView, Entity, FeatureStore, FeatureView, Field, OnDemandFeatureView, ValueType
+from feast import Entity, FeatureStore, FeatureView, Field, OnDemandFeatureView, ValueType
 from feast.feature_view_projection import FeatureViewProjection
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.table_format import DeltaFormat
 from feast.types import from_value_type
 
-from spark_jobs.engine import pin
-from spark_jobs.trainingsets.errors import UnknownServiceError, UnpinnableViewError
+from spark_jobs.engine import delta_source, pin
+from spark_jobs.errors import UnsupportedSourceError
+from spark_jobs.historical import transforms
+from spark_jobs.trainingsets.errors import UnknownServiceError
 from spark_jobs.trainingsets.manifest import Definitions, OnDemandView, View
 
 
@@ -23,7 +25,7 @@ def definitions_of(store: FeatureStore, service: str) -> Definitions:
 
     Raises:
         UnknownServiceError: the registry has no such service.
-        UnpinnableViewError: one of its views is not read from a Delta path.
+        UnsupportedSourceError: one of its views is not read from a Delta path.
     """
     services = {each.name: each for each in store.list_feature_services()}
     if service not in services:
@@ -65,7 +67,7 @@ def add(views: dict[str, View], view: View) -> None:
 
 def view_of(view: FeatureView, projection: FeatureViewProjection) -> View:
     """What of a view decides the values."""
-    source = delta_path(view)
+    source = pinnable(view)
     return View(
         name=view.name,
         alias=projection.name_alias,
@@ -81,22 +83,17 @@ def view_of(view: FeatureView, projection: FeatureViewProjection) -> View:
     )
 
 
-def delta_path(view: FeatureView) -> SparkSource:
+def pinnable(view: FeatureView) -> SparkSource:
     """The view's source.
 
     Raises:
-        UnpinnableViewError: it is no Delta table with a path, or the view transforms what it reads.
+        UnsupportedSourceError: it is no Delta table with a path, or the view transforms what it reads.
     """
-    source = view.batch_source
-    if not (isinstance(source, SparkSource) and source.path and isinstance(source.table_format, DeltaFormat)):
-        raise UnpinnableViewError(
-            view.name, "its source is no Delta path", "Declare it with `delta_table` of feature_repo/sources.py."
-        )
-    if isinstance(view, BatchFeatureView) and getattr(view, "feature_transformation", None) is not None:
-        raise UnpinnableViewError(
+    if transforms(view):
+        raise UnsupportedSourceError(
             view.name, "it transforms its rows when they are read", "Publish the transformed rows to a table."
         )
-    return source
+    return delta_source(view)
 
 
 def on_demand_view(view: OnDemandFeatureView, projection: FeatureViewProjection) -> OnDemandView:
@@ -121,6 +118,11 @@ def references(definitions: Definitions) -> list[str]:
     """The features to ask an offline store for: the service's, and those that its on-demand views read."""
     inputs = [feature for view in definitions.on_demand for feature in view.inputs]
     return list(dict.fromkeys((*definitions.features, *inputs)))
+
+
+def column_of(feature: str) -> str:
+    """The column of a feature, `view:feature`, in a training set."""
+    return feature.replace(":", "__", 1)
 
 
 def pinned_views(definitions: Definitions, versions: Mapping[str, int]) -> list[FeatureView]:

@@ -26,13 +26,6 @@ class UnknownServiceError(JobError):
         )
 
 
-class UnpinnableViewError(JobError):
-    """A view that cannot be read at one version."""
-
-    def __init__(self, view: str, what: str, remedy: str) -> None:
-        super().__init__(f"{view} cannot be read at one version: {what}. {remedy} Nothing was written.")
-
-
 class UnknownTrainingSetError(JobError):
     """No training set that is kept has this id."""
 
@@ -91,4 +84,15 @@ class VacuumUnsafeError(JobError):
         super().__init__(
             f"{table} was not cleaned: {what}. Nothing was removed. Look with `pedigree dataset verify`, and let go what "
             "cannot be computed again with `pedigree dataset delete`."
+        )
+
+
+class ContentBrokenError(JobError):
+    """The stored rows of a training set are not what they were."""
+
+    def __init__(self, id_: str, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        super().__init__(
+            f"The rows of the training set {id_} are not what they were: {', '.join(columns) or 'their number'} changed. "
+            f"`pedigree dataset rebuild {id_}` computes them again and puts them back."
         )

@@ -129,12 +129,17 @@ def integers(array: pa.Array) -> bytes:
     if types.is_temporal(array.type):
         array = array.cast(pa.int32()) if array.type.bit_width == 32 else array.cast(pa.int64())
     if types.is_uint64(array.type):
-        return pc.fill_null(array, 0).to_numpy(zero_copy_only=False).astype("<u8").tobytes()
+        return packed(pc.fill_null(array, 0), "<u8")
     array = array.cast(pa.uint8()) if types.is_boolean(array.type) else array
-    return pc.fill_null(array, 0).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
+    return packed(pc.fill_null(array, 0), "<i8")
 
 
 def floats(array: pa.Array) -> bytes:
     """Floating-point numbers, eight bytes each; nulls are zero, and what is not a number is always the same bits."""
     numbers = pc.fill_null(array.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
-    return np.where(np.isnan(numbers), np.nan, numbers).astype("<f8").tobytes()
+    return bytes(np.where(np.isnan(numbers), np.nan, numbers).astype("<f8").tobytes())
+
+
+def packed(array: pa.Array, kind: str) -> bytes:
+    """Numbers without nulls, in NumPy's type `kind`."""
+    return bytes(array.to_numpy(zero_copy_only=False).astype(kind).tobytes())

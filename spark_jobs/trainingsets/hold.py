@@ -1,7 +1,7 @@
 """What keeps the table versions alive that kept training sets need, and what frees the rest.
 
-A table that a set was cut from gets Delta properties that make stock VACUUM and the clean-up of the log leave every version alone.
-`clean` then removes what neither the table nor any kept set needs.
+A table that a set was cut from gets Delta properties that make stock VACUUM and the clean-up of the log leave every version
+alone. `clean` then removes what neither the table nor any kept set needs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from delta.tables import DeltaTable
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 from pyspark.errors import AnalysisException
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from spark_jobs.session import open_session
+from spark_jobs.settings import job_settings
 from spark_jobs.trainingsets.errors import VacuumUnsafeError
-from spark_jobs.trainingsets.manifest import Manifest, TableVersion
+from spark_jobs.trainingsets.manifest import Manifest
+from spark_jobs.trainingsets.presence import delta_place
 
 FOREVER = "interval 36500 days"
 HELD = ("delta.deletedFileRetentionDuration", "delta.logRetentionDuration")
@@ -79,22 +83,32 @@ def needs(manifests: Iterable[Manifest], uri: str) -> Needs:
     return dict(sorted(found.items()))
 
 
-def hold(spark: SparkSession, source: TableVersion) -> None:
-    """Make stock VACUUM and log clean-up leave every version of a table alone; what the properties were is remembered."""
-    properties = table_properties(spark, source.uri)
-    if all(properties.get(name) == FOREVER for name in HELD):
+def hold(uri: str) -> None:
+    """Make stock VACUUM and log clean-up leave every version of a table alone; what the properties were is remembered.
+
+    Only a table that is not held yet takes a Spark session, and a commit.
+    """
+    properties = table_properties(uri)
+    if is_held(properties):
         return
+    spark = open_session(job_settings())
     former = {FORMER.format(name): properties[name] for name in HELD if name in properties}
     settings = {**dict.fromkeys(HELD, FOREVER), **former}
     pairs = ", ".join(f"'{name}' = '{value}'" for name, value in settings.items())
-    spark.sql(f"ALTER TABLE delta.`{source.uri}` SET TBLPROPERTIES ({pairs})")
+    spark.sql(f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ({pairs})")
 
 
-def release(spark: SparkSession, uri: str) -> None:
+def is_held(properties: Mapping[str, str]) -> bool:
+    """True for the properties of a table whose versions are kept."""
+    return all(properties.get(name) == FOREVER for name in HELD)
+
+
+def release(uri: str) -> None:
     """Give a table that no set needs any more its former properties back."""
-    properties = table_properties(spark, uri)
-    if any(properties.get(name) != FOREVER for name in HELD):
+    properties = table_properties(uri)
+    if not is_held(properties):
         return
+    spark = open_session(job_settings())
     former = {name: properties[FORMER.format(name)] for name in HELD if FORMER.format(name) in properties}
     if former:
         pairs = ", ".join(f"'{name}' = '{value}'" for name, value in former.items())
@@ -104,14 +118,12 @@ def release(spark: SparkSession, uri: str) -> None:
     spark.sql(f"ALTER TABLE delta.`{uri}` UNSET TBLPROPERTIES IF EXISTS ({names})")
 
 
-def table_properties(spark: SparkSession, uri: str) -> dict[str, str]:
-    """A table's own properties."""
-    return dict(table_detail(spark, uri)["properties"])
-
-
-def table_detail(spark: SparkSession, uri: str) -> Row:
-    """What Delta says of a table: its `id`, its `properties`, …."""
-    return DeltaTable.forPath(spark, uri).detail().collect()[0]
+def table_properties(uri: str) -> dict[str, str]:
+    """A table's own properties; none where there is no table."""
+    try:
+        return dict(DeltaTable(delta_place(uri)).metadata().configuration)
+    except TableNotFoundError:
+        return {}
 
 
 def clean(
@@ -190,7 +202,7 @@ def remove(spark: SparkSession, uri: str, files: list[Listed]) -> None:
     rows = [(file.path, file.size, False, (file.changed_at - zero) // timedelta(milliseconds=1)) for file in files]
     spark.createDataFrame(rows, INVENTORY).createOrReplaceTempView("pedigree_inventory")
     with without_check(spark):
-        spark.sql(f"VACUUM delta.`{uri}` USING INVENTORY (SELECT * FROM pedigree_inventory) RETAIN 0 HOURS")
+        spark.sql(f"VACUUM delta.`{uri}` USING INVENTORY (FROM pedigree_inventory) RETAIN 0 HOURS")
 
 
 @contextmanager

@@ -1,15 +1,29 @@
-"""Whether the table versions that a training set was cut from can still be read. Reads the Delta log; needs no Spark."""
+"""Which version a table is at, and whether one that was read can still be. Reads the Delta log; needs no Spark."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow import fs
 
+from spark_jobs.errors import UnbuiltTableError
 from spark_jobs.trainingsets.manifest import TableVersion
 from spark_jobs.trainingsets.shelf import file_system
+
+
+def newest(uri: str) -> TableVersion:
+    """The newest version of a table.
+
+    Raises:
+        UnbuiltTableError: there is no table.
+    """
+    try:
+        table = DeltaTable(delta_place(uri))
+    except TableNotFoundError as error:
+        raise UnbuiltTableError(uri.rsplit("/", 1)[-1], uri) from error
+    return TableVersion(uri, table.version(), str(table.metadata().id))
 
 
 def gone(sources: Iterable[TableVersion]) -> tuple[str, ...]:

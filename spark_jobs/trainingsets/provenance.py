@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from lineage.dataset import Dataset, Field, Origin
 from lineage.naming import at_path, training_set
+from spark_jobs.trainingsets.definitions import column_of
 from spark_jobs.trainingsets.manifest import Ingredients, Manifest, OnDemandView, View
 
 
@@ -52,9 +55,9 @@ def origins(manifest: Manifest) -> dict[str, tuple[Origin, ...]]:
     return {**found, **computed}
 
 
-def transformed(view: OnDemandView, found: dict[str, tuple[Origin, ...]]) -> tuple[Origin, ...]:
+def transformed(view: OnDemandView, found: Mapping[str, tuple[Origin, ...]]) -> tuple[Origin, ...]:
     """The columns that an on-demand view reads."""
-    inputs = [origin for feature in view.inputs for origin in found[feature.replace(":", "__", 1)]]
+    inputs = [origin for feature in view.inputs for origin in found[column_of(feature)]]
     return tuple(Origin(origin.dataset, origin.field, "transformation") for origin in inputs)
 
 

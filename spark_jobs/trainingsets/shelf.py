@@ -93,12 +93,16 @@ class Shelf:
         Raises:
             RowsMissingError: the file is gone, or is no Parquet file.
         """
-        files, _ = self._place
+        files, path = self.file(id_, part)
         try:
-            with pq.ParquetFile(self._path(id_, part, "part-0.parquet"), filesystem=files) as file:
+            with pq.ParquetFile(path, filesystem=files) as file:
                 yield file
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise RowsMissingError(id_, f"has lost its {part} ({error})") from error
+
+    def file(self, id_: str, part: Part) -> tuple[fs.FileSystem, str]:
+        """Where the Parquet file with the entities or the rows is."""
+        return self._place[0], self._path(id_, part, "part-0.parquet")
 
     def batches(
         self, id_: str, part: Part, *, size: int = BATCH, columns: list[str] | None = None

@@ -1,4 +1,4 @@
-"""Where training sets are made, made again and looked at: create, rebuild, verify, delete."""
+"""Where training sets are made, made again from the versions they were cut from, and let go."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import FeatureStore, RepoConfig
-from pyspark.sql import SparkSession
 
 from lineage.recorder import Run
 from spark_jobs.historical import PedigreeOfflineStore
-from spark_jobs.lake import built_version
 from spark_jobs.trainingsets import hold
 from spark_jobs.trainingsets.code import code_version
 from spark_jobs.trainingsets.comparison import Mismatch, mismatches
-from spark_jobs.trainingsets.definitions import definitions_of, pinned_views, references
-from spark_jobs.trainingsets.entities import described, settled
+from spark_jobs.trainingsets.definitions import column_of, definitions_of, pinned_views, references
+from spark_jobs.trainingsets.entities import settled
 from spark_jobs.trainingsets.errors import RowsMissingError, VersionGoneError
 from spark_jobs.trainingsets.fingerprint import Content
-from spark_jobs.trainingsets.manifest import Definitions, Ingredients, Manifest, TableVersion
-from spark_jobs.trainingsets.presence import gone
+from spark_jobs.trainingsets.manifest import Definitions, Ingredients, Manifest
+from spark_jobs.trainingsets.presence import gone, newest
 from spark_jobs.trainingsets.provenance import set_written, tables_read
 from spark_jobs.trainingsets.shelf import BATCH, Shelf, write_parquet
 
@@ -33,7 +32,6 @@ from spark_jobs.trainingsets.shelf import BATCH, Shelf, write_parquet
 class Workshop:
     """What training sets are made with, and where they are kept."""
 
-    spark: SparkSession
     store: FeatureStore
     shelf: Shelf
 
@@ -77,35 +75,13 @@ class Rebuilt:
         return self.content == self.manifest.content
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A set as it is kept, beside what its manifest says.
-
-    Attributes:
-        broken: for the entities and the rows, the columns that do not hold what they held.
-        lost: what is missing altogether, in words.
-        gone: the table versions that cannot be read any more, in words; without them it cannot be computed again.
-    """
-
-    manifest: Manifest
-    broken: tuple[str, ...]
-    lost: tuple[str, ...]
-    gone: tuple[str, ...]
-
-    @property
-    def is_whole(self) -> bool:
-        """True where the stored rows and entities are what they were."""
-        return not self.broken and not self.lost
-
-
 def create(order: Order, workshop: Workshop, run: Run) -> Manifest:
     """Make a training set, or find the one that is kept under the same id.
 
     Raises:
-        UnknownServiceError, UnpinnableViewError, EntitySetError, UnbuiltTableError: nothing was written.
+        UnknownServiceError, UnsupportedSourceError, EntitySetError, UnbuiltTableError: nothing was written.
     """
-    entities = settled(order.entities, origin=order.origin)
-    ingredients = ingredients_of(order, entities, workshop)
+    entities, ingredients = ingredients_of(order, workshop)
     id_ = ingredients.identity()
     for dataset in tables_read(ingredients):
         run.reads(dataset)
@@ -114,7 +90,7 @@ def create(order: Order, workshop: Workshop, run: Run) -> Manifest:
         manifest = shelf.find(id_)
     else:
         for source in ingredients.sources:
-            hold.hold(workshop.spark, source)
+            hold.hold(source.uri)
         shelf.write(id_, "entities", entities.schema, entities.to_batches(BATCH))
         schema, batches = retrieved(ingredients, entities, workshop)
         content = shelf.write(id_, "rows", schema, batches)
@@ -125,33 +101,24 @@ def create(order: Order, workshop: Workshop, run: Run) -> Manifest:
             run_id=run.id,
             ingredients=ingredients,
             content=content,
-            features=tuple(feature.replace(":", "__", 1) for feature in ingredients.definitions.features),
+            features=tuple(column_of(feature) for feature in ingredients.definitions.features),
         )
         shelf.keep(manifest)
     run.writes(set_written(manifest, shelf.schema(id_, "rows")))
     return manifest
 
 
-def ingredients_of(order: Order, entities: pa.Table, workshop: Workshop) -> Ingredients:
-    """All that decides what the set will hold, pinned now."""
+def ingredients_of(order: Order, workshop: Workshop) -> tuple[pa.Table, Ingredients]:
+    """The entities as they will be kept, and all that decides what the set will hold, pinned now."""
     definitions = definitions_of(workshop.store, order.service)
-    return Ingredients(
-        entities=described(entities, definitions, origin=order.origin),
+    rows, entities = settled(order.entities, definitions, origin=order.origin)
+    return rows, Ingredients(
+        entities=entities,
         definitions=definitions,
-        sources=tuple(newest(workshop.spark, uri) for uri in definitions.tables),
+        sources=tuple(newest(uri) for uri in definitions.tables),
         known_by=order.known_by or datetime.now(UTC),
         code=code_version(),
     )
-
-
-def newest(spark: SparkSession, uri: str) -> TableVersion:
-    """The newest version of a table.
-
-    Raises:
-        UnbuiltTableError: there is no table.
-    """
-    version = built_version(spark, uri, uri.rsplit("/", 1)[-1])
-    return TableVersion(uri, version, hold.table_detail(spark, uri)["id"])
 
 
 def retrieved(
@@ -164,14 +131,15 @@ def retrieved(
         as_defined(workshop.store.config, definitions),
         pinned_views(definitions, versions),
         references(definitions),
-        workshop.spark.createDataFrame(entities),
+        entities,
         workshop.store.registry,
         definitions.project,
         full_feature_names=True,
         known_by=ingredients.known_by,
     )
-    rows = job.to_arrow()
-    return rows.schema, iter(rows.to_batches(BATCH))
+    batches = iter(job.to_arrow_batches(BATCH))
+    first = next(batches)
+    return first.schema, (batch.cast(first.schema) for batch in chain([first], batches))
 
 
 def as_defined(config: RepoConfig, definitions: Definitions) -> RepoConfig:
@@ -222,25 +190,11 @@ def put_back(again: Path, manifest: Manifest, shelf: Shelf) -> None:
         shelf.write(manifest.id, "rows", file.schema_arrow, file.iter_batches(BATCH))
 
 
-def verify(manifest: Manifest, shelf: Shelf) -> Verified:
-    """Hash the stored entities and rows and look whether the table versions are there. Needs no Spark."""
-    broken, lost = [], []
-    expected = {"entities": manifest.ingredients.entities.content, "rows": manifest.content}
-    for part, content in expected.items():
-        try:
-            found = shelf.content(manifest.id, part)  # type: ignore[arg-type]  # the two parts there are
-        except RowsMissingError as error:
-            lost.append(str(error))
-            continue
-        broken += [f"{part}: {column}" for column in found.differing(content)]
-    return Verified(manifest, tuple(broken), tuple(lost), gone(manifest.ingredients.sources))
-
-
 def delete(manifest: Manifest, workshop: Workshop) -> tuple[str, ...]:
     """Let a set go; returns the tables that no set needs any more and that are back under their own retention."""
     workshop.shelf.drop(manifest.id)
     left = workshop.shelf.manifests()
     freed = [uri for uri in manifest.ingredients.definitions.tables if not hold.needs(left, uri)]
     for uri in freed:
-        hold.release(workshop.spark, uri)
+        hold.release(uri)
     return tuple(freed)
