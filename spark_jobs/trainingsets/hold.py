@@ -32,6 +32,9 @@ RETENTION = timedelta(days=7)
 """How long a file stays after the table stopped needing it, as Delta's own default."""
 
 CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
+PARALLELISM = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
+"""Into how many tasks VACUUM cuts the inventory: 10,000, where nobody says otherwise."""
+
 DELETION_VECTOR = "deletion_vector_"
 INVENTORY = "path STRING, length LONG, isDir BOOLEAN, modificationTime LONG"
 
@@ -197,20 +200,25 @@ def removed_since(spark: SparkSession, uri: str, since: datetime) -> set[str]:
 
 
 def remove(spark: SparkSession, uri: str, files: list[Listed]) -> None:
-    """Have Delta itself remove the files; it leaves alone whatever the current version needs."""
+    """Have Delta itself remove the files; it leaves alone whatever the current version needs.
+
+    Its check of the retention is off meanwhile, since the inventory has a retention of its own.
+    """
     zero = datetime.fromtimestamp(0, UTC)
     rows = [(file.path, file.size, False, (file.changed_at - zero) // timedelta(milliseconds=1)) for file in files]
     spark.createDataFrame(rows, INVENTORY).createOrReplaceTempView("pedigree_inventory")
-    with without_check(spark):
+    with settings(spark, {CHECK: "false", PARALLELISM: "8"}):
         spark.sql(f"VACUUM delta.`{uri}` USING INVENTORY (FROM pedigree_inventory) RETAIN 0 HOURS")
 
 
 @contextmanager
-def without_check(spark: SparkSession) -> Iterator[None]:
-    """Within the block Delta takes a retention that is shorter than the table's: the inventory has its own."""
-    former = spark.conf.get(CHECK, "true")
-    spark.conf.set(CHECK, "false")
+def settings(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
+    """Within the block the session has these settings; after it, those that it had."""
+    former = {name: spark.conf.get(name, None) for name in values}
+    for name, value in values.items():
+        spark.conf.set(name, value)
     try:
         yield
     finally:
-        spark.conf.set(CHECK, former)
+        for name, value in former.items():
+            spark.conf.unset(name) if value is None else spark.conf.set(name, value)

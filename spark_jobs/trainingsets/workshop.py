@@ -22,7 +22,7 @@ from spark_jobs.trainingsets.definitions import column_of, definitions_of, pinne
 from spark_jobs.trainingsets.entities import settled
 from spark_jobs.trainingsets.errors import RowsMissingError, VersionGoneError
 from spark_jobs.trainingsets.fingerprint import Content
-from spark_jobs.trainingsets.manifest import Definitions, Ingredients, Manifest
+from spark_jobs.trainingsets.manifest import Definitions, Ingredients, Manifest, TableVersion
 from spark_jobs.trainingsets.presence import gone, newest
 from spark_jobs.trainingsets.provenance import set_written, tables_read
 from spark_jobs.trainingsets.shelf import BATCH, Shelf, write_parquet
@@ -89,8 +89,6 @@ def create(order: Order, workshop: Workshop, run: Run) -> Manifest:
     if shelf.keeps(id_):
         manifest = shelf.find(id_)
     else:
-        for source in ingredients.sources:
-            hold.hold(source.uri)
         shelf.write(id_, "entities", entities.schema, entities.to_batches(BATCH))
         schema, batches = retrieved(ingredients, entities, workshop)
         content = shelf.write(id_, "rows", schema, batches)
@@ -115,10 +113,21 @@ def ingredients_of(order: Order, workshop: Workshop) -> tuple[pa.Table, Ingredie
     return rows, Ingredients(
         entities=entities,
         definitions=definitions,
-        sources=tuple(newest(uri) for uri in definitions.tables),
+        sources=tuple(held(uri) for uri in definitions.tables),
         known_by=order.known_by or datetime.now(UTC),
         code=code_version(),
     )
+
+
+def held(uri: str) -> TableVersion:
+    """The newest version of a table, which no clean-up takes away from here on.
+
+    Raises:
+        UnbuiltTableError: there is no table.
+    """
+    newest(uri)
+    hold.hold(uri)
+    return newest(uri)
 
 
 def retrieved(

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, RepoConfig, RequestSource, ValueType
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.on_demand_feature_view import on_demand_feature_view
@@ -68,8 +70,7 @@ class World:
 
     def append(self, rows: pd.DataFrame, table: str = "delays") -> None:
         """One commit with more rows."""
-        frame = self.spark.createDataFrame(rows).coalesce(1)
-        frame.write.format("delta").mode("append").option("mergeSchema", "true").save(self.uri(table))
+        write_deltalake(self.folder / table, pa.Table.from_pandas(rows), mode="append", schema_mode="merge")
 
     def create(self, entities: object, service: str = "lateness", **wanted: object) -> Manifest:
         """Make a training set, as the command does."""
