@@ -32,14 +32,13 @@ class Labels:
         rows: an Arrow table where the frame is at hand, a Spark frame where Spark has it.
         instant: the column with the instants.
         keys: all other columns, in the frame's order.
-        first_at, last_at: the span of the instants; 1970 where there are none.
+        span: the first and the last instant; 1970 where there are none.
     """
 
     rows: pa.Table | DataFrame
     instant: str
     keys: tuple[str, ...]
-    first_at: datetime
-    last_at: datetime
+    span: tuple[datetime, datetime]
 
     def on_spark(self, spark: SparkSession) -> DataFrame:
         """The rows as Spark has them, with their position."""
@@ -64,12 +63,12 @@ def labels_of(entity_df: Any, join_keys: Collection[str], *, spark: SparkSession
     if isinstance(frame, DataFrame):
         times = {field.name for field in frame.schema if isinstance(field.dataType, TIMES)}
         instant = instant_of(frame.columns, times, join_keys)
-        return Labels(frame, instant, others(frame.columns, instant), *span_on_spark(frame, instant))
+        return Labels(frame, instant, others(frame.columns, instant), span_on_spark(frame, instant))
     table = arrow_of(frame)
     times = {field.name for field in table.schema if pa.types.is_timestamp(field.type)}
     instant = instant_of(table.column_names, times, join_keys)
     table = plain(with_instants(table, instant))
-    return Labels(table, instant, others(table.column_names, instant), *span_of(table[instant]))
+    return Labels(table, instant, others(table.column_names, instant), span_of(table[instant]))
 
 
 TIMES = (TimestampType, TimestampNTZType, DateType)
@@ -140,7 +139,9 @@ def with_instants(table: pa.Table, instant: str) -> pa.Table:
     column = table[instant]
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         try:
-            column = pa.chunked_array([pa.Array.from_pandas(pd.to_datetime(column.to_pandas(), utc=True))])
+            column = pa.chunked_array(
+                [pa.Array.from_pandas(pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601"))]
+            )
         except ValueError as error:
             raise EntityFrameError(f"{instant} is no time: {error}", "Give instants, or ISO 8601 text.") from error
     if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):

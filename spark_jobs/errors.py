@@ -101,6 +101,16 @@ class EngineUnfitError(JobError):
         super().__init__(f"{engine} cannot answer this: {reason}. Set offline_store.engine to auto.")
 
 
+class LogDestinationError(JobError):
+    """Served vectors were to be logged where this offline store does not write."""
+
+    def __init__(self, destination: str) -> None:
+        super().__init__(
+            f"The logs of this feature service go to a {destination}, and nothing was written. "
+            "Declare LoggingConfig(DeltaLoggingDestination(path=…)) of feature_repo/logs.py, and apply it."
+        )
+
+
 class SchemaBrokenError(JobError):
     """A transform does not yield what its feature view promises."""
 

@@ -6,23 +6,33 @@ Named in `feature_store.yaml` as `offline_store: {type: spark_jobs.historical.Pe
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import write_deltalake
 from feast import BatchFeatureView, FeatureView, OnDemandFeatureView, RepoConfig
+from feast.feature_logging import LOG_DATE_FIELD, LoggingConfig, LoggingSource
 from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStore, SparkOfflineStoreConfig
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
+from feast.utils import compute_non_entity_date_range
+from pyspark.sql import DataFrame
 
+from feature_repo.logs import DeltaLoggingDestination
 from spark_jobs import pointintime, pointintime_small
 from spark_jobs.entities import labels_of
-from spark_jobs.errors import EngineUnfitError
+from spark_jobs.errors import EngineUnfitError, LogDestinationError
 from spark_jobs.files import Unreadable
-from spark_jobs.history import Definitions, Retrieval, histories_of
+from spark_jobs.history import Definitions, Retrieval, histories_of, refuse_clashes
 from spark_jobs.pointintime_small import Limits
 from spark_jobs.retrieval import Answer, PointInTimeJob, SmallAnswer, SparkAnswer
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
+from spark_jobs.writing import append_batch
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +56,7 @@ class PedigreeOfflineStoreConfig(SparkOfflineStoreConfig):  # type: ignore[misc]
 
 
 class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast has no types
-    """`get_historical_features` by `spark_jobs.pointintime`; the rest is Feast's own."""
+    """Retrieval by `spark_jobs.pointintime`, and writes behind the gate; the rest is Feast's own."""
 
     @staticmethod
     def get_historical_features(
@@ -63,12 +73,13 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
     ) -> RetrievalJob:
         """One row per entity row, in its order, with the features as of its instant.
 
-        Without an entity frame, or with a view that transforms as it reads, this is Feast's own join.
+        Without an entity frame, the entities are all that were seen between `start_date` and `end_date`, as of the latter. A
+        view that transforms as it reads goes through Feast's own join.
 
         Args:
             known_by: an aware instant; rows that were created after it are seen by nobody. The rest is Feast's.
         """
-        if entity_df is None or any(transforms(view) for view in feature_views):
+        if any(transforms(view) for view in feature_views):
             open_session(job_settings())
             return SparkOfflineStore.get_historical_features(
                 config,
@@ -82,17 +93,63 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
                 **options,
             )
         definitions = Definitions(feature_views, feature_refs, registry, project, full_feature_names)
-        spark = open_session(job_settings()) if isinstance(entity_df, str) else None
-        labels = labels_of(entity_df, definitions.join_keys(), spark=spark)
-        histories = histories_of(definitions, labels, known_by=known_by)
+        frame = seen_between(definitions, **options) if entity_df is None else entity_df
+        spark = open_session(job_settings()) if isinstance(frame, str) else None
+        labels = labels_of(frame, definitions.join_keys(), spark=spark)
+        histories = histories_of(definitions, labels.span, known_by=known_by)
+        refuse_clashes(histories, labels)
         knowledge_time = config.offline_store.knowledge_time or filter_by_created_timestamp
         return PointInTimeJob(
             answer_to(Retrieval(labels, histories, knowledge_time), config.offline_store),
             full_feature_names=full_feature_names,
             config=config,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
-            metadata=RetrievalMetadata(feature_refs, list(labels.keys), labels.first_at, labels.last_at),
+            metadata=RetrievalMetadata(feature_refs, list(labels.keys), *labels.span),
         )
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig,  # noqa: ARG004 - Feast's signature
+        feature_view: FeatureView,
+        table: pa.Table,
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Append rows to a view's Delta table, behind its quality gate and in a recorded run.
+
+        Raises:
+            SchemaBrokenError, QualityGateFailedError, UnsupportedSourceError: nothing was appended.
+        """
+        append_batch(feature_view, table)
+        if progress:
+            progress(len(table))
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,  # noqa: ARG004 - Feast's signature
+        data: pa.Table | Path,
+        source: LoggingSource,  # noqa: ARG004
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,  # noqa: ARG004
+    ) -> None:
+        """Append served vectors to the Delta table that their service names; no session is started.
+
+        Raises:
+            LogDestinationError: the service's logs go elsewhere than to a `DeltaLoggingDestination`.
+        """
+        destination = logging_config.destination
+        if not isinstance(destination, DeltaLoggingDestination):
+            raise LogDestinationError(type(destination).__name__)
+        rows = data if isinstance(data, pa.Table) else pq.read_table(data)
+        write_deltalake(destination.path, rows, mode="append", partition_by=[LOG_DATE_FIELD])
+
+
+def seen_between(
+    asked: Definitions, *, start_date: datetime | None = None, end_date: datetime | None = None, **_options: Any
+) -> DataFrame:
+    """An entity frame of every key that was seen between two dates, as of the later one."""
+    spark = open_session(job_settings())
+    since, until = compute_non_entity_date_range(asked.views, start_date=start_date, end_date=end_date)
+    return pointintime.every_key(histories_of(asked, (since, until), known_by=None), spark, since=since, until=until)
 
 
 def transforms(view: FeatureView) -> bool:

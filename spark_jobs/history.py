@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from feast import FeatureView
+from feast import FeatureView, OnDemandFeatureView
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.offline_stores import offline_utils
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.infra.registry.base_registry import BaseRegistry
+from feast.utils import _get_requested_feature_views_to_features_dict  # what every offline store of Feast's asks
 
 from spark_jobs.entities import Labels
 from spark_jobs.errors import EntityFrameError, UnsupportedSourceError
+
+Span = tuple[datetime, datetime]
+"""The first and the last instant, aware."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,51 +88,54 @@ class Definitions:
         return keys - {DUMMY_ENTITY_ID}
 
 
-def histories_of(asked: Definitions, labels: Labels, *, known_by: datetime | None) -> list[History]:
-    """One history per view that is asked for.
+def histories_of(asked: Definitions, span: Span, *, known_by: datetime | None) -> list[History]:
+    """One history per view that is asked for, for labels whose instants are within `span`.
 
     Raises:
         UnsupportedSourceError: a view has no Spark source.
-        EntityFrameError: a feature would stand beside a column of the labels that has its name.
     """
-    span = (labels.first_at, labels.last_at)
-    contexts = offline_utils.get_feature_view_query_context(
-        asked.refs, asked.views, asked.registry, asked.project, span
-    )
-    views = {view.projection.name_to_use(): view for view in asked.views}
-    found = [
-        history_of(context, views[context.name], labels, full_names=asked.full_names, known_by=known_by)
-        for context in contexts
+    on_demand = OnDemandFeatureView.get_requested_odfvs(asked.refs, asked.project, asked.registry)
+    wanted, _ = _get_requested_feature_views_to_features_dict(asked.refs, asked.views, on_demand)
+    return [
+        history_of(view, features, span, full_names=asked.full_names, known_by=known_by)
+        for view, features in wanted.items()
     ]
+
+
+def refuse_clashes(histories: Sequence[History], labels: Labels) -> None:
+    """Let no feature stand beside a column of the labels that has its name.
+
+    Raises:
+        EntityFrameError: one would.
+    """
     taken = {labels.instant, *labels.keys}
-    clashing = sorted(name for history in found for name in history.features if name in taken)
+    clashing = sorted(name for history in histories for name in history.features if name in taken)
     if clashing:
         raise EntityFrameError(
             f"its columns {', '.join(clashing)} are features as well",
             "Rename them, or ask with full_feature_names=True.",
         )
-    return found
 
 
 def history_of(
-    context: Any, view: FeatureView, labels: Labels, *, full_names: bool, known_by: datetime | None
+    view: FeatureView, features: Sequence[str], span: Span, *, full_names: bool, known_by: datetime | None
 ) -> History:
-    """A view as Feast's own context names its columns."""
+    """A view with the features that are asked for, each column under its name in the source."""
     source = view.batch_source
     if not isinstance(source, SparkSource):
         raise UnsupportedSourceError(view.name, "its source is no SparkSource", "Declare it with one.")
-    names = {column: context.field_mapping.get(column, column) for column in context.features}
-    selections = zip(context.entity_selections, context.entities, strict=True)
-    ttl = view.ttl or timedelta(0)
+    stored_as = {name: column for column, name in source.field_mapping.items()}
+    keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
+    name, ttl = view.projection.name_to_use(), view.ttl or timedelta(0)
     return History(
-        view=context.name,
+        view=name,
         source=source,
-        keys={selected.removesuffix(f" AS {key}"): key for selected, key in selections if key != DUMMY_ENTITY_ID},
-        event_at=context.timestamp_field,
-        created_at=context.created_timestamp_column or None,
-        features={f"{context.name}__{name}" if full_names else name: column for column, name in names.items()},
+        keys={stored_as.get(key, key): view.projection.join_key_map.get(key, key) for key in keys},
+        event_at=stored_as.get(source.timestamp_field, source.timestamp_field),
+        created_at=stored_as.get(source.created_timestamp_column, source.created_timestamp_column) or None,
+        features={f"{name}__{each}" if full_names else each: stored_as.get(each, each) for each in features},
         ttl=ttl,
-        since=labels.first_at - ttl if ttl > timedelta(0) else None,
-        until=labels.last_at,
+        since=span[0] - ttl if ttl > timedelta(0) else None,
+        until=span[1],
         known_by=known_by,
     )

@@ -68,17 +68,33 @@ def quarantine(rows: DataFrame, uri: str, *, time_slice: TimeSlice, run_id: str,
             of the slice that is visible, and neither replaces the other. Rows without an event time count to the slice's start.
     """
     slice_at = F.coalesce(EVENT_AT, F.lit(time_slice.start_at).cast("timestamp"))
-    kept = rows.select("*", slice_at.alias(SLICE_AT), F.lit(run_id).alias(RUN_ID), F.lit(published).alias(PUBLISHED))
+    kept = quarantined(rows, slice_at, run_id=run_id, published=published)
     predicate = f"{time_slice.predicate(SLICE_AT)} AND {PUBLISHED} = {str(published).lower()}"
     return replace(kept, uri, predicate=predicate, run_id=run_id)
+
+
+def quarantined(rows: DataFrame, slice_at: Column, *, run_id: str, published: bool) -> DataFrame:
+    """Rejected rows with the columns that a quarantine adds."""
+    return rows.select("*", slice_at.alias(SLICE_AT), F.lit(run_id).alias(RUN_ID), F.lit(published).alias(PUBLISHED))
 
 
 def replace(rows: DataFrame, uri: str, *, predicate: str, run_id: str) -> Commit:
     """Replace what `predicate` selects by `rows`. Where nothing is replaced by nothing, Delta makes no commit."""
     write = rows.write.format("delta").mode("overwrite")
     write.option("replaceWhere", predicate).option("userMetadata", run_id).save(uri)
+    return commit_of(run_id, rows.sparkSession, uri)
+
+
+def append(rows: DataFrame, uri: str, *, run_id: str) -> Commit:
+    """Add rows in one commit that carries the run's id."""
+    rows.write.format("delta").mode("append").option("userMetadata", run_id).save(uri)
+    return commit_of(run_id, rows.sparkSession, uri)
+
+
+def commit_of(run_id: str, spark: SparkSession, uri: str) -> Commit:
+    """The newest commit of a run; the newest of all, with no rows, where the run wrote none."""
     written = metric("numOutputRows") - metric("numCopiedRows")
-    commits = DeltaTable.forPath(rows.sparkSession, uri).history(RECENT)
+    commits = DeltaTable.forPath(spark, uri).history(RECENT)
     newest_first = commits.select("version", "userMetadata", written.alias("rows")).orderBy(F.desc("version")).collect()
     ours = (Commit(commit["version"], commit["rows"]) for commit in newest_first if commit["userMetadata"] == run_id)
     return next(ours, Commit(newest_first[0]["version"], 0))

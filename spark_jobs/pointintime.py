@@ -6,9 +6,10 @@ one shuffle and one running window per view, however many feature rows a key has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -17,6 +18,9 @@ from pyspark.sql.types import DataType, DoubleType, FloatType, MapType, NullType
 from spark_jobs.entities import POSITION
 from spark_jobs.errors import EntityFrameError
 from spark_jobs.history import History, Retrieval
+
+INSTANT_OF_RANGE = "entity_ts"
+"""What Feast calls the instant of a retrieval between two dates."""
 
 KEY = "__key_{}"
 AT = "__at"
@@ -63,11 +67,34 @@ def answer(asked: Retrieval, spark: SparkSession) -> DataFrame:
     return rows.orderBy(POSITION).drop(POSITION)
 
 
-def time_line(history: History, spark: SparkSession) -> TimeLine:
-    """The rows of one view between the oldest and the newest instant that a label can see."""
+def every_key(histories: Sequence[History], spark: SparkSession, *, since: datetime, until: datetime) -> DataFrame:
+    """Every combination of keys that a view has a row for between two instants, once, as labels of the later instant.
+
+    Args:
+        histories: the views; a view without a key that another one has leaves it null.
+        since, until: aware, both included.
+    Returns:
+        the keys, and `INSTANT_OF_RANGE`.
+    """
+    per_view = []
+    for history in histories:
+        keys = [F.col(column).alias(key) for column, key in history.keys.items()]
+        event_at = F.col(history.event_at).cast("timestamp")
+        per_view.append(read(history, spark).where(event_at.between(F.lit(since), F.lit(until))).select(*keys))
+    every = functools.reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), per_view)
+    return every.distinct().select("*", F.lit(until).alias(INSTANT_OF_RANGE))
+
+
+def read(history: History, spark: SparkSession) -> DataFrame:
+    """All rows of a view, with the columns that matter."""
     partitions = [column for column, _, _ in history.partitions]
     columns = ", ".join(f"`{column}`" for column in dict.fromkeys([*history.columns, *partitions]))
-    rows = spark.sql(f"SELECT {columns} FROM {history.source.get_table_query_string()}")  # noqa: S608 - names of the registry
+    return spark.sql(f"SELECT {columns} FROM {history.source.get_table_query_string()}")  # noqa: S608 - names of the registry
+
+
+def time_line(history: History, spark: SparkSession) -> TimeLine:
+    """The rows of one view between the oldest and the newest instant that a label can see."""
+    rows = read(history, spark)
     event_at = F.col(history.event_at).cast("timestamp")
     rows = rows.where(event_at <= F.lit(history.until))
     if history.since is not None:

@@ -11,12 +11,15 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pyarrow as pa
 import pytest
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, RepoConfig, ValueType
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, ValueType
 from feast.errors import FeastEntityDFMissingColumnsError
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SavedDatasetSparkStorage, SparkSource
 from feast.table_format import DeltaFormat
 from feast.types import Float64, Int64
 from pyspark.sql import SparkSession
+
+from benchmarks.stores import FEAST_SPARK, OURS, open_store
+from spark_jobs.errors import EntityFrameError
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 PAIR_REFS = ["pair_delays:delay"]
@@ -77,22 +80,9 @@ def stores(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dic
             pairs.with_name("back").with_join_key_map({"a": "to_a", "b": "to_b"}),
         ],
     )
-    ours: dict[str, Any] = {"type": "spark_jobs.historical.PedigreeOfflineStore"}
-    offline = {"ours": ours, "true by then": {**ours, "knowledge_time": False}, "feast": {"type": "spark"}}
-    made = {}
-    for name, offline_store in offline.items():
-        registry = {"registry_type": "sql", "path": f"sqlite:///{folder}/{name.replace(' ', '')}.db"}
-        config = RepoConfig(
-            project="p",
-            provider="local",
-            registry=registry,
-            offline_store=offline_store,
-            online_store={"type": "sqlite", "path": f"{folder}/online.db"},
-            entity_key_serialization_version=3,
-        )
-        made[name] = FeatureStore(config=config)
-        made[name].apply([*keys, pairs, season, both])
-    return made
+    objects = [*keys, pairs, season, both]
+    offline = {"ours": OURS, "true by then": {**OURS, "knowledge_time": False}, "feast": FEAST_SPARK}
+    return {name: open_store(folder, name.replace(" ", ""), config, objects) for name, config in offline.items()}
 
 
 def asked(*rows: tuple[int | None, int | None, datetime]) -> pd.DataFrame:
@@ -192,6 +182,39 @@ def test_a_missing_key_is_told_in_feasts_own_words(stores: dict[str, FeatureStor
     frame = pd.DataFrame({"a": [1], "event_timestamp": [START]})
     with pytest.raises(FeastEntityDFMissingColumnsError, match="b"):
         stores["ours"].get_historical_features(entity_df=frame, features=PAIR_REFS)
+
+
+def test_a_key_is_never_rounded_to_another(spark: SparkSession, stores: dict[str, FeatureStore]) -> None:
+    """A label's key of 1.5 is not the row's key 1, on either engine; a key of 1.0 is."""
+    frame = pd.DataFrame({"a": [1.5, 1.0], "b": [12, 12], "event_timestamp": [START, START]})
+    assert delays(stores["ours"], frame) == [None, 1.0]
+    assert delays(stores["ours"], spark.createDataFrame(frame)) == [None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (pd.DataFrame({"a": ["1"], "b": [12], "event_timestamp": [START]}), "its key a is string"),
+        (pd.DataFrame({"a": [1], "b": [12], "__x": [0], "event_timestamp": [START]}), "__x"),
+        (pd.DataFrame({"a": [1], "b": [12], "delay": [0], "event_timestamp": [START]}), "full_feature_names"),
+        (pd.DataFrame({"a": [1], "b": [12], "event_timestamp": ["last week"]}), "event_timestamp is no time"),
+        (pd.DataFrame({"a": [1, "x"], "b": [12, 2], "event_timestamp": [START, START]}), "mixes types"),
+        ([1, 2], "Give a frame of pandas, Arrow or Spark"),
+    ],
+    ids=["text for a number", "a reserved name", "a feature's name", "no time", "mixed types", "no frame"],
+)
+def test_a_frame_that_will_not_do_is_told_what_to_change(
+    stores: dict[str, FeatureStore], frame: Any, said: str
+) -> None:
+    """Each of these is refused with the column and the remedy in the message."""
+    with pytest.raises(EntityFrameError, match=said):
+        stores["ours"].get_historical_features(entity_df=frame, features=PAIR_REFS).to_df()
+
+
+def test_instants_may_be_text(stores: dict[str, FeatureStore]) -> None:
+    """ISO 8601 text is read as an instant, with its zone where it names one."""
+    frame = pd.DataFrame({"a": [11, 11], "b": [2, 2], "event_timestamp": ["2013-03-01", "2013-02-28T23:00-01:00"]})
+    assert delays(stores["ours"], frame) == [2.0, 2.0]
 
 
 def test_feasts_own_store_agrees_where_it_is_right(stores: dict[str, FeatureStore]) -> None:

@@ -1,0 +1,97 @@
+"""Rows handed to Feast (`write_to_offline_store`, a push) on their way into a feature table: checked and recorded, too."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from feast import FeatureView
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_repo.contracts import CONTRACTS
+from feature_repo.settings import repo_settings
+from lineage.dataset import Dataset
+from lineage.naming import at_path
+from lineage.recorder import Recorder, Run
+from lineage.settings import lineage_settings
+from spark_jobs import lake
+from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
+from spark_jobs.conform import differences
+from spark_jobs.engine import delta_source
+from spark_jobs.entities import plain
+from spark_jobs.errors import QualityGateFailedError, SchemaBrokenError
+from spark_jobs.provenance import assertions, fields_of
+from spark_jobs.session import open_session
+from spark_jobs.settings import job_settings
+
+
+def append_batch(view: FeatureView, batch: pa.Table) -> None:
+    """Append a batch to the table of `view` in one commit; rows that break the view's contract go to its quarantine.
+
+    Args:
+        batch: the table's columns, in any order.
+    Raises:
+        SchemaBrokenError: the batch has other columns or types than the table.
+        QualityGateFailedError: too much of it is broken; all of it is in quarantine.
+        UnsupportedSourceError, UnbuiltTableError: the view has no Delta table.
+    """
+    spark, source = open_session(job_settings()), delta_source(view)
+    with Recorder.open(lineage_settings()) as recorder, recorder.run("write", view.name) as run:
+        rows = like_the_table(batch, source, view.name, spark)
+        contract = CONTRACTS.get(view.name)
+        if contract is None:
+            declare(run, source, rows, lake.append(rows, source.path, run_id=run.id), verdict=None)
+            return
+        marked = mark(rows, contract).persist()
+        try:
+            gate(view, marked, judge(marked, contract), run)
+        finally:
+            marked.unpersist()
+
+
+def like_the_table(batch: pa.Table, source: SparkSource, table: str, spark: SparkSession) -> DataFrame:
+    """The batch with the columns of the Delta table, in its order; Feast may have given them the features' names."""
+    lake.built_version(spark, source.path, table)
+    stored_as = {name: column for column, name in source.field_mapping.items()}
+    rows = spark.createDataFrame(
+        plain(batch).rename_columns([stored_as.get(name, name) for name in batch.column_names])
+    )
+    there = spark.read.format("delta").load(source.path).schema
+    problems = differences(
+        {field.name: field.dataType for field in there}, {field.name: field.dataType for field in rows.schema}
+    )
+    if problems:
+        raise SchemaBrokenError(table, problems)
+    return rows.select(*(F.col(field.name).cast(field.dataType).alias(field.name) for field in there))
+
+
+def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run) -> None:
+    """Append the good rows and keep the others, or keep all and raise."""
+    source, uri = delta_source(view), repo_settings().quarantine(view.name)
+    is_good = F.size(BROKEN_FACTS) == 0
+    rejected = marked.where(~is_good) if verdict.passed else marked
+    at = F.col(source.timestamp_field)
+    lake.append(lake.quarantined(rejected, at, run_id=run.id, published=verdict.passed), uri, run_id=run.id)
+    if not verdict.passed:
+        raise QualityGateFailedError(
+            view.name,
+            broken=[f"{fact.name} ({fact.detail})" for fact in verdict.broken],
+            rows=verdict.rows,
+            version=lake.current_version(marked.sparkSession, source.path),
+            quarantine=uri,
+        )
+    good = marked.where(is_good).drop(BROKEN_FACTS)
+    declare(run, source, good, lake.append(good, source.path, run_id=run.id), verdict=verdict)
+
+
+def declare(run: Run, source: SparkSource, rows: DataFrame, commit: lake.Commit, *, verdict: Verdict | None) -> None:
+    """Tell the run what it wrote."""
+    run.writes(
+        Dataset(
+            name=at_path(source.path),
+            fields=fields_of(rows.schema),
+            version=str(commit.version),
+            rows=commit.rows,
+            assertions=assertions(verdict) if verdict else (),
+        )
+    )
