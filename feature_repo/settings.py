@@ -26,6 +26,11 @@ class RepoSettings:
         """The URI of the table that keeps the rows that one feature table refused."""
         return f"{self.lake}/quarantine/{name}"
 
+    @property
+    def datasets(self) -> str:
+        """The URI of the folder that keeps the training sets."""
+        return f"{self.lake}/datasets"
+
 
 @cache
 def repo_settings() -> RepoSettings:

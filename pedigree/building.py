@@ -10,6 +10,7 @@ from functools import partial
 from feast import FeatureStore
 from rich.console import Console
 
+from feature_repo.settings import repo_settings
 from lineage.recorder import Recorder
 from lineage.settings import lineage_settings
 from pedigree.console import Stopwatch, working
@@ -22,6 +23,8 @@ from spark_jobs.spine import Built, Jobs, build
 from spark_jobs.table import FeatureTable
 from spark_jobs.tables import TABLES
 from spark_jobs.timeslice import TimeSlice
+from spark_jobs.trainingsets.shelf import Shelf
+from spark_jobs.trainingsets.workshop import Workshop
 
 
 def silent(_stage: str) -> None:
@@ -39,6 +42,12 @@ def open_jobs() -> Iterator[Jobs]:
             yield jobs
         finally:
             jobs.facts.clear()
+
+
+def open_workshop() -> Workshop:
+    """Where training sets are made: the configured feature store, and the shelf in the lake."""
+    store = FeatureStore(fs_yaml_file=job_settings().feature_store_yaml)
+    return Workshop(store, Shelf(repo_settings().datasets))
 
 
 def land(jobs: Jobs, console: Console) -> None:

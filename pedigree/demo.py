@@ -167,15 +167,13 @@ def train_step(tour: Tour) -> None:
     store, labelled = tour.store(), training.flights(tour.jobs)
     flights = training.sampled(labelled, one_in=ONE_IN)
     with tour.jobs.recorder.run("train", SERVICE, description="Predicts a late arrival") as run:
-        training.record_training(store, SERVICE, run, tour.jobs)
-        rows = training.historical(store, SERVICE, flights)
-        if len(rows) != len(flights):
-            raise DemoFailedError(f"{len(flights)} flights went in, {len(rows)} training rows came out.")
-        names = training.feature_names(store, SERVICE)
-        scores = training.score(rows, names, split_at=SPLIT_AT)
-        run.note("scores", {"without": scores.without_features, "with": scores.with_features, "rows": len(rows)})
+        train = training.made(store, SERVICE, flights, run)
+        if len(train) != len(flights):
+            raise DemoFailedError(f"{len(flights)} flights went in, {len(train)} training rows came out.")
+        scores = training.score(train.to_pandas(), train.features, split_at=SPLIT_AT)
+        run.note("scores", {"without": scores.without_features, "with": scores.with_features, "rows": len(train)})
     tour.console.print(
-        f"  get_historical_features: {len(rows):,} flights × {len(names)} features, each as of"
+        f"  training set {SERVICE}@{train.manifest.short_id}: {len(train):,} flights × {len(train.features)} features, each as of"
         f" {training.LEAD // timedelta(hours=1)} hours before its departure"
     )
     tour.console.print(
@@ -254,6 +252,7 @@ def say_what_next(console: Console, tour: Tour, *, keep: bool) -> None:
         console.print("  pedigree down                        stops them")
     console.print("Then try:")
     console.print("  pedigree lineage                     the graph in the terminal")
+    console.print("  pedigree dataset list                the training set by its id")
     console.print(f"  pedigree explain {SERVICE} plane_usage__seats {keys}")
     console.print("  feast -f feature_repo/feature_store.yaml feature-views list")
     console.print(

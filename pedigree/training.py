@@ -1,4 +1,4 @@
-"""Training as a user of the store does it: labels with instants, `get_historical_features`, a small scikit-learn model."""
+"""Training as a user of the store does it: labels with instants, a training set by its id, a small scikit-learn model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pyspark.sql import functions as F
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from lineage.dataset import Dataset, Field, Origin
-from lineage.naming import at_path, training_set
+from feature_repo.settings import repo_settings
 from lineage.recorder import Run
-from spark_jobs.engine import delta_source, table_read
+from pedigree.datasets import TrainingSet
 from spark_jobs.flights import FLIGHT_FACTS
-from spark_jobs.lake import built_version
 from spark_jobs.sources import read
 from spark_jobs.spine import Jobs
+from spark_jobs.trainingsets.entities import entities_of
+from spark_jobs.trainingsets.shelf import Shelf
+from spark_jobs.trainingsets.workshop import Order, Workshop, create
 
 LABEL = "late_arrival"
 INSTANT = "event_timestamp"
@@ -87,35 +88,11 @@ def historical(store: FeatureStore, service: str, rows: pd.DataFrame) -> pd.Data
     return found
 
 
-def feature_names(store: FeatureStore, service: str) -> list[str]:
-    """The full names of a service's features."""
-    projections = store.get_feature_service(service).feature_view_projections
-    return [f"{projection.name}__{feature.name}" for projection in projections for feature in projection.features]
-
-
-def record_training(store: FeatureStore, service: str, run: Run, jobs: Jobs) -> None:
-    """Tell the run which version of each table the training set is cut from, and what the set holds."""
-    views = [
-        store.get_feature_view(projection.name)
-        for projection in store.get_feature_service(service).feature_view_projections
-    ]
-    fields, origins = [], {}
-    for view in views:
-        source = delta_source(view)
-        run.reads(table_read(view, source, built_version(jobs.spark, source.path, view.name)))
-        for feature in view.features:
-            name = f"{view.name}__{feature.name}"
-            fields.append(Field(name, str(feature.dtype)))
-            origins[name] = (Origin(at_path(source.path), feature.name, "identity"),)
-    run.writes(
-        Dataset(
-            name=training_set(store.project, service),
-            fields=tuple(fields),
-            version=run.id,
-            origins=origins,
-            description=f"Flights with the features of {service} as of {LEAD} before departure",
-        )
-    )
+def made(store: FeatureStore, service: str, flights: pd.DataFrame, run: Run) -> TrainingSet:
+    """The training set of these flights, made within a run and kept."""
+    shelf = Shelf(repo_settings().datasets)
+    order = Order(service, entities_of(flights), f"flights, {LEAD // timedelta(hours=1)} hours before departure")
+    return TrainingSet(create(order, Workshop(store, shelf), run), shelf)
 
 
 def score(rows: pd.DataFrame, features: Sequence[str], *, split_at: datetime) -> Scores:

@@ -61,6 +61,12 @@ def tour(printed: str) -> list[str]:
 
 def settled(line: str) -> str:
     """A line without what differs from run to run and from place to place."""
-    for pattern in (r"[\d.]+ s\b", r"(file://)?/\S+(?=/\.(pedigree|venv))", r"127\.0\.0\.1:\d+", r"[0-9a-f-]{36}"):
+    for pattern in (
+        r"[\d.]+ s\b",
+        r"(file://)?/\S+(?=/\.(pedigree|venv))",
+        r"127\.0\.0\.1:\d+",
+        r"[0-9a-f-]{36}",
+        r"@[0-9a-f]{12}",
+    ):
         line = re.sub(pattern, "…", line)
     return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\)|@ \d{10,}-\d+|\b0\.\d{3}\b|\d+\.\d{6,}", "…", line).rstrip()

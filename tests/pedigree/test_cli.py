@@ -32,7 +32,9 @@ def pedigree(
     )
 
 
-@pytest.mark.parametrize("command", ["demo", "up", "down", "build", "materialize", "serve", "explain", "lineage"])
+@pytest.mark.parametrize(
+    "command", ["demo", "up", "down", "build", "materialize", "dataset", "vacuum", "serve", "explain", "lineage"]
+)
 def test_every_command_has_help(command: str) -> None:
     """Each command of the tour says what it does, and the group lists it."""
     told = pedigree(command, "--help")
@@ -59,6 +61,10 @@ def test_help_comes_at_once() -> None:
         (("build", "carriers", *SLICE), "No feature table is named 'carriers'. Known: carrier_delays"),
         (("explain", "late_arrival", "plane_usage__seats", "carrier"), "'carrier' is no key=value, such as carrier=UA"),
         (("explain", "late_arrival", "plane_usage__seats"), "Missing argument 'KEY=VALUE...'"),
+        (("dataset", "create", "late_arrival"), "Say who it is for by either --entities or --sql"),
+        (("dataset", "show", "3f2a9c"), "No training set '3f2a9c' is kept in"),
+        (("dataset", "diff", "3f2a9c"), "Missing argument 'ID'"),
+        (("vacuum", "carriers"), "No feature table is named 'carriers'. Known: carrier_delays"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(arguments: tuple[str, ...], told: str) -> None:
