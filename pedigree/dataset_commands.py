@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -251,4 +252,4 @@ def tell_lines(lines: Iterable[str], console: Console) -> None:
 def fail_unless(is_good: bool) -> None:
     """End the command with 1 where something is not as it was; what it is has been told."""
     if not is_good:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)

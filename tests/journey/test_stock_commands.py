@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from deltalake import DeltaTable
 
 from .conftest import Workspace
 
@@ -29,7 +30,8 @@ def test_views_are_materialized_in_a_recorded_run(workspace: Workspace) -> None:
     runs = marquez.list_job_runs("pedigree", "materialize.origin_weather")["runs"]
     assert len(runs) == before + 1
     assert runs[0]["state"] == "COMPLETED"
-    assert runs[0]["facets"]["pedigree_io"]["inputs"][0]["version"] == "0"
+    table = DeltaTable(f"{workspace.environment['PEDIGREE_LAKE']}/origin_weather")
+    assert runs[0]["facets"]["pedigree_io"]["inputs"][0]["version"] == str(table.version())
 
 
 def test_online_features_are_read(workspace: Workspace) -> None:
