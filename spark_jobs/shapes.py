@@ -9,14 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from feature_repo.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Windows
+from feature_repo.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
 from spark_jobs.spans import Span, whole
 
 DIRECT = 48
 """Tiles that one frame may always have."""
 
 DIRECT_IN_LONG_SLICES = 200
-"""Tiles that one frame may have where the slice is longer than the window, so that its tiles are at hand anyway."""
+"""Tiles that one frame may have where the slice is longer than the window, so that its tiles are at hand anyway. Operations whose
+partials are gathered in lists stay with the shorter frames.
+"""
+
+LISTED = frozenset({Operation.STDDEV, Operation.DISTINCT_COUNT, Operation.PERCENTILE, Operation.TOP_K})
 
 UNITS = tuple(
     whole(unit)
@@ -37,7 +41,7 @@ class Shape:
     @property
     def name(self) -> str:
         """Part of the names of the columns that hold its parts."""
-        return f"{self.kind}_{self.over}"
+        return f"{self.kind}_{self.over}_{self.unit}"
 
     @property
     def back(self) -> int:
@@ -56,7 +60,8 @@ class Shape:
 def shape_of(feature: Aggregation, every: timedelta, rows: Span) -> Shape:
     """The shape of a feature's window, for rows whose own tiles start in `rows`."""
     over, tile = whole(feature.over), whole(every)
-    direct = DIRECT_IN_LONG_SLICES if rows.end - rows.start > over else DIRECT
+    is_cheap = rows.end - rows.start > over and feature.operation not in LISTED
+    direct = DIRECT_IN_LONG_SLICES if is_cheap else DIRECT
     sliding = 0 if over <= direct * tile else sliding_unit(over, tile)
     unit = {Kind.SLIDING: sliding, Kind.TUMBLING: over, Kind.SAWTOOTH: whole(feature.hop(every))}
     return Shape(feature.kind, over, tile, unit[feature.kind])

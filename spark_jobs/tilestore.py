@@ -101,7 +101,8 @@ class TileStore:
         every = marked(tiles.sparkSession, marks, definition(self.table), built_from)
         for each in kept:
             every = each.unionByName(every, allowMissingColumns=True)
-        ordered = every.sortWithinPartitions(TILE, TILE_AT)
+        few = int(str(tiles.sparkSession.conf.get("spark.sql.shuffle.partitions")))
+        ordered = every.coalesce(few).sortWithinPartitions(TILE, TILE_AT)
         if not self.marks:
             return lake.start_over(ordered, self.uri, partition=TILE, run_id=run_id)
         return lake.replace(ordered, self.uri, predicate=replaced(rows, windows), run_id=run_id)
