@@ -142,7 +142,7 @@ class TrainingSet:
         for number, batch in enumerate(self.batches(size, [*names, label])):
             if number % shard[1] == shard[0]:
                 numbers = [as_floats(batch.column(name)) for name in (*names, label)]
-                yield np.column_stack(numbers[:-1]), numbers[-1]
+                yield np.column_stack(numbers[:-1]), numbers[-1].copy()  # Arrow lends it read-only
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Hand the rows, as a stream, to anything that takes Arrow: `polars.DataFrame(train)`, DuckDB, pandas."""
