@@ -86,6 +86,10 @@ class TileStore:
             *tile_columns(self.table.windows)
         )
 
+    def has_published(self, span: Span) -> bool:
+        """True where everything in a span went through a gate of its own; an empty one has nothing that could not have."""
+        return not span.without(self.coverage.fine)
+
     def publish(self, tiles: DataFrame, rows: Span, *, built_from: str, run_id: str) -> Commit:
         """Keep the tiles of a published slice, in place of those that were there, in one commit.
 
@@ -94,7 +98,7 @@ class TileStore:
             rows: the starts of the slice's own tiles.
         """
         windows = self.table.windows
-        ended = ended_units(rows, windows)
+        ended = [unit for unit in ended_units(rows, windows) if self.has_published(Span(unit.start, rows.start))]
         marks = [(FINE_MARK, part) for part in rows.cut(kept_unit(windows))] + [(COARSE_MARK, unit) for unit in ended]
         coarse = folded(tiles.where(held(F.col(TILE_AT), joined(ended))), windows, kept_unit(windows))
         kept = [kind_of(tiles.where(held(F.col(TILE_AT), [rows])), FINE), *([kind_of(coarse, COARSE)] if ended else [])]

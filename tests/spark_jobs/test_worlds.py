@@ -23,8 +23,10 @@ from benchmarks.stores import FEAST_FILE, FEAST_SPARK, OURS, open_store
 
 from .cases import INSTANT, SHAPES, Row, ViewShape, expected, generated, same
 
+pytestmark = pytest.mark.slow
+
 WORLDS = 5_000
-FEAST_WORLDS = 1_500
+FEAST_WORLDS = 600
 """As many of them as Feast's own stores are asked about."""
 
 TYPES = {pa.int64(): (Int64, ValueType.INT64), pa.string(): (String, ValueType.STRING)}
