@@ -55,6 +55,11 @@ class Verdict:
         return tuple(fact for fact in self.facts if not fact.held)
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the slice is stopped, one fact each, in words that a person can act on."""
+        return tuple(f"{fact.name} ({fact.detail})" for fact in self.broken)
+
+    @property
     def passed(self) -> bool:
         """True where the slice may be published."""
         return not self.broken

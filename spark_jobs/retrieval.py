@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -74,7 +75,7 @@ class SmallAnswer:
     """An answer that is computed in this process, once."""
 
     compute: Callable[[], pa.Table]
-    computed: pa.Table | None = field(default=None)
+    computed: pa.Table | None = field(default=None, init=False)
 
     def table(self) -> pa.Table:
         """All rows."""
@@ -114,7 +115,7 @@ class PointInTimeJob(SparkRetrievalJob):  # type: ignore[misc]  # Feast has no t
         """
         staging = self._config.offline_store.staging_location
         for batch in self.answer.batches(rows, staging):
-            part = SmallAnswer(compute=lambda: None, computed=pa.Table.from_batches([batch]))
+            part = SmallAnswer(partial(pa.Table.from_batches, [batch]))
             yield from type(self)(part, **self.arguments).to_arrow().to_batches()
 
     @property

@@ -171,7 +171,7 @@ def stop(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> None:
     raise QualityGateFailedError(
         name,
         rows=kept,
-        broken=[f"{fact.name} ({fact.detail})" for fact in verdict.broken],
+        broken=verdict.reasons,
         version=lake.current_version(jobs.spark, repo_settings().table(name)),
         quarantine=repo_settings().quarantine(name),
     )

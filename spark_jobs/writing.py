@@ -23,6 +23,7 @@ from spark_jobs.errors import QualityGateFailedError, SchemaBrokenError
 from spark_jobs.provenance import assertions, fields_of
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
+from spark_jobs.spine import cached
 
 
 def append_batch(view: FeatureView, batch: pa.Table) -> None:
@@ -42,11 +43,8 @@ def append_batch(view: FeatureView, batch: pa.Table) -> None:
         if contract is None:
             declare(run, source, rows, lake.append(rows, source.path, run_id=run.id), verdict=None)
             return
-        marked = mark(rows, contract).persist()
-        try:
+        with cached(mark(rows, contract)) as marked:
             gate(view, marked, judge(marked, contract), run)
-        finally:
-            marked.unpersist()
 
 
 def like_the_table(batch: pa.Table, source: SparkSource, table: str, spark: SparkSession) -> DataFrame:
@@ -75,7 +73,7 @@ def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run) -> No
     if not verdict.passed:
         raise QualityGateFailedError(
             view.name,
-            broken=[f"{fact.name} ({fact.detail})" for fact in verdict.broken],
+            broken=verdict.reasons,
             rows=verdict.rows,
             version=lake.current_version(marked.sparkSession, source.path),
             quarantine=uri,
