@@ -6,8 +6,8 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 READY := .venv/ready
 JARS := .pedigree/jars/ready
-CODE := feature_repo lineage pedigree serving spark_jobs tests
-PROTOS := serving/v1/value.proto serving/v1/serving.proto
+CODE := feature_repo lineage online pedigree serving spark_jobs tests
+PROTOS := serving/v1/value.proto serving/v1/serving.proto serving/v1/pedigree.proto
 
 .PHONY: help setup demo test bench check format lock proto apply up down clean
 

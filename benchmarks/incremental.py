@@ -142,7 +142,7 @@ def incremental_share(spark: SparkSession, folder: Path, quick: bool) -> dict[st
         folder: an empty place for facts and tables.
         quick: take fewer keys.
     """
-    places = 30 if quick else 150
+    places = 30 if quick else 800
     CONTRACTS["place_amounts"] = suite(
         "place_amounts", ("place",), [between("amount_count_7d_is_positive", "amount_count_7d", 1, None)]
     )

@@ -11,9 +11,11 @@ from feast.protos.feast.serving import ServingService_pb2 as messages
 from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
 from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 
-from pedigree.errors import AskedInVainError
+from pedigree.errors import AskedInVainError, UnexplainedError
+from serving.v1 import pedigree_pb2
 
 DEADLINE_SECONDS = 10
+GET_VECTORS = "/pedigree.serving.v1.FeatureService/GetVectors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,35 @@ def ask(address: str, service: str, entities: Mapping[str, str]) -> dict[str, Se
     names = reply.metadata.feature_names.val
     vectors = zip(names, reply.results, strict=True)
     return {name: served(vector) for name, vector in vectors if name not in entities}
+
+
+def loaded_by(address: str, service: str, view: str, entities: Mapping[str, str]) -> str:
+    """The id of the run that wrote a view's row for one entity to the online store.
+
+    Raises:
+        AskedInVainError: the server refused or is not there.
+        UnexplainedError: no run did: the row was pushed.
+    """
+    request = pedigree_pb2.GetVectorsRequest(
+        feature_service=service,
+        keys=[pedigree_pb2.Keys(name=key, strings=[value]) for key, value in entities.items()],
+        include_provenance=True,
+    )
+    try:
+        with grpc.insecure_channel(address) as channel:
+            call = channel.unary_unary(
+                GET_VECTORS,
+                request_serializer=pedigree_pb2.GetVectorsRequest.SerializeToString,
+                response_deserializer=pedigree_pb2.GetVectorsResponse.FromString,
+            )
+            reply = call(request, timeout=DEADLINE_SECONDS)
+    except grpc.RpcError as error:
+        raise AskedInVainError(refusal(error, address)) from error
+    numbers = {one.view: one.loads[0] for one in reply.provenance if one.loads}
+    runs = {load.number: load.run_id for load in reply.loads}
+    if numbers.get(view) not in runs:
+        raise UnexplainedError(f"The row of {view} was pushed to the online store; no run loaded it from a table.")
+    return str(runs[numbers[view]])
 
 
 def refusal(error: grpc.RpcError, address: str) -> str:

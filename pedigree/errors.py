@@ -24,8 +24,8 @@ class NoRedisError(PedigreeError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} names no Redis to start. Its online_store must have `type: redis` and a `connection_string` such as "
-            "127.0.0.1:16379."
+            f"{path} names no Redis to start. Its online_store must have `type: online.store.PedigreeOnlineStore` "
+            "and a `connection_string` such as 127.0.0.1:16379."
         )
 
 

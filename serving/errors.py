@@ -21,14 +21,14 @@ class SettingsError(ServingError):
 
 
 class NotAppliedError(ServingError):
-    """The registry does not know the project."""
+    """There is no plan to serve by."""
 
     def __init__(self, project: str, path: str) -> None:
         self.project = project
         self.path = path
         super().__init__(
-            f"The registry of {path} holds no feature view of the project {project!r}. Nothing was started. "
-            f"Run `feast -f {path} apply` first."
+            f"The online store of {path} has no serving plan of the project {project!r}, or one without a feature view, and "
+            f"none is kept from an earlier start. Nothing was started. Run `feast -f {path} apply` first."
         )
 
 
@@ -57,7 +57,7 @@ class UnknownNameError(ServingError):
         hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
         super().__init__(
             f"There is no {kind} {name!r}.{hint} A definition that was applied after this server started is "
-            "not known to it: start it anew."
+            "not known to it yet; it looks every few seconds."
         )
 
 
@@ -93,3 +93,16 @@ class DeadlinePassedError(ServingError):
 
     def __init__(self) -> None:
         super().__init__("The deadline passed before every feature was read. Try again, or allow more time.")
+
+
+class NotLoadedError(ServingError):
+    """A view that is asked for is not loaded, so nobody knows what is missing."""
+
+    transient = True
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        super().__init__(
+            f"The feature view {view!r} is not loaded: it was never materialized to the end, or the online store was emptied. "
+            f"Nothing is answered for it until it is: pedigree rebuild {view}, or feast materialize."
+        )

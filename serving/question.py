@@ -5,141 +5,196 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from online import names
+from online.plan import JoinKey, Plan, View
+from serving.catalog import views_of_references, views_of_service
 from serving.errors import InvalidRequestError
-from serving.plan import JoinKey, Plan, View
-from serving.row import Key
-from serving.v1.serving_pb2 import GetOnlineFeaturesRequest
-from serving.v1.value_pb2 import RepeatedValue, Value
+from serving.splice import Splicer
+from serving.v1.serving_pb2 import GetOnlineFeaturesResponseMetadata
+from serving.v1.value_pb2 import Value
+from serving.wire import VALUE_TAGS, told
 
-Columns = Mapping[str, Sequence[Value]]
-"""The values of each join key, one per entity row."""
+Columns = Mapping[str, Sequence[bytes]]
+"""The serialized `Value`s of each join key, one per entity row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request that can be answered.
+@dataclass(frozen=True)
+class Group:
+    """Views about the same entities, which are read together: what their keys start with, and the join keys in its order."""
 
-    Attributes:
-        views: what is asked, in the order of the answer.
-        columns: the values of every join key, in the order of the answer, all of one length.
-        rows: the number of entity rows.
-        full_names: whether features are called `view__feature`.
-        with_versions: whether the answer names the version of each view.
-    """
-
+    prefix: bytes
+    keys: tuple[JoinKey, ...]
     views: tuple[View, ...]
-    columns: Columns
-    rows: int
-    full_names: bool
-    with_versions: bool
 
-    def names(self) -> list[str]:
+    @cached_property
+    def stored(self) -> tuple[str, ...]:
+        """The views' stored names, each once."""
+        return tuple(dict.fromkeys(view.stored_as for view in self.views))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is asked for, whoever it is asked of: compiled once for every way of asking. `service` is None for references."""
+
+    project: str
+    service: str | None
+    views: tuple[View, ...]
+    full_names: bool
+
+    @cached_property
+    def keys(self) -> dict[str, JoinKey]:
+        """The join keys, by what a request calls them."""
+        return {key.name: key for view in self.views for key in view.keys}
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The views, by the entities that they are about."""
+        found: dict[tuple[JoinKey, ...], list[View]] = {}
+        for view in self.views:
+            found.setdefault(tuple(sorted(view.keys, key=lambda key: key.stored_as)), []).append(view)
+        return tuple(
+            Group(names.entity_prefix(self.project, [key.stored_as for key in keys]), keys, tuple(views))
+            for keys, views in found.items()
+        )
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Splicer, int, int], ...]:
+        """For each view, in the order of the answer: how its records become columns, its group, and its place in that group."""
+        found = []
+        for view in self.views:
+            group = next(place for place, one in enumerate(self.groups) if view in one.views)
+            found.append((Splicer(view), group, self.groups[group].stored.index(view.stored_as)))
+        return tuple(found)
+
+    @cached_property
+    def columns(self) -> list[str]:
         """The names of the answer's columns: join keys first, as Feast has it."""
-        return [*self.columns, *(self.name(view, one.name) for view in self.views for one in view.features)]
+        return [*self.keys, *(self.name(view, one.name) for view in self.views for one in view.features)]
 
     def name(self, view: View, feature: str) -> str:
         """What the answer calls a feature."""
         return f"{view.name}__{feature}" if self.full_names else feature
 
-    def keys(self, view: View) -> list[Key]:
-        """The key of each entity row for one view."""
-        return [tuple(self.columns[key.name][row] for key in view.keys) for row in range(self.rows)]
+    @cached_property
+    def metadata(self) -> bytes:
+        """The reply's first field."""
+        metadata = GetOnlineFeaturesResponseMetadata()
+        metadata.feature_names.val.extend(self.columns)
+        return told(1, metadata.SerializeToString())
+
+    @cached_property
+    def metadata_with_versions(self) -> bytes:
+        """The same, with the current version of each view."""
+        metadata = GetOnlineFeaturesResponseMetadata()
+        metadata.feature_names.val.extend(self.columns)
+        for view in {view.name: view for view in self.views}.values():
+            metadata.feature_view_metadata.add(name=view.name, version=view.version)
+        return told(1, metadata.SerializeToString())
 
 
-def question_of(request: GetOnlineFeaturesRequest, plan: Plan, *, max_entities: int) -> Question:
-    """What `request` asks.
+def selection_of(plan: Plan, service: str | None, references: Sequence[str], *, full_names: bool) -> Selection:
+    """What is asked for by a service's name, or else by references.
 
     Raises:
-        InvalidRequestError: it can never be answered as it stands.
+        InvalidRequestError: nothing is asked for, or columns of the answer would have one name.
         UnknownNameError: it names something that the plan does not have.
         NotServedError: it asks for something that is not served here.
         NotReadyError: it asks for a view that is disabled or gone.
     """
-    views = views_of(request, plan)
-    refuse_context(request)
-    columns, rows = columns_of(request.entities, views, plan=plan)
-    if rows > max_entities:
-        raise InvalidRequestError(
-            f"{rows} entity rows were sent and {max_entities} are the limit. Send them in several requests."
-        )
-    question = Question(
-        views=views,
-        columns=columns,
-        rows=rows,
-        full_names=request.full_feature_names,
-        with_versions=request.include_feature_view_version_metadata,
-    )
-    refuse_clashes(question)
-    return question
+    if service:
+        views = views_of_service(plan, service)
+    elif references:
+        views = views_of_references(plan, references)
+    else:
+        raise InvalidRequestError("Nothing was asked for. Set feature_service, or features to a list of view:feature.")
+    selection = Selection(plan.project, service, views, full_names)
+    refuse_clashes(selection)
+    return selection
 
 
-def views_of(request: GetOnlineFeaturesRequest, plan: Plan) -> tuple[View, ...]:
-    """The views behind the request's service or list of features."""
-    kind = request.WhichOneof("kind")
-    if kind == "feature_service":
-        return plan.of_service(request.feature_service)
-    if kind == "features" and request.features.val:
-        return plan.of_references(request.features.val)
-    raise InvalidRequestError("Nothing was asked for. Set feature_service, or features to a list of view:feature.")
-
-
-def refuse_context(request: GetOnlineFeaturesRequest) -> None:
-    """Only on-demand views read a request's context, and none are served."""
-    if request.request_context:
-        names = ", ".join(sorted(request.request_context))
-        raise InvalidRequestError(f"No feature that is served reads request_context ({names}). Leave it out.")
-
-
-def columns_of(entities: Mapping[str, RepeatedValue], views: Sequence[View], *, plan: Plan) -> tuple[Columns, int]:
-    """The values of every join key and their number; one row where no view has a key and none is sent."""
-    keys = [key for view in views for key in view.keys]
-    refuse_unexpected(entities, keys, plan=plan)
-    columns = {key.name: column_of(entities, key) for key in keys}
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise InvalidRequestError(f"Every join key needs the same number of values, one per row. Sent: {told}.")
-    return columns, next(iter(lengths.values()), 1)
-
-
-def refuse_unexpected(entities: Mapping[str, RepeatedValue], keys: Sequence[JoinKey], *, plan: Plan) -> None:
-    """Every name that is sent must be a join key of what is asked."""
-    expected = sorted({key.name for key in keys})
-    for name in sorted(entities):
-        if name not in expected:
-            key = plan.entities.get(name)
-            hint = f" {name!r} is an entity; send its join key {key!r}." if key in expected else ""
-            raise InvalidRequestError(
-                f"{name!r} is not a join key of what was asked.{hint} Expected: {', '.join(expected) or 'none'}."
-            )
-
-
-def column_of(entities: Mapping[str, RepeatedValue], key: JoinKey) -> Sequence[Value]:
-    """The values of one join key, each of the type that the registry declares."""
-    if key.name not in entities:
-        raise InvalidRequestError(f"The join key {key.name!r} ({key.value_type}) is missing from entities.")
-    column = list(entities[key.name].val)
-    if not column:
-        raise InvalidRequestError(f"The join key {key.name!r} has no values. Send one per row.")
-    expected = f"{key.value_type.lower()}_val"
-    for row, value in enumerate(column):
-        sent = value.WhichOneof("val")
-        if sent in (None, "null_val"):
-            raise InvalidRequestError(f"The join key {key.name!r} is null in row {row}. Leave the row out.")
-        if sent != expected:
-            raise InvalidRequestError(
-                f"The join key {key.name!r} is {key.value_type}: row {row} must set {expected}, not {sent}."
-            )
-    return column
-
-
-def refuse_clashes(question: Question) -> None:
+def refuse_clashes(selection: Selection) -> None:
     """No two columns of an answer may have one name."""
-    clashing = sorted(name for name, times in Counter(question.names()).items() if times > 1)
+    clashing = sorted(name for name, times in Counter(selection.columns).items() if times > 1)
     if not clashing:
         return
     advice = (
-        "Ask for each feature once" if question.full_names else "Ask with full_feature_names=true, and for each once"
+        "Ask for each feature once" if selection.full_names else "Ask with full_feature_names=true, and for each once"
     )
     raise InvalidRequestError(f"Several columns of the answer would be called {', '.join(clashing)}. {advice}.")
+
+
+def refuse_context(context: Mapping[str, object]) -> None:
+    """Only on-demand views read a request's context, and none are served."""
+    if context:
+        told_names = ", ".join(sorted(context))
+        raise InvalidRequestError(f"No feature that is served reads request_context ({told_names}). Leave it out.")
+
+
+def columns_of(entities: Mapping[str, Sequence[Value]], selection: Selection, plan: Plan) -> tuple[Columns, int]:
+    """The values of every join key and their number; one row where no view has a key and none is sent.
+
+    Args:
+        entities: the values of each join key, by name.
+    Raises:
+        InvalidRequestError: they are not those that are needed.
+    """
+    refuse_unexpected(entities, selection, plan)
+    columns = {key.name: column_of(entities, key) for key in selection.keys.values()}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise InvalidRequestError(f"Every join key needs the same number of values, one per row. Sent: {counts}.")
+    return columns, next(iter(lengths.values()), 1)
+
+
+def refuse_unexpected(entities: Mapping[str, object], selection: Selection, plan: Plan) -> None:
+    """Every name that is sent must be a join key of what is asked."""
+    for name in sorted(entities):
+        if name not in selection.keys:
+            key = plan.entities.get(name)
+            hint = f" {name!r} is an entity; send its join key {key!r}." if key in selection.keys else ""
+            expected = ", ".join(sorted(selection.keys)) or "none"
+            raise InvalidRequestError(f"{name!r} is not a join key of what was asked.{hint} Expected: {expected}.")
+
+
+def column_of(entities: Mapping[str, Sequence[Value]], key: JoinKey) -> list[bytes]:
+    """The values of one join key, each of the type that the registry declares."""
+    if key.name not in entities:
+        raise InvalidRequestError(f"The join key {key.name!r} ({key.value_type}) is missing from entities.")
+    values = entities[key.name]
+    column = [value.SerializeToString(deterministic=True) for value in values]
+    if not column:
+        raise InvalidRequestError(f"The join key {key.name!r} has no values. Send one per row.")
+    tag = VALUE_TAGS[key.value_type]
+    for row, value in enumerate(column):
+        if not value.startswith(tag):
+            raise InvalidRequestError(wrong_type(key, row, values[row].WhichOneof("val")))
+    return column
+
+
+def wrong_type(key: JoinKey, row: int, sent: str | None) -> str:
+    """What is wrong with a value of a join key."""
+    if sent in (None, "null_val"):
+        return f"The join key {key.name!r} is null in row {row}. Leave the row out."
+    expected = f"{key.value_type.lower()}_val"
+    return f"The join key {key.name!r} is {key.value_type}: row {row} must set {expected}, not {sent}."
+
+
+def keys_of(group: Group, columns: Columns, rows: int) -> tuple[list[bytes], list[int] | None]:
+    """The keys of the entities that a group of views is about, each once; and for each row the place of its key (None: in order)."""
+    if not group.keys:
+        return [group.prefix], None if rows == 1 else [0] * rows
+    prefix = group.prefix
+    if len(group.keys) == 1:
+        keys = [prefix + value for value in columns[group.keys[0].name]]
+    else:
+        parts = zip(*(columns[key.name] for key in group.keys), strict=True)
+        keys = [prefix + b"".join(values) for values in parts]
+    place_of = dict.fromkeys(keys)
+    if len(place_of) == len(keys):
+        return keys, None
+    unique = list(place_of)
+    places = {key: place for place, key in enumerate(unique)}
+    return unique, [places[key] for key in keys]

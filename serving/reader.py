@@ -1,138 +1,255 @@
-"""The one place that knows the online store: Feast's plugin that `feature_store.yaml` names, read within a time limit."""
+"""What is read of the online store for a request: records by key, and what is loaded of their views, in one round trip."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import Any, Protocol
 
-import redis.exceptions
-from feast import FeatureView, Field, RepoConfig
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.online_stores.helpers import get_online_store_from_config
-from feast.infra.online_stores.online_store import OnlineStore
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value as StoredValue
-from feast.types import from_value_type
-from feast.value_type import ValueType
-
-from serving.errors import StoreUnavailableError
-from serving.plan import Plan, View
-from serving.row import Key, Row
+from online import names
+from online.address import Address
+from online.marks import Load, Mark
+from online.record import Schema
+from serving.errors import NotLoadedError, StoreUnavailableError
+from serving.pipe import Pipe, PipeError, bulk, command, first_error
 
 log = logging.getLogger(__name__)
 
-EPOCH = datetime.fromtimestamp(0, tz=UTC)
-THREADS = 8
-"""Threads for a store that has no asynchronous read."""
-
-UNREACHABLE = (
-    OSError,
-    TimeoutError,
-    redis.exceptions.ConnectionError,
-    redis.exceptions.TimeoutError,
-    redis.exceptions.ClusterDownError,
-)
-"""What a store raises that is down, loading, full, or too slow."""
+Record = bytes | None
+HMGET = b"$5\r\nHMGET\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads rows from a Feast online store. Never waits longer than `timeout`."""
+class Wanted:
+    """The records of some views, by their stored names, for some entities that all these views are about."""
 
-    config: RepoConfig
-    store: OnlineStore
-    tables: Mapping[str, FeatureView]
+    views: tuple[str, ...]
+    keys: Sequence[bytes]
+
+
+class Store(Protocol):
+    """What a reader needs of a Redis, or of a cluster of them."""
+
+    async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
+        """The fields of each hash; in the order of `asked`, one round trip for all of them."""
+
+    async def get(self, key: bytes) -> Any:
+        """One string."""
+
+    async def ping(self) -> None:
+        """Raises where nobody answers."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+
+
+class PipeStore:
+    """A single Redis, or the master of its sentinels."""
+
+    def __init__(self, address: Address, *, patience: float) -> None:
+        self.pipe = Pipe(address, patience=patience)
+
+    async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
+        """See `Store`."""
+        commands, last, start, end = [], None, b"", b""
+        for key, fields in asked:
+            if fields is not last:
+                start, end, last = b"*%d\r\n" % (len(fields) + 2) + HMGET, b"".join(map(bulk, fields)), fields
+            commands.append(b"%b$%d\r\n%b\r\n%b" % (start, len(key), key, end))
+        return await self.call(b"".join(commands), len(commands))
+
+    async def get(self, key: bytes) -> Any:
+        """See `Store`."""
+        return (await self.call(command(b"GET", key), 1))[0]
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self.call(command(b"PING"), 1)
+
+    async def call(self, commands: bytes, count: int) -> list[Any]:
+        """Send commands; a reply that is an error is raised."""
+        replies = await self.pipe.call(commands, count)
+        error = first_error(replies)
+        if error is not None:
+            raise PipeError(str(error))
+        return replies
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await self.pipe.close()
+
+
+class ClusterStore:
+    """A Redis Cluster, through redis-py."""
+
+    def __init__(self, address: Address) -> None:
+        from redis.asyncio.cluster import ClusterNode, RedisCluster
+
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        self.redis = RedisCluster(startup_nodes=nodes, **address.options)
+
+    async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
+        """See `Store`."""
+        pipe = self.redis.pipeline()
+        for key, fields in asked:
+            pipe.hmget(key, fields)
+        return list(await self.guarded(pipe.execute()))
+
+    async def get(self, key: bytes) -> Any:
+        """See `Store`."""
+        return await self.guarded(self.redis.get(key))
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self.guarded(self.redis.ping())
+
+    async def guarded(self, call: Any) -> Any:
+        """The result of a call; what redis-py raises is one kind of error here."""
+        from redis.exceptions import RedisError
+
+        try:
+            return await call
+        except (RedisError, OSError) as error:
+            raise PipeError(str(error)) from error
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await self.redis.aclose()
+
+
+def open_store(address: Address, *, patience: float) -> Store:
+    """The store at an address; it is first spoken to by the first read."""
+    if address.kind == "redis_cluster":
+        return ClusterStore(address)
+    return PipeStore(address, patience=patience)
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads records of one project. Never waits longer than `timeout`.
+
+    Attributes:
+        marks: what was last seen to be loaded of each view; every read checks it.
+        schemas: the layouts of records that were seen under another than the plan's.
+    """
+
+    project: str
+    store: Store
     timeout: timedelta
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "online-store"))
+    marks: dict[str, tuple[bytes, Mark]] = field(default_factory=dict)
+    schemas: dict[bytes, Schema] = field(default_factory=dict)
+    loads: dict[int, Load] = field(default_factory=dict)
+    fields: dict[tuple[tuple[str, int], ...], tuple[bytes, ...]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, config: RepoConfig, plan: Plan, *, timeout: timedelta) -> Reader:
-        """A reader of the store that `config` names. The store is first spoken to by the first read."""
-        tables = {name: table_of(view) for name, view in plan.views.items()}
-        store = get_online_store_from_config(config.online_store)
-        return cls(config=config, store=store, tables=tables, timeout=timeout)
+    def open(cls, project: str, address: Address, *, timeout: timedelta) -> Reader:
+        """A reader of the store at an address."""
+        return cls(project, open_store(address, patience=timeout.total_seconds()), timeout)
 
-    async def read(self, wanted: Sequence[tuple[View, Sequence[Key]]]) -> list[list[Row | None]]:
-        """For each view the row of each key, None where the store has none; views are read side by side.
+    async def read(self, wanted: Sequence[Wanted]) -> list[list[list[Record]]]:
+        """For each of `wanted`, for each key, the record of each view; None where there is none.
 
         Raises:
             StoreUnavailableError: the store refused, or did not answer in time.
+            NotLoadedError: a view is not loaded, so what is missing says nothing.
         """
+        return await self.in_time(self.read_now(wanted))
+
+    async def in_time(self, work: Any) -> Any:
+        """The result of reading, within the time that there is."""
         try:
-            async with asyncio.timeout(self.timeout.total_seconds()), asyncio.TaskGroup() as group:
-                reads = [group.create_task(self.read_view(view, keys)) for view, keys in wanted]
+            async with asyncio.timeout(self.timeout.total_seconds()):
+                return await work
         except TimeoutError as error:
             log.warning("the online store did not answer within %s", self.timeout)
             raise StoreUnavailableError from error
-        except ExceptionGroup as errors:
-            unreachable, other = errors.split(UNREACHABLE)
-            if other is not None:
-                raise other from None
-            log.warning("the online store cannot be reached: %s", unreachable and unreachable.exceptions[0])
-            raise StoreUnavailableError from errors
-        return [read.result() for read in reads]
+        except PipeError as error:
+            log.warning("the online store cannot be read: %s", error)
+            raise StoreUnavailableError from error
 
-    async def read_view(self, view: View, keys: Sequence[Key]) -> list[Row | None]:
-        """The row of each key of one view, in the order of `keys`."""
-        if not keys:
-            return []
-        names = [feature.name for feature in view.features]
-        # Feast's Redis store appends to the list of names that it is given, so it gets a copy.
-        arguments = (self.config, self.tables[view.stored_as], [entity_key(view, key) for key in keys], list(names))
-        if self.store.async_supported.read:
-            found = await self.store.online_read_async(*arguments)
-        else:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self.threads, self.store.online_read, *arguments)
-        return [row_of(event_at, values, names) for event_at, values in found]
+    async def read_now(self, wanted: Sequence[Wanted]) -> list[list[list[Record]]]:
+        """Read; and read again where a view was found to be in another generation, which happens once per full refresh.
+
+        The marks are read behind the records: what they say was true when the records were read.
+        """
+        views = tuple(dict.fromkeys(view for one in wanted for view in one.views))
+        told_views = tuple(view.encode() for view in views)
+        for _ in range(3):
+            before = [self.generation(view) for view in views]
+            asked = [(key, fields) for one in wanted for fields in (self.fields_of(one.views),) for key in one.keys]
+            *replies, marks = await self.store.hmget([*asked, (names.views_key(self.project), told_views)])
+            for view, text in zip(views, marks, strict=True):
+                self.notice(view, text)
+            if [self.generation(view) for view in views] == before:
+                return dealt(replies, wanted)
+        raise StoreUnavailableError
+
+    def generation(self, view: str) -> int:
+        """The generation that is read of a view, as far as we know."""
+        return self.marks[view][1].generation if view in self.marks else 0
+
+    def notice(self, view: str, text: bytes | None) -> None:
+        """Take note of what is loaded of a view."""
+        seen = self.marks.get(view)
+        if seen is None or seen[0] != text:
+            if text is None:
+                self.marks.pop(view, None)
+                raise NotLoadedError(view)
+            self.marks[view] = seen = (text, Mark.read(text))
+        if not seen[1].readable:
+            raise NotLoadedError(view)
+
+    def fields_of(self, views: tuple[str, ...]) -> tuple[bytes, ...]:
+        """The fields that hold the records of views; the same tuple each time."""
+        name = tuple((view, self.generation(view)) for view in views)
+        found = self.fields.get(name)
+        if found is None:
+            found = self.fields[name] = tuple(names.field(view, generation) for view, generation in name)
+        return found
+
+    async def learn_schemas(self, fingerprints: set[bytes]) -> None:
+        """Know layouts of records that were written under an older one."""
+        unknown = [one for one in fingerprints if one not in self.schemas]
+        if not unknown:
+            return
+        fields = tuple(one.hex().encode() for one in unknown)
+        [texts] = await self.in_time(self.store.hmget([(names.schemas_key(self.project), fields)]))
+        for fingerprint, text in zip(unknown, texts, strict=True):
+            if text is not None:
+                self.schemas[fingerprint] = Schema.read(text.decode())
+
+    async def learn_loads(self, numbers: set[int]) -> dict[int, Load]:
+        """Who wrote records with these numbers; 0 is nobody: a row that came by itself."""
+        unknown = sorted(number for number in numbers if number and number not in self.loads)
+        if unknown:
+            fields = tuple(str(number).encode() for number in unknown)
+            [texts] = await self.in_time(self.store.hmget([(names.loads_key(self.project), fields)]))
+            for number, text in zip(unknown, texts, strict=True):
+                if text is not None:
+                    self.loads[number] = Load.read(text)
+        return {number: self.loads[number] for number in numbers if number in self.loads}
+
+    async def plan(self) -> bytes | None:
+        """The plan as it is kept beside the rows."""
+        text: bytes | None = await self.in_time(self.store.get(names.plan_key(self.project)))
+        return text
+
+    async def ping(self) -> None:
+        """Raises `StoreUnavailableError` where the store does not answer in time."""
+        await self.in_time(self.store.ping())
 
     async def close(self) -> None:
         """Let go of the store's connections."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
-        # Feast's Redis store has a close() that closes nothing.
-        client: Any = getattr(self.store, "_client_async", None)
-        await (client.aclose() if client is not None else self.store.close())
+        await self.store.close()
 
 
-def table_of(view: View) -> FeatureView:
-    """The view as Feast's stores want to be told of it, without its sources, which no read needs."""
-    schema = [Field(name=one.name, dtype=from_value_type(ValueType[one.value_type])) for one in view.features]
-    table = FeatureView(name=view.stored_as, entities=[], schema=schema, source=None, ttl=view.ttl)
-    table.current_version_number = view.version
-    return table
-
-
-def entity_key(view: View, key: Key) -> EntityKey:
-    """The key as Feast's stores write it; a view without keys has one row under a key that Feast made up."""
-    if not view.keys:
-        return EntityKey(join_keys=[DUMMY_ENTITY_ID], entity_values=[StoredValue(string_val=DUMMY_ENTITY_VAL)])
-    values = [StoredValue.FromString(value.SerializeToString()) for value in key]
-    return EntityKey(join_keys=[one.stored_as for one in view.keys], entity_values=values)
-
-
-def row_of(event_at: datetime | None, values: Mapping[str, StoredValue] | None, names: Sequence[str]) -> Row | None:
-    """A row as the store gave it; None where the store had none.
-
-    Feast's Redis store answers for a missing row with nulls at the epoch; other stores answer None.
-    """
-    if event_at is None or values is None:
-        return None
-    row = Row(event_at=aware(event_at), values=tuple(serialized(values.get(name)) for name in names))
-    return None if row.event_at == EPOCH and not any(row.values) else row
-
-
-def aware(at: datetime) -> datetime:
-    """`at` in UTC; Feast's stores mean UTC where they name no zone."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def serialized(value: StoredValue | None) -> bytes | None:
-    """The bytes of a value, None for a null one (a null is stored as an empty message or as `null_val`)."""
-    if value is None or value.WhichOneof("val") in (None, "null_val"):
-        return None
-    return bytes(value.SerializeToString())
+def dealt(replies: Sequence[Any], wanted: Sequence[Wanted]) -> list[list[list[Record]]]:
+    """Replies in the shape of what was wanted."""
+    found, at = [], 0
+    for one in wanted:
+        found.append(list(replies[at : at + len(one.keys)]))
+        at += len(one.keys)
+    return found

@@ -1,114 +1,128 @@
-"""The server process: `python -m serving.server`. Listens, says so in one line, and stops without dropping a request."""
+"""The server: `python -m serving.server`. One process per core on one port; it starts them, watches over them and stops them."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import os
 import signal
+import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
-
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2_grpc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
 
 from serving.errors import AddressTakenError, ServingError
-from serving.plane import Plane
-from serving.reader import Reader
-from serving.reflection import reflection_servicer
-from serving.registry import open_repo
-from serving.servicer import SERVICE, ServingServicer
 from serving.settings import ServingSettings, serving_settings
+
+SHARED = "PEDIGREE_SERVING_SHARED"
+WORKER = (sys.executable, "-m", "serving.worker")
+PAUSE = 0.2
+LONGEST_PAUSE = 5.0
+"""Seconds between two starts of a worker that keeps ending."""
 
 log = logging.getLogger(__name__)
 
-HEALTHY_NAMES = ("", "liveness", SERVICE)
-"""What health answers for. All say whether this process takes requests; none asks the online store, so that a store that
-is down for a moment does not make an orchestrator kill every server."""
 
-OPTIONS = (("grpc.so_reuseport", 0),)
-"""Two servers on one port are an error, not a lottery."""
+@dataclass(slots=True)
+class Workers:
+    """The processes that serve, all on one address."""
 
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """A server that takes requests: the project it serves and the address it is reached at."""
-
-    project: str
     address: str
+    stopping: bool = False
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self) -> subprocess.Popen[str]:
+        """One more worker; it is one of us once it has said its line."""
+        environment = {**os.environ, "PEDIGREE_SERVING_ADDRESS": self.address, SHARED: "1"}
+        process = subprocess.Popen(WORKER, env=environment, stdout=subprocess.PIPE, text=True)
+        self.processes.append(process)
+        return process
+
+    def stop(self, _number: int = signal.SIGTERM, _frame: FrameType | None = None) -> None:
+        """Tell all of them to finish what they have and end."""
+        self.stopping = True
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+
+    def watch(self) -> None:
+        """Start anew what ends by itself, until told to stop; return once all have ended."""
+        pause = PAUSE
+        while not self.stopping:
+            time.sleep(PAUSE)
+            for process in [one for one in self.processes if one.poll() is not None]:
+                self.processes.remove(process)
+                if not self.stopping:
+                    log.error("worker %s ended with %s; another one is started", process.pid, process.returncode)
+                    time.sleep(pause)
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                    self.start()
+        for process in self.processes:
+            process.wait()
 
 
-@asynccontextmanager
-async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
-    """A server for as long as the block runs; at its end requests in flight have `settings.drain` to finish.
-
-    Raises:
-        NotAppliedError: there is nothing to serve.
-        AddressTakenError: something else listens there.
-    """
-    config, plan = open_repo(settings.feature_store_yaml)
-    reader = Reader.open(config, plan, timeout=settings.store_timeout)
-    healthy = health.aio.HealthServicer()
-    server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers((ServingServicer(Plane(plan, reader, settings)).handlers(),))
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_servicer(SERVICE), server)
-    try:
-        address = bind(server, settings.address)
-        await server.start()
-        await say_healthy(healthy)
-        yield Listening(project=plan.project, address=address)
-    finally:
-        await healthy.enter_graceful_shutdown()
-        await server.stop(settings.drain.total_seconds())
-        await reader.close()
-
-
-def bind(server: Any, address: str) -> str:
-    """Have `server` listen on `address`; returns it with the port that was taken."""
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise AddressTakenError(address) from error
-    return f"{address.rpartition(':')[0]}:{port}"
-
-
-async def say_healthy(healthy: Any) -> None:
-    """Every name that health answers for serves."""
-    for name in HEALTHY_NAMES:
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
-
-
-async def serve(settings: ServingSettings) -> None:
-    """Serve until the process is told to stop by SIGTERM or SIGINT, or this coroutine is cancelled.
+def serve(settings: ServingSettings) -> int:
+    """Serve until told to stop by SIGTERM or SIGINT.
 
     Raises:
-        NotAppliedError: there is nothing to serve.
         AddressTakenError: something else listens there.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    async with listening(settings) as server:
-        sys.stdout.write(f"serving {server.project} on {server.address}\n")
-        sys.stdout.flush()
-        await stop.wait()
-        log.info("stopping; requests in flight have %s", settings.drain)
+    with held(settings.address) as address:
+        workers = Workers(address)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, workers.stop)
+        line = said(workers.start())
+        if not line:
+            return workers.processes[0].wait()
+        for process in [workers.start() for _ in range(settings.workers - 1)]:
+            said(process)
+        if not workers.stopping:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        workers.watch()
+    return 0
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """The line with which a worker says that it serves; empty where it ended instead."""
+    return process.stdout.readline() if process.stdout else ""
+
+
+@contextmanager
+def held(address: str) -> Iterator[str]:
+    """The address, with the port that was taken, kept for our workers alone.
+
+    Raises:
+        AddressTakenError: something else listens there.
+    """
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    place = (host.strip("[]"), int(port))
+    with socket.socket(family) as probe, socket.socket(family) as holder:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            probe.bind(place)
+            place = (place[0], probe.getsockname()[1])
+            probe.listen()
+            probe.close()
+            holder.bind(place)
+        except OSError as error:
+            raise AddressTakenError(address) from error
+        yield f"{host}:{place[1]}"
 
 
 def main() -> int:
     """The command: 0 after a stop that was asked for, 1 with one line on stderr when there is nothing to start with."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(serving_settings()))
+        return serve(serving_settings())
     except ServingError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return 0
 
 
 if __name__ == "__main__":

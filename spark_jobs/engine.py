@@ -1,20 +1,25 @@
-"""Feast's Spark engine with our session, reading one Delta version, inside a recorded run.
+"""Feast's compute engine for this store: one audited Delta version, by column into Redis, inside a recorded run.
 
 Named in `feature_store.yaml` as `batch_engine: {type: spark_jobs.engine.PedigreeSparkEngine}`, so that the stock
-`feast materialize` and `FeatureStore.materialize` are recorded like everything else.
+`feast materialize` and `FeatureStore.materialize` are recorded like everything else. A view that transforms as it is read
+goes Feast's own way, row by row.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from feast import FeatureView
-from feast.infra.common.materialization_job import MaterializationJob, MaterializationTask
+from feast.feature_view import DUMMY_ENTITY_ID
+from feast.infra.common.materialization_job import MaterializationJob, MaterializationJobStatus, MaterializationTask
 from feast.infra.compute_engines.spark.compute import SparkComputeEngine, SparkComputeEngineConfig
+from feast.infra.compute_engines.spark.job import SparkMaterializationJob
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
-from feast.infra.online_stores.redis import RedisOnlineStoreConfig
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.table_format import DeltaFormat
 
@@ -22,11 +27,16 @@ from lineage.dataset import Dataset, Origin
 from lineage.naming import DatasetName, at_path, redis_view
 from lineage.recorder import Recorder, Run
 from lineage.settings import lineage_settings
+from online.bank import Bank
+from online.store import PedigreeOnlineStoreConfig, open_bank, schema_of
+from spark_jobs import lake
 from spark_jobs.errors import UnsupportedSourceError
-from spark_jobs.lake import built_version
+from spark_jobs.materialize import Loading, load, micros, now_us
 from spark_jobs.provenance import view_fields
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
+
+log = logging.getLogger(__name__)
 
 
 class PedigreeSparkEngineConfig(SparkComputeEngineConfig):  # type: ignore[misc]  # Feast has no types
@@ -43,27 +53,99 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
     ) -> MaterializationJob:
         view = task.feature_view
         spark = open_session(job_settings())
-        nominal = (task.start_time, task.end_time)
-        settings = lineage_settings()
-        with Recorder.open(settings) as recorder, recorder.run("materialize", view.name, nominal=nominal) as run:
+        with (
+            Recorder.open(lineage_settings()) as recorder,
+            recorder.run("materialize", view.name, nominal=(task.start_time, task.end_time)) as run,
+        ):
             source = delta_source(view)
-            version = built_version(spark, source.path, view.name)
-            run.reads(table_read(view, source, version))
-            pinned = dataclasses.replace(task, feature_view=pin(view, source, version))
-            job: MaterializationJob = super()._materialize_one(registry, pinned, from_offline_store, **kwargs)
-            failure = job.error()
-            if failure:
-                raise failure
+            audited = lake.audited_version(spark, source.path, view.name)
+            if audited.unaudited:
+                log.warning(
+                    "versions %s of %s were written by no audited run; version %s is materialized",
+                    audited.unaudited,
+                    source.path,
+                    audited.version,
+                )
+            run.reads(table_read(view, source, audited.version))
+            if getattr(view, "feature_transformation", None) or not isinstance(
+                self.repo_config.online_store, PedigreeOnlineStoreConfig
+            ):
+                pinned = dataclasses.replace(task, feature_view=pin(view, source, audited.version))
+                job: MaterializationJob = super()._materialize_one(registry, pinned, from_offline_store, **kwargs)
+                if job.error():
+                    raise job.error()
+            else:
+                self.load(task, source, audited.version, run)
             self.declare_view(task, source, run)
-        return job
+        name = f"{view.name}-{task.start_time}-{task.end_time}"
+        return SparkMaterializationJob(job_id=name, status=MaterializationJobStatus.SUCCEEDED)
+
+    def load(self, task: MaterializationTask, source: SparkSource, version: int, run: Run) -> None:
+        """Bring the online store to a version of the view's table, with a progress bar."""
+        spark = open_session(job_settings())
+        loading = loading_of(
+            task.feature_view,
+            source,
+            version,
+            since_us=micros(task.start_time),
+            until_us=micros(task.end_time),
+            skew_seconds=self.repo_config.online_store.future_skew_seconds,
+        )
+        with opened(self.repo_config) as bank:
+            bar = task.tqdm_builder(None) if task.tqdm_builder else None
+            try:
+                done = load(
+                    loading, bank, spark, run_id=run.id, told=bar.update if bar is not None else lambda _rows: None
+                )
+            finally:
+                if bar is not None:
+                    bar.close()
+        run.note("load", {"number": done.load, "how": done.how, "rows": done.rows, "written": done.written})
 
     def declare_view(self, task: MaterializationTask, source: SparkSource, run: Run) -> None:
         """Tell the run what it wrote: the view in Redis, as of the Delta version that it read."""
-        store = self.repo_config.online_store
-        if not isinstance(store, RedisOnlineStoreConfig):
-            raise UnsupportedSourceError(task.feature_view.name, f"its online store is {store.type}", "Use redis.")
-        name = redis_view(store.connection_string, project=task.project, view=task.feature_view.name)
+        connection = getattr(self.repo_config.online_store, "connection_string", None)
+        if connection is None:
+            raise UnsupportedSourceError(
+                task.feature_view.name, f"its online store is {self.repo_config.online_store.type}", "Use Redis."
+            )
+        name = redis_view(connection, project=task.project, view=task.feature_view.name)
         run.writes(view_written(task.feature_view, name, at_path(source.path), run_id=run.id))
+
+
+@contextmanager
+def opened(config: Any) -> Iterator[Bank]:
+    """The online store, for as long as the block runs."""
+    bank = open_bank(config)
+    try:
+        yield bank
+    finally:
+        bank.close()
+
+
+def loading_of(
+    view: FeatureView, source: SparkSource, version: int, *, since_us: int, until_us: int, skew_seconds: float
+) -> Loading:
+    """A view on its way into the store.
+
+    Args:
+        skew_seconds: how far ahead of the clock a row may be.
+    """
+    keys = sorted((column.name, column.dtype.to_value_type().name) for column in view.entity_columns)
+    mapping = {there: here for there, here in (source.field_mapping or {}).items() if there != here}
+    return Loading(
+        view=view.name,
+        uri=source.path,
+        version=version,
+        schema=schema_of(view),
+        join_keys=tuple(pair for pair in keys if pair[0] != DUMMY_ENTITY_ID),
+        event=mapping.get(source.timestamp_field, source.timestamp_field),
+        created=mapping.get(source.created_timestamp_column, source.created_timestamp_column) or None,
+        renamed=tuple(mapping.items()),
+        since_us=since_us,
+        until_us=until_us,
+        latest_us=now_us() + int(skew_seconds * 1e6),
+    )
 
 
 def delta_source(view: FeatureView) -> SparkSource:

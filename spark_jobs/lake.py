@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from feature_repo.sources import EVENT_AT
@@ -16,6 +17,12 @@ from spark_jobs.timeslice import TimeSlice
 RUN_ID = "run_id"
 SLICE_AT = "slice_at"
 PUBLISHED = "published"
+FORM_ONLY = frozenset({"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UPGRADE PROTOCOL", "REORG"})
+"""Operations of Delta's that change no row."""
+
+CHANGE_FEED = "delta.enableChangeDataFeed"
+"""The property of a table that tells what changed between its versions; every table that we make has it."""
+
 RECENT = 50
 """How many commits back a write looks for its own, behind those of concurrent writers."""
 
@@ -86,7 +93,7 @@ def quarantined(rows: DataFrame, slice_at: Column, *, run_id: str, published: bo
 def replace(rows: DataFrame, uri: str, *, predicate: str, run_id: str) -> Commit:
     """Replace what `predicate` selects by `rows`. Where nothing is replaced by nothing, Delta makes no commit."""
     write = rows.write.format("delta").mode("overwrite")
-    write.option("replaceWhere", predicate).option("userMetadata", run_id).save(uri)
+    write.option("replaceWhere", predicate).option("userMetadata", run_id).option(CHANGE_FEED, "true").save(uri)
     return commit_of(rows.sparkSession, uri, run_id)
 
 
@@ -126,3 +133,56 @@ def refuse_another_schema(rows: DataFrame, uri: str, *, table: str) -> None:
     problems = differences(there, {field.name: field.dataType for field in rows.schema})
     if problems:
         raise SchemaBrokenError(table, [f"{problem} by the table at {uri}" for problem in problems])
+
+
+def changes(spark: SparkSession, uri: str, *, since: int, until: int) -> DataFrame:
+    """What was inserted, updated and deleted by the versions from `since` to `until`, with Delta's `_change_type`."""
+    feed = spark.read.format("delta").option("readChangeFeed", "true")
+    return feed.option("startingVersion", since).option("endingVersion", until).load(uri)
+
+
+def tells_changes(spark: SparkSession, uri: str, *, since: int) -> bool:
+    """True where Delta tells what changed from version `since` on."""
+    properties = DeltaTable.forPath(spark, uri).detail().select("properties").collect()[0][0]
+    if properties.get(CHANGE_FEED) != "true":
+        return False
+    commits = DeltaTable.forPath(spark, uri).history().select("version", "operation", "operationParameters").collect()
+    oldest = min(commit["version"] for commit in commits)
+    began = [
+        commit["version"]
+        for commit in commits
+        if commit["operation"] in ("SET TBLPROPERTIES", "CREATE TABLE")
+        and CHANGE_FEED in str(commit["operationParameters"])
+    ]
+    return since >= max([oldest, *(version + 1 for version in began)])
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """The newest version that only audited runs brought about, and the newer ones that nobody audited."""
+
+    version: int
+    unaudited: tuple[int, ...]
+
+
+def audited_version(spark: SparkSession, uri: str, table: str) -> Audited:
+    """The newest version of a table that may be served: written by a run that passed its gate, or changed in form only.
+
+    Raises:
+        UnbuiltTableError: nothing was ever published to it.
+    """
+    if not DeltaTable.isDeltaTable(spark, uri):
+        raise UnbuiltTableError(table, uri)
+    commits = DeltaTable.forPath(spark, uri).history(RECENT).select("version", "operation", "userMetadata").collect()
+    newest_first = sorted(commits, key=lambda commit: -commit["version"])
+    for place, commit in enumerate(newest_first):
+        if commit["userMetadata"]:
+            return Audited(*settled(newest_first[:place], commit["version"]))
+    raise UnbuiltTableError(table, uri)
+
+
+def settled(newer: Sequence[Row], version: int) -> tuple[int, tuple[int, ...]]:
+    """How far a version reaches over newer ones of no run: over those that changed the table's form and no row of it."""
+    unaudited = [commit["version"] for commit in newer if commit["operation"] not in FORM_ONLY]
+    reach = min(unaudited, default=(newer[0]["version"] + 1) if newer else version + 1) - 1
+    return reach, tuple(sorted(unaudited))

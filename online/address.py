@@ -1,0 +1,150 @@
+"""Where the online store is: Feast's connection strings (`host:port,ssl=true`) and URLs, and clients for both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from online.errors import AddressError
+
+Kind = Literal["redis", "redis_cluster", "redis_sentinel"]
+SCHEMES: dict[str, tuple[Kind, bool]] = {
+    "redis": ("redis", False),
+    "rediss": ("redis", True),
+    "redis+cluster": ("redis_cluster", False),
+    "rediss+cluster": ("redis_cluster", True),
+    "redis+sentinel": ("redis_sentinel", False),
+    "rediss+sentinel": ("redis_sentinel", True),
+}
+DEFAULT_PORT = 6379
+TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+NUMBERS = ("socket_timeout", "socket_connect_timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A Redis, a Redis Cluster or the sentinels of one. Its text never shows the password."""
+
+    kind: Kind
+    hosts: tuple[tuple[str, int], ...]
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    tls_options: Mapping[str, str] = field(default_factory=dict)
+    master: str = "mymaster"
+    socket_timeout: float = 5.0
+    socket_connect_timeout: float = 5.0
+
+    def __str__(self) -> str:
+        return ",".join(f"{host}:{port}" for host, port in self.hosts)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What redis-py is told of it."""
+        tls = {"ssl": True, **self.tls_options} if self.tls else {}
+        return {
+            "username": self.username,
+            "password": self.password,
+            "socket_timeout": self.socket_timeout,
+            "socket_connect_timeout": self.socket_connect_timeout,
+            **tls,
+        }
+
+
+def parse(text: str, *, kind: Kind = "redis", master: str = "mymaster") -> Address:
+    """The address that a connection string or a URL names; `${NAME}` stands for the environment's.
+
+    Raises:
+        AddressError: it cannot be used.
+    """
+    expanded = os.path.expandvars(text)
+    try:
+        return from_url(expanded, master) if "://" in expanded else from_parts(expanded, kind, master)
+    except ValueError as error:
+        raise AddressError(str(error)) from None
+
+
+def from_url(text: str, master: str) -> Address:
+    """`rediss://user:password@host:port/db?ssl_ca_certs=…`, with `+cluster` or `+sentinel` behind the scheme; several hosts by commas."""
+    scheme = text.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise ValueError(f"{scheme}:// is none of {', '.join(SCHEMES)}")
+    kind, tls = SCHEMES[scheme]
+    split = urlsplit(text)
+    credentials, _, hosts = split.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    path = [part for part in split.path.split("/") if part]
+    if kind == "redis_sentinel" and path and not path[0].isdecimal():
+        master = path.pop(0)
+    options = dict(parse_qsl(split.query))
+    return Address(
+        kind=kind,
+        hosts=tuple(host_of(host) for host in hosts.split(",") if host),
+        db=number("db", path[0] if path else options.get("db", "0")),
+        username=unquote(user) or None,
+        password=unquote(password) or None,
+        tls=tls,
+        tls_options={name: options[name] for name in TLS_OPTIONS if name in options},
+        master=master,
+        **seconds(options),
+    )
+
+
+def from_parts(text: str, kind: Kind, master: str) -> Address:
+    """Feast's own form: hosts and options, by commas."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    options = dict(part.split("=", 1) for part in parts if "=" in part)
+    known = {"db", "username", "password", "ssl", *TLS_OPTIONS, *NUMBERS}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise ValueError(f"there is no option {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return Address(
+        kind=kind,
+        hosts=tuple(host_of(part) for part in parts if "=" not in part),
+        db=number("db", options.get("db", "0")),
+        username=options.get("username"),
+        password=options.get("password"),
+        tls=options.get("ssl", "false").lower() == "true",
+        tls_options={name: options[name] for name in TLS_OPTIONS if name in options},
+        master=master,
+        **seconds(options),
+    )
+
+
+def host_of(text: str) -> tuple[str, int]:
+    """`host:port`, `host`, or `[v6]:port`."""
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    name = (host if colon else text).strip("[]")
+    if not name or "/" in name:
+        raise ValueError(f"{text!r} is no host and port")
+    return name, number("port", port) if colon else DEFAULT_PORT
+
+
+def number(name: str, text: str) -> int:
+    """A whole number, not below zero."""
+    if not text.isdecimal() or (name == "port" and int(text) > 65535):
+        raise ValueError(f"{name} is no number that can be used")
+    return int(text)
+
+
+def seconds(options: Mapping[str, str]) -> dict[str, Any]:
+    """The time limits among the options."""
+    return {name: float(options[name]) for name in NUMBERS if name in options}
+
+
+def client(address: Address) -> Any:
+    """A redis-py client, for writing and for everything that is not on the way of a request."""
+    import redis
+
+    if address.kind == "redis_cluster":
+        nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.hosts]
+        return redis.cluster.RedisCluster(startup_nodes=nodes, **address.options)
+    if address.kind == "redis_sentinel":
+        sentinel = redis.Sentinel(list(address.hosts), socket_timeout=address.socket_timeout)
+        return sentinel.master_for(address.master, db=address.db, **address.options)
+    (host, port), *_ = address.hosts
+    return redis.Redis(host=host, port=port, db=address.db, **address.options)

@@ -1,0 +1,174 @@
+"""The online store of one project, as those see it who fill it: schemas, loads, marks, and rows of which the newest wins."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis.exceptions
+
+from online import names, scripts
+from online.address import Address, client
+from online.marks import Load, Mark, State
+from online.record import Schema
+
+BATCH = 256
+"""Rows per script call: Redis does nothing else meanwhile, which is about a millisecond."""
+
+SCAN = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """The rows of one project in Redis, and what is known of them."""
+
+    project: str
+    address: Address
+    redis: Any
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, project: str, address: Address) -> Bank:
+        """The store at an address; it is first spoken to by the first call."""
+        return cls(project, address, client(address))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.redis.close()
+
+    def register(self, schema: Schema) -> None:
+        """Tell readers the layout of records that are about to be written."""
+        self.redis.hset(names.schemas_key(self.project), schema.fingerprint.hex(), schema.text)
+
+    def schema(self, fingerprint: bytes) -> Schema | None:
+        """The layout with a fingerprint."""
+        text = self.redis.hget(names.schemas_key(self.project), fingerprint.hex())
+        return None if text is None else Schema.read(text.decode())
+
+    def begin(self, load: Load) -> int:
+        """The number of a new load."""
+        number = int(self.redis.incr(names.last_load_key(self.project)))
+        self.redis.hset(names.loads_key(self.project), str(number), load.text())
+        return number
+
+    def add_progress(self, number: int, rows: int) -> None:
+        """A load is so many rows further."""
+        self.redis.hincrby(names.progress_key(self.project), str(number), rows)
+
+    def progress(self, number: int) -> int:
+        """How many rows of a load are done."""
+        return int(self.redis.hget(names.progress_key(self.project), str(number)) or 0)
+
+    def end_progress(self, number: int) -> None:
+        """A load has ended, well or not."""
+        self.redis.hdel(names.progress_key(self.project), str(number))
+
+    def mark(self, view: str) -> Mark | None:
+        """What is loaded of a view; None where the store does not know it."""
+        text = self.redis.hget(names.views_key(self.project), view)
+        return None if text is None else Mark.read(text)
+
+    def marks(self) -> dict[str, Mark]:
+        """What is loaded, of every view."""
+        return {
+            name.decode(): Mark.read(text) for name, text in self.redis.hgetall(names.views_key(self.project)).items()
+        }
+
+    def set_mark(self, view: str, mark: Mark) -> None:
+        """Say what is loaded of a view."""
+        self.redis.hset(names.views_key(self.project), view, mark.text())
+
+    def declare(self, view: str) -> None:
+        """Make a view known that is new."""
+        self.redis.hsetnx(names.views_key(self.project), view, Mark(State.DECLARED).text())
+
+    def open_view(self, view: str) -> None:
+        """Rows of a declared view come one by one from here on."""
+        self.script(self.redis, scripts.OPEN, [names.views_key(self.project)], [view, Mark(State.OPEN).text()])
+
+    def write(self, field: bytes, rows: Sequence[tuple[bytes, bytes]], script: str = scripts.WRITE) -> int:
+        """Write records in one field of many entities' hashes; returns how many were written, and not older than what was there.
+
+        Args:
+            rows: the key of each entity's hash, and its record.
+            script: `scripts.WRITE` or `scripts.RESTORE`.
+        """
+        written = 0
+        for node, mine, size in self.parted(rows):
+            for start in range(0, len(mine), size):
+                part = mine[start : start + size]
+                keys, records = [key for key, _ in part], [record for _, record in part]
+                written += int(self.script(node, script, keys, [field, *records]))
+        return written
+
+    def parted(self, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[Any, Sequence[tuple[bytes, bytes]], int]]:
+        """Rows by the node that has them, and how many may go in one script; in a cluster a script has keys of one slot."""
+        if self.address.kind != "redis_cluster":
+            yield self.redis, rows, BATCH
+            return
+        slots: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+        for row in rows:
+            slots[self.redis.keyslot(row[0])].append(row)
+        for mine in slots.values():
+            yield self.redis, mine, BATCH
+
+    def script(self, node: Any, script: str, keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:
+        """Run a script, which Redis is sent once."""
+        if script not in self.hashes:
+            self.hashes[script] = node.script_load(script)
+        try:
+            return node.evalsha(self.hashes[script], len(keys), *keys, *arguments)
+        except redis.exceptions.NoScriptError:
+            node.script_load(script)
+            return node.evalsha(self.hashes[script], len(keys), *keys, *arguments)
+
+    def read(self, keys: Sequence[bytes], field: bytes) -> list[bytes | None]:
+        """The record of each entity in one field."""
+        pipe = self.redis.pipeline(**({} if self.address.kind == "redis_cluster" else {"transaction": False}))
+        for key in keys:
+            pipe.hget(key, field)
+        return list(pipe.execute())
+
+    def forget(self, field: bytes, prefix: bytes, told: Callable[[int], object] = lambda _rows: None) -> int:
+        """Delete one field of every entity whose key starts with `prefix`; returns of how many."""
+        gone = 0
+        for keys in self.entities(prefix):
+            pipe = self.redis.pipeline(**({} if self.address.kind == "redis_cluster" else {"transaction": False}))
+            for key in keys:
+                pipe.hdel(key, field)
+            gone += sum(pipe.execute())
+            told(len(keys))
+        return gone
+
+    def entities(self, prefix: bytes) -> Iterator[list[bytes]]:
+        """The keys of all entities that start with `prefix`, in parts. What is in it is taken as it is: no part of it is a pattern."""
+        part: list[bytes] = []
+        for key in self.redis.scan_iter(match=escaped(prefix) + b"*", count=SCAN):
+            part.append(key)
+            if len(part) == SCAN:
+                yield part
+                part = []
+        if part:
+            yield part
+
+    def drop(self, view: str) -> None:
+        """No longer know a view."""
+        self.redis.hdel(names.views_key(self.project), view)
+
+    def publish_plan(self, text: str) -> None:
+        """Give the servers a plan to go by."""
+        self.redis.set(names.plan_key(self.project), text)
+
+    def loads(self, numbers: Sequence[int]) -> Mapping[int, Load]:
+        """Who wrote the records with these numbers."""
+        if not numbers:
+            return {}
+        texts = self.redis.hmget(names.loads_key(self.project), [str(number) for number in numbers])
+        return {number: Load.read(text) for number, text in zip(numbers, texts, strict=True) if text is not None}
+
+
+def escaped(prefix: bytes) -> bytes:
+    """A prefix in which nothing stands for anything else, for Redis's MATCH."""
+    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]^\\-" else bytes([byte]) for byte in prefix)

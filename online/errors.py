@@ -1,0 +1,78 @@
+"""What can go wrong with the online store, on either side of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class OnlineError(Exception):
+    """Root of every error of `online`. `transient`: the same may work later."""
+
+    transient = False
+
+
+class AddressError(OnlineError):
+    """A connection string cannot be used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The online store's connection_string cannot be used: {reason}. Write host:port, host:port,ssl=true,… or a URL "
+            "such as rediss://user:password@host:6379/0; keep the password in the environment: ${REDIS_PASSWORD}."
+        )
+
+
+class UnstorableNameError(OnlineError):
+    """A project, view or join key cannot be part of a key."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"The {kind} {name!r} cannot be stored: it is empty or has one of the characters : , ~ in it.")
+
+
+class FutureRowsError(OnlineError):
+    """Rows are of a time that has not come; stored, they would block their keys until it has."""
+
+    def __init__(self, view: str, rows: int, *, newest: str, allowed: str) -> None:
+        self.view = view
+        self.rows = rows
+        super().__init__(
+            f"{rows} rows of {view} are of the future (up to {newest}; {allowed} ahead of the clock is allowed). "
+            "Nothing of this batch was written. Put their event times right, or raise `future_skew_seconds`."
+        )
+
+
+class SchemaMissingError(OnlineError):
+    """A record was written under a schema that the store no longer tells."""
+
+    def __init__(self, view: str) -> None:
+        super().__init__(
+            f"A record of {view} has a layout that the store does not describe. Fill the view again: pedigree rebuild {view}."
+        )
+
+
+class RecordError(OnlineError):
+    """Bytes in the store are not a record."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Bytes in the online store are not a record: {reason}.")
+
+
+class PlanError(OnlineError):
+    """A serving plan cannot be read."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(
+            f"The serving plan cannot be read: {'; '.join(problems)}. Run `feast apply` to compile it anew."
+        )
+
+
+class NotLoadedError(OnlineError):
+    """A view has no load that ended, so a row that is missing says nothing."""
+
+    transient = True
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        super().__init__(
+            f"{view} is not loaded: it was never materialized to the end, or the online store was emptied. "
+            f"Run `pedigree rebuild {view}`, or `feast materialize`."
+        )

@@ -1,0 +1,81 @@
+"""Names of everything in Redis, built in one place. All start with the project, which Feast lets have no colon.
+
+| key | holds |
+|---|---|
+| `<project>:e:<join keys>:<values>` | a hash per entity key: one packed record per view |
+| `<project>:views` | a hash: per view what is loaded of it |
+| `<project>:loads`, `<project>:loads:last` | a hash: who wrote the records with a load's number; the last number |
+| `<project>:loads:progress` | a hash: how many rows are done, of each load that is under way |
+| `<project>:schemas` | a hash: the layouts of records, by fingerprint |
+| `<project>:plan` | the serving plan |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from online.errors import UnstorableNameError
+
+FORBIDDEN = frozenset(":,~")
+
+
+def entity_prefix(project: str, join_keys: Sequence[str]) -> bytes:
+    """What the keys of all entities with these join keys start with; the values follow, each as a serialized `Value`.
+
+    A serialized value says where it ends, so no two entities have one key.
+    """
+    names = ",".join(quote(name, safe="") for name in join_keys)
+    return f"{checked('project', project)}:e:{names}:".encode()
+
+
+def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
+    """The key of one entity.
+
+    Args:
+        values: the serialized `Value` of each join key, in the order of the join keys' names.
+    """
+    return prefix + b"".join(values)
+
+
+def field(view: str, generation: int) -> bytes:
+    """The field of an entity's hash that holds a view's record; a full refresh is built in a generation of its own."""
+    name = checked("view", view)
+    return (f"{name}~{generation}" if generation else name).encode()
+
+
+def views_key(project: str) -> bytes:
+    """Per view: what is loaded of it."""
+    return f"{checked('project', project)}:views".encode()
+
+
+def loads_key(project: str) -> bytes:
+    """Per number of a load: who wrote the records that bear it."""
+    return f"{checked('project', project)}:loads".encode()
+
+
+def last_load_key(project: str) -> bytes:
+    """The last number that was given to a load."""
+    return loads_key(project) + b":last"
+
+
+def progress_key(project: str) -> bytes:
+    """Per number of a load that is under way: how many rows are done."""
+    return loads_key(project) + b":progress"
+
+
+def schemas_key(project: str) -> bytes:
+    """Per fingerprint: the layout of records."""
+    return f"{checked('project', project)}:schemas".encode()
+
+
+def plan_key(project: str) -> bytes:
+    """The serving plan."""
+    return f"{checked('project', project)}:plan".encode()
+
+
+def checked(kind: str, name: str) -> str:
+    """The name, where it can be told from its neighbours in a key."""
+    if not name or FORBIDDEN & set(name):
+        raise UnstorableNameError(kind, name)
+    return name

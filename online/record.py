@@ -1,0 +1,164 @@
+"""The packed record of one view for one entity key. Pure: bytes in, bytes out, and no message is ever parsed.
+
+    event time i64 · created time i64 · load u32 · fingerprint 4 B · nulls ⌈n/8⌉ B · fixed · lengths · values
+
+Times are microseconds of UTC, big-endian, so that a Redis script can compare them. `load` is the number of the run that wrote
+it. The fingerprint names the schema. *Fixed* holds what always has one width (double, float, bool) without the constant tag of
+its `Value`; every other value is a serialized `feast.types.Value` with its length in one byte (255: four bytes more say it).
+A reply is spliced from these bytes: nothing is decoded in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from struct import Struct
+from struct import error as StructError
+
+from online.errors import RecordError
+
+HEAD = Struct(">qqI4s")
+LONG = Struct(">I")
+LONG_MARK = 255
+NO_CREATED = -(2**53)
+"""What stands for a created time that nobody told; older than every other."""
+
+TIME_LIMIT = 2**53
+"""Times are exact in Redis's scripts below this many microseconds: from the year 1684 to 2255."""
+
+FIXED = {"DOUBLE": (b"\x29", 8), "FLOAT": (b"\x35", 4), "BOOL": (b"\x38", 1)}
+"""The types of one width: the tag of their `Value`, and the bytes that follow it."""
+
+LAYOUT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a record says of itself: times in µs (`created_us` None where nobody told), and the load that wrote it."""
+
+    event_us: int
+    created_us: int | None
+    load: int
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The features of a view, in the order of its records: names and Feast's names of their types."""
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+
+    @classmethod
+    def of(cls, features: Iterable[tuple[str, str]]) -> Schema:
+        """The schema of (name, type) pairs."""
+        pairs = tuple(features)
+        return cls(tuple(name for name, _ in pairs), tuple(kind for _, kind in pairs))
+
+    @classmethod
+    def read(cls, text: str) -> Schema:
+        """The schema that `text` describes."""
+        return cls.of(tuple(line.rsplit(" ", 1)) for line in text.splitlines()[1:])  # type: ignore[misc]
+
+    @cached_property
+    def text(self) -> str:
+        """The schema as the store keeps it."""
+        lines = [f"pedigree record {LAYOUT}"] + [
+            f"{name} {kind}" for name, kind in zip(self.names, self.types, strict=True)
+        ]
+        return "\n".join(lines)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """Four bytes that name the schema and the layout."""
+        return blake2b(self.text.encode(), digest_size=4).digest()
+
+    @cached_property
+    def fixed(self) -> tuple[int, ...]:
+        """The places of features of one width."""
+        return tuple(place for place, kind in enumerate(self.types) if kind in FIXED)
+
+    @cached_property
+    def varying(self) -> tuple[int, ...]:
+        """The places of all others."""
+        return tuple(place for place, kind in enumerate(self.types) if kind not in FIXED)
+
+    @cached_property
+    def null_bytes(self) -> int:
+        """How many bytes say which values are null."""
+        return (len(self.types) + 7) // 8
+
+    @cached_property
+    def head(self) -> Struct:
+        """Nulls and fixed values, behind the head."""
+        widths = "".join(f"{FIXED[self.types[place]][1]}s" for place in self.fixed)
+        return Struct(f">{HEAD.size}x{self.null_bytes}s{widths}")
+
+    def pack(self, head: Head, values: Sequence[bytes | None]) -> bytes:
+        """A record.
+
+        Args:
+            values: the serialized `Value` of each feature; None is null.
+        """
+        created = NO_CREATED if head.created_us is None else head.created_us
+        nulls = sum(1 << place for place, value in enumerate(values) if not value)
+        fixed = (
+            values[place][1:] if values[place] else bytes(FIXED[self.types[place]][1])  # type: ignore[index]
+            for place in self.fixed
+        )
+        varying = [values[place] or b"" for place in self.varying]
+        return b"".join(
+            (
+                HEAD.pack(head.event_us, created, head.load, self.fingerprint),
+                nulls.to_bytes(self.null_bytes, "little"),
+                *fixed,
+                bytes(min(len(value), LONG_MARK) for value in varying),
+                *(value if len(value) < LONG_MARK else LONG.pack(len(value)) + value for value in varying),
+            )
+        )
+
+    def unpack(self, record: bytes) -> list[bytes | None]:
+        """The serialized `Value` of each feature; None is null.
+
+        Raises:
+            RecordError: the bytes are no record of this schema.
+        """
+        try:
+            nulls, *fixed = self.head.unpack_from(record)
+        except StructError as error:
+            raise RecordError("it is too short") from error
+        values: list[bytes | None] = [None] * len(self.types)
+        for place, value in zip(self.fixed, fixed, strict=True):
+            values[place] = FIXED[self.types[place]][0] + value
+        for place, value in zip(self.varying, self.varying_values(record), strict=True):
+            values[place] = value
+        missing = int.from_bytes(nulls, "little")
+        return [None if missing >> place & 1 else value for place, value in enumerate(values)]
+
+    def varying_values(self, record: bytes) -> Iterator[bytes]:
+        """The values without a width of their own, empty where null."""
+        start = self.head.size
+        at = start + len(self.varying)
+        for length in record[start:at]:
+            if length == LONG_MARK:
+                (length,) = LONG.unpack_from(record, at)
+                at += LONG.size
+            yield record[at : at + length]
+            at += length
+        if at != len(record):
+            raise RecordError(f"it has {len(record)} bytes and {at} are told")
+
+
+def head_of(record: bytes) -> Head:
+    """What a record says of itself.
+
+    Raises:
+        RecordError: the bytes are no record.
+    """
+    try:
+        event_us, created, load, fingerprint = HEAD.unpack_from(record)
+    except StructError as error:
+        raise RecordError("it is too short") from error
+    return Head(event_us, None if created == NO_CREATED else created, load, fingerprint)

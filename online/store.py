@@ -1,0 +1,252 @@
+"""Feast's online store plugin: packed records in Redis. Named in `feature_store.yaml` as
+
+online_store: {type: online.store.PedigreeOnlineStore, connection_string: "127.0.0.1:6379"}
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from feast import Entity, FeatureStore, FeatureView, RepoConfig
+from feast.feature_view import DUMMY_ENTITY_ID
+from feast.infra.infra_object import InfraObject
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.repo_config import FeastConfigBaseModel
+
+from online import names
+from online.address import Kind, parse
+from online.bank import Bank
+from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError
+from online.plan import encoded
+from online.record import Head, Schema, head_of
+from online.registry import compile_plan
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+Rows = Sequence[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
+Read = tuple[datetime | None, dict[str, Value] | None]
+
+
+class PedigreeOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast has no types
+    """Where the Redis is, in Feast's own form or as a URL, and how far ahead of the clock a row may be."""
+
+    type: Literal["online.store.PedigreeOnlineStore"] = "online.store.PedigreeOnlineStore"
+    connection_string: str = "localhost:6379"
+    redis_type: Kind = "redis"
+    sentinel_master: str = "mymaster"
+    future_skew_seconds: float = 60.0
+
+
+class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no types
+    """One hash per entity key, one field per view, one packed record per field; the newest wins inside Redis."""
+
+    bank: Bank | None = None
+
+    @property
+    def async_supported(self) -> SupportedAsyncMethods:
+        """Reads and writes can be awaited."""
+        return SupportedAsyncMethods(read=True, write=True)
+
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: Rows, progress: Callable[[int], Any] | None
+    ) -> None:
+        """Write rows; an older row never takes a newer one's place.
+
+        Raises:
+            FutureRowsError: rows are of the future; nothing was written.
+        """
+        refuse_future(table.name, [event_at for _, _, event_at, _ in data], config.online_store.future_skew_seconds)
+        bank, schema = self.opened(config), schema_of(table)
+        bank.register(schema)
+        rows = [(key_of(config.project, key), packed(schema, *row)) for key, *row in data]
+        bank.write(names.field(table.name, self.generation(bank, table.name)), rows)
+        bank.open_view(table.name)
+        if progress:
+            progress(len(rows))
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: Rows, progress: Callable[[int], Any] | None
+    ) -> None:
+        """The same, in a thread."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        requested_features: Sequence[str] | None = None,
+    ) -> list[Read]:
+        """The row of each key, (None, None) where there is none.
+
+        Raises:
+            NotLoadedError: nothing is known of the view, so a missing row says nothing.
+        """
+        bank = self.opened(config)
+        keys = [key_of(config.project, key) for key in entity_keys]
+        generation = self.generation(bank, table.name)
+        records = bank.read(keys, names.field(table.name, generation))
+        mark = bank.mark(table.name)
+        if mark is None or not mark.readable:
+            raise NotLoadedError(table.name)
+        if mark.generation != generation:
+            records = bank.read(keys, names.field(table.name, mark.generation))
+        schemas = {schema_of(table).fingerprint: schema_of(table)}
+        wanted = set(requested_features or [feature.name for feature in table.features])
+        return [self.row_of(bank, table.name, record, schemas, wanted) for record in records]
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        requested_features: Sequence[str] | None = None,
+    ) -> list[Read]:
+        """The same, in a thread."""
+        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+
+    @staticmethod
+    def row_of(bank: Bank, view: str, record: bytes | None, schemas: dict[bytes, Schema], wanted: set[str]) -> Read:
+        """A record as Feast wants it."""
+        if record is None:
+            return None, None
+        head = head_of(record)
+        if head.fingerprint not in schemas:
+            older = bank.schema(head.fingerprint)
+            if older is None:
+                raise SchemaMissingError(view)
+            schemas[head.fingerprint] = older
+        schema = schemas[head.fingerprint]
+        found = zip(schema.names, schema.unpack(record), strict=True)
+        values = {name: Value.FromString(value or b"") for name, value in found if name in wanted}
+        return EPOCH + head.event_us * MICROSECOND, values
+
+    @staticmethod
+    def generation(bank: Bank, view: str) -> int:
+        """The generation of a view that is read now."""
+        mark = bank.mark(view)
+        return 0 if mark is None else mark.generation
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """What `feast apply` does here: forget views that are gone, know those that are new, and give servers a new plan."""
+        bank = self.opened(config)
+        self.forget(bank, tables_to_delete)
+        for table in tables_to_keep:
+            bank.register(schema_of(table))
+            if not getattr(table, "materialization_intervals", None):
+                bank.declare(table.name)
+        publish_plan(config, bank)
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Forget the project's views."""
+        self.forget(self.opened(config), tables)
+
+    def plan(self, config: RepoConfig, desired_registry_proto: RegistryProto) -> list[InfraObject]:
+        """Nothing that Feast would have to make: Redis needs no tables."""
+        return []
+
+    def delete(self, config: RepoConfig, table: FeatureView, entity_keys: Sequence[EntityKey]) -> int:
+        """Delete a view's rows of some entities; returns how many there were."""
+        bank = self.opened(config)
+        field = names.field(table.name, self.generation(bank, table.name))
+        return sum(int(bank.redis.hdel(key_of(config.project, key), field)) for key in entity_keys)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self.bank is not None:
+            self.bank.close()
+            self.bank = None
+
+    def opened(self, config: RepoConfig) -> Bank:
+        """The store, opened once."""
+        if self.bank is None:
+            self.bank = open_bank(config)
+        return self.bank
+
+    @staticmethod
+    def forget(bank: Bank, tables: Sequence[FeatureView]) -> None:
+        """Delete the rows of views, and what was known of them."""
+        for table in tables:
+            mark = bank.mark(table.name)
+            bank.drop(table.name)
+            generation = 0 if mark is None else mark.generation
+            bank.forget(names.field(table.name, generation), prefix_of(bank.project, table))
+
+
+def open_bank(config: RepoConfig) -> Bank:
+    """The online store that Feast's configuration names."""
+    store = config.online_store
+    return Bank.open(
+        config.project, parse(store.connection_string, kind=store.redis_type, master=store.sentinel_master)
+    )
+
+
+def publish_plan(config: RepoConfig, bank: Bank) -> str:
+    """Compile the registry as it stands and give it to the servers; returns the plan's version."""
+    plan = compile_plan(FeatureStore(config=config).registry.proto(), config.project)
+    bank.publish_plan(encoded(plan))
+    return plan.version
+
+
+def schema_of(table: FeatureView) -> Schema:
+    """The layout of a view's records."""
+    return Schema.of((feature.name, feature.dtype.to_value_type().name) for feature in table.features)
+
+
+def prefix_of(project: str, table: FeatureView) -> bytes:
+    """What the keys of a view's entities start with."""
+    return names.entity_prefix(project, sorted(key for key in table.join_keys if key != DUMMY_ENTITY_ID))
+
+
+def key_of(project: str, key: EntityKey) -> bytes:
+    """The key of one entity's hash; join keys go by name, whatever their order."""
+    parts = sorted(
+        (name, value.SerializeToString())
+        for name, value in zip(key.join_keys, key.entity_values, strict=True)
+        if name != DUMMY_ENTITY_ID
+    )
+    prefix = names.entity_prefix(project, [name for name, _ in parts])
+    return names.entity_key(prefix, [value for _, value in parts])
+
+
+def packed(schema: Schema, values: dict[str, Value], event_at: datetime, created_at: datetime | None) -> bytes:
+    """The record of a row that was written one by one."""
+    head = Head(micros(event_at), None if created_at is None else micros(created_at), 0, schema.fingerprint)
+    return schema.pack(head, [stored(values.get(name)) for name in schema.names])
+
+
+def stored(value: Value | None) -> bytes | None:
+    """A value's bytes; None where it is null."""
+    if value is None or value.WhichOneof("val") in (None, "null_val"):
+        return None
+    return bytes(value.SerializeToString(deterministic=True))
+
+
+def micros(at: datetime) -> int:
+    """Microseconds of UTC; a naive time is UTC, as Feast has it."""
+    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return (aware - EPOCH) // MICROSECOND
+
+
+def refuse_future(view: str, event_times: Sequence[datetime], skew_seconds: float) -> None:
+    """Raise where rows are further ahead of the clock than is allowed."""
+    limit = micros(datetime.now(UTC)) + int(skew_seconds * 1e6)
+    ahead = [event_at for event_at in event_times if micros(event_at) > limit]
+    if ahead:
+        raise FutureRowsError(view, len(ahead), newest=str(max(ahead)), allowed=f"{skew_seconds:g} s")

@@ -1,0 +1,89 @@
+"""What a request's names stand for: the views of a service, or behind a list of references."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from online.plan import Plan, Refusal, View
+from serving.errors import InvalidRequestError, NotReadyError, NotServedError, ServingError, UnknownNameError
+
+PINNED = re.compile(r"[vV]\d+")
+
+
+def views_of_service(plan: Plan, name: str) -> tuple[View, ...]:
+    """The views of the feature service `name`.
+
+    Raises:
+        UnknownNameError: there is no such service.
+        NotServedError: the service needs a view that is not served here.
+        NotReadyError: the service needs a view that is disabled or gone.
+    """
+    if name not in plan.services:
+        raise UnknownNameError("feature service", name, plan.services)
+    for view, refusal in plan.services[name].refused.items():
+        raise error_of(refusal, view)
+    return plan.services[name].views
+
+
+def views_of_references(plan: Plan, references: Sequence[str]) -> tuple[View, ...]:
+    """The views behind references such as `view:feature`: views in the order of their first mention, features likewise.
+
+    Raises:
+        InvalidRequestError: a reference is not written `view:feature`.
+        UnknownNameError: there is no such view or feature.
+        NotServedError: the view is of a kind that is not served here.
+        NotReadyError: the view is disabled.
+    """
+    wanted: dict[str, list[str]] = {}
+    for reference in references:
+        view, feature = parse_reference(reference)
+        wanted.setdefault(view, []).append(feature)
+    return tuple(taking(view_named(plan, name), features) for name, features in wanted.items())
+
+
+def view_named(plan: Plan, name: str) -> View:
+    """The view `name`, or the error that says why there is none."""
+    if name in plan.refused:
+        raise error_of(plan.refused[name], name)
+    if name not in plan.views:
+        raise UnknownNameError("feature view", name, [*plan.views, *plan.refused])
+    return plan.views[name]
+
+
+def taking(view: View, names: Sequence[str]) -> View:
+    """A view with only the features `names`, in that order.
+
+    Raises:
+        UnknownNameError: the view has no such feature.
+    """
+    by_name = {feature.name: feature for feature in view.features}
+    for name in names:
+        if name not in by_name:
+            raise UnknownNameError(f"feature of {view.name}", name, by_name)
+    return replace(view, features=tuple(by_name[name] for name in names))
+
+
+def error_of(refusal: Refusal, name: str) -> ServingError:
+    """The error that a request for `name` ends with."""
+    kind = NotReadyError if refusal in (Refusal.DISABLED, Refusal.MISSING) else NotServedError
+    return kind(name, refusal.value)
+
+
+def parse_reference(reference: str) -> tuple[str, str]:
+    """The view and the feature of `view:feature`; `view@latest:feature` is the same."""
+    view, _, feature = reference.partition(":")
+    if not view or not feature:
+        raise InvalidRequestError(f"{reference!r} is not a feature reference. Write view:feature.")
+    name, _, version = view.partition("@")
+    if version.lower() in ("", "latest"):
+        return name, feature
+    if PINNED.fullmatch(version):
+        raise error_of(Refusal.PINNED, view)
+    return view, feature
+
+
+def tags_of(plan: Plan, name: str) -> Mapping[str, str]:
+    """The tags of a service or a view."""
+    return (plan.tags or {}).get(name, {})

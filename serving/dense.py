@@ -1,0 +1,231 @@
+"""Records turned into a matrix of numbers, a view at a time. What has a fixed width is copied; varints are read all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from online.errors import RecordError
+from online.record import FIXED, HEAD, LONG, LONG_MARK
+from serving.splice import Schemas, Splicer
+from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from serving.v1.value_pb2 import Value
+
+WHOLE = frozenset({"INT32", "INT64"})
+NUMBERS = WHOLE | frozenset(FIXED)
+"""The types that are told as numbers."""
+
+LONGEST_VARINT = 10
+
+Bytes = npt.NDArray[np.uint8]
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What there is of one view: numbers and statuses by row and number feature, times and loads by row, and other features.
+
+    Attributes:
+        others: for each feature that is no number its serialized values, None where there is none.
+        other_statuses: their statuses, by feature and row.
+    """
+
+    numbers: Matrix
+    statuses: Bytes
+    events_us: npt.NDArray[np.int64]
+    loads: npt.NDArray[np.uint32]
+    others: list[list[bytes | None]]
+    other_statuses: list[bytes]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """How the records of one view become numbers."""
+
+    splicer: Splicer
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The places, among the features that are asked for, of those that are numbers."""
+        return tuple(at for at, one in enumerate(self.splicer.view.features) if one.value_type in NUMBERS)
+
+    @cached_property
+    def others(self) -> tuple[int, ...]:
+        """The places of those that are not."""
+        return tuple(at for at, one in enumerate(self.splicer.view.features) if one.value_type not in NUMBERS)
+
+    @cached_property
+    def fixed(self) -> tuple[tuple[str, npt.NDArray[np.intp], npt.NDArray[np.intp]], ...]:
+        """By type of one width: the columns of the matrix, and for each the bytes of a record that hold it."""
+        schema, offset, at = self.splicer.schema, HEAD.size + self.splicer.schema.null_bytes, {}
+        for place in schema.fixed:
+            at[place] = offset
+            offset += FIXED[schema.types[place]][1]
+        found = []
+        for kind, dtype in (("DOUBLE", "<f8"), ("FLOAT", "<f4"), ("BOOL", "u1")):
+            mine = [(column, at[place]) for column, place in self.stored if schema.types[place] == kind]
+            if mine:
+                columns = np.array([column for column, _ in mine])
+                starts = np.array([start for _, start in mine])
+                found.append((dtype, columns, (starts[:, None] + np.arange(FIXED[kind][1])).ravel()))
+        return tuple(found)
+
+    @cached_property
+    def stored(self) -> tuple[tuple[int, int], ...]:
+        """For each column of the matrix, its number and its place in a record."""
+        return tuple((column, self.splicer.wanted[at]) for column, at in enumerate(self.numbers))
+
+    @cached_property
+    def whole(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """The columns of the matrix that are whole numbers, and their places among a record's varying values."""
+        schema = self.splicer.schema
+        mine = [(column, schema.varying.index(place)) for column, place in self.stored if schema.types[place] in WHOLE]
+        return np.array([column for column, _ in mine], np.intp), np.array([place for _, place in mine], np.intp)
+
+    @cached_property
+    def null_bits(self) -> npt.NDArray[np.intp]:
+        """The bit of each column of the matrix among a record's nulls."""
+        return np.array([place for _, place in self.stored], np.intp)
+
+    def told(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> Told:
+        """What there is of some rows.
+
+        Args:
+            records: the record of each row.
+            now_us: the instant against which ages are judged.
+            schemas: the layouts of records that were written under an older one.
+        Raises:
+            SchemaMissingError: a record has a layout that nobody tells.
+        """
+        rows, columns = len(records), len(self.numbers)
+        found = Told(
+            numbers=np.full((rows, columns), np.nan),
+            statuses=np.full((rows, columns), NOT_FOUND, np.uint8),
+            events_us=np.zeros(rows, np.int64),
+            loads=np.zeros(rows, np.uint32),
+            others=[[None] * rows for _ in self.others],
+            other_statuses=[],
+        )
+        there = [row for row, record in enumerate(records) if record is not None]
+        if there:
+            if any(len(records[row]) < HEAD.size for row in there):  # type: ignore[arg-type]
+                raise RecordError("it is too short")
+            self.fill(found, there, [records[row] for row in there], now_us=now_us, schemas=schemas)  # type: ignore[misc]
+        if self.others:
+            self.fill_others(found, records, now_us=now_us, schemas=schemas)
+        return found
+
+    def fill(self, found: Told, there: list[int], records: list[bytes], *, now_us: int, schemas: Schemas) -> None:
+        """The numbers of the rows that have a record."""
+        rows = np.array(there)
+        heads = np.frombuffer(b"".join(record[: HEAD.size] for record in records), np.uint8).reshape(-1, HEAD.size)
+        events = heads[:, :8].copy().view(">i8")[:, 0].astype(np.int64)
+        found.events_us[rows] = events
+        found.loads[rows] = heads[:, 16:20].copy().view(">u4")[:, 0]
+        fingerprint = np.frombuffer(self.splicer.schema.fingerprint, np.uint8)
+        ours = (heads[:, HEAD.size - 4 :] == fingerprint).all(axis=1)
+        if ours.all():
+            numbers, statuses = self.read(records)
+        else:
+            numbers, statuses = (
+                np.empty((len(records), len(self.numbers))),
+                np.empty((len(records), len(self.numbers)), np.uint8),
+            )
+            if ours.any():
+                numbers[ours], statuses[ours] = self.read([records[at] for at in np.flatnonzero(ours)])
+            for at in np.flatnonzero(~ours):
+                numbers[at], statuses[at] = self.read_slowly(records[at], schemas)
+        if self.splicer.ttl_us:
+            old = events < now_us - self.splicer.ttl_us
+            numbers[old], statuses[old] = np.nan, OUTSIDE_MAX_AGE
+        found.numbers[rows], found.statuses[rows] = numbers, statuses
+
+    def read(self, records: list[bytes]) -> tuple[Matrix, Bytes]:
+        """The numbers of records of the present layout, whatever their age.
+
+        Raises:
+            RecordError: one is not as long as it tells.
+        """
+        schema = self.splicer.schema
+        buffer = np.frombuffer(b"".join(records), np.uint8)
+        sizes = np.fromiter(map(len, records), np.int64, len(records))
+        starts = np.cumsum(sizes) - sizes
+        first = schema.head.size
+        width = first + len(schema.varying)
+        if (sizes < width).any():
+            raise RecordError("it is too short")
+        is_even = (sizes == sizes[0]).all()
+        heads = buffer.reshape(len(records), -1) if is_even else buffer[starts[:, None] + np.arange(width)]
+        numbers = np.empty((len(records), len(self.numbers)))
+        for dtype, columns, places in self.fixed:
+            numbers[:, columns] = np.ascontiguousarray(heads[:, places]).view(dtype)
+        lengths = heads[:, first:width].astype(np.int64)
+        long = np.where(lengths == LONG_MARK, LONG.size, 0)
+        if long.any():
+            lengths = lengths_told(lengths, buffer, starts + width)
+        ends = starts[:, None] + width + np.cumsum(lengths + long, axis=1)
+        if not np.array_equal(ends[:, -1] if schema.varying else starts + width, starts + sizes):
+            raise RecordError("its length is not what it tells")
+        columns, places = self.whole
+        if len(columns):
+            numbers[:, columns] = varints(buffer, (ends - lengths)[:, places], lengths[:, places])
+        nulls = np.unpackbits(heads[:, HEAD.size : HEAD.size + schema.null_bytes], axis=1, bitorder="little")
+        is_null = nulls[:, self.null_bits].astype(bool)
+        numbers[is_null] = np.nan
+        return numbers, np.where(is_null, NULL_VALUE, PRESENT).astype(np.uint8)
+
+    def read_slowly(self, record: bytes, schemas: Schemas) -> tuple[Matrix, Bytes]:
+        """The numbers of a record of another layout."""
+        values = self.splicer.values(record, schemas)
+        mine = [values[at] for at in self.numbers]
+        statuses = np.array([PRESENT if value else NULL_VALUE for value in mine], np.uint8)
+        return np.array([np.nan if value is None else float(plain(value)) for value in mine]), statuses
+
+    def fill_others(self, found: Told, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> None:
+        """The features that are no numbers."""
+        statuses = np.full((len(self.others), len(records)), NOT_FOUND, np.uint8)
+        for row, record in enumerate(records):
+            if record is None:
+                continue
+            event_us = int.from_bytes(record[:8], "big", signed=True)
+            if self.splicer.ttl_us and event_us < now_us - self.splicer.ttl_us:
+                statuses[:, row] = OUTSIDE_MAX_AGE
+                continue
+            values = self.splicer.values(record, schemas)
+            for place, at in enumerate(self.others):
+                found.others[place][row] = values[at]
+                statuses[place, row] = PRESENT if values[at] else NULL_VALUE
+        found.other_statuses.extend(column.tobytes() for column in statuses)
+
+
+def lengths_told(lengths: npt.NDArray[np.int64], buffer: Bytes, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Lengths of which some are told by four bytes before the value."""
+    at, told = at.copy(), lengths.copy()
+    for column in range(lengths.shape[1]):
+        is_long = lengths[:, column] == LONG_MARK
+        four = buffer[np.minimum(at[is_long, None] + np.arange(4), len(buffer) - 1)].astype(np.int64)
+        told[is_long, column] = four @ np.array([1 << 24, 1 << 16, 1 << 8, 1])
+        at += told[:, column] + np.where(is_long, 4, 0)
+    return told
+
+
+def varints(buffer: Bytes, at: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Whole numbers, each a `Value` of a one-byte tag and a varint, read side by side; 0 where there is none."""
+    numbers = np.zeros(at.shape, np.uint64)
+    last = len(buffer) - 1
+    for place in range(min(int(lengths.max(initial=0)) - 1, LONGEST_VARINT)):
+        is_there = place + 1 < lengths
+        byte = buffer[np.minimum(at + 1 + place, last)].astype(np.uint64)
+        numbers |= np.where(is_there, (byte & np.uint64(127)) << np.uint64(7 * place), np.uint64(0))
+    return numbers.view(np.int64)
+
+
+def plain(value: bytes) -> Any:
+    """What a serialized `Value` holds."""
+    message = Value.FromString(value)
+    return getattr(message, str(message.WhichOneof("val")))

@@ -1,0 +1,118 @@
+"""`GetVectors`: a request's keys, and the reply put together out of what each view told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from online.marks import Load
+from online.plan import JoinKey, Plan
+from serving.dense import Dense, Told
+from serving.errors import InvalidRequestError
+from serving.question import Columns, Selection, columns_of
+from serving.v1 import pedigree_pb2 as messages
+from serving.v1.serving_pb2 import PRESENT
+from serving.v1.value_pb2 import Value
+from serving.wire import VALUE_TAGS, told, varint
+
+WHOLE = frozenset({"INT32", "INT64", "UNIX_TIMESTAMP"})
+UNSIGNED = (1 << 64) - 1
+
+
+def columns_of_keys(keys: Iterable[messages.Keys], selection: Selection, plan: Plan) -> tuple[Columns, int]:
+    """The values of every join key, and their number.
+
+    Raises:
+        InvalidRequestError: they are not those that are needed.
+    """
+    sent: dict[str, list[Value]] = {}
+    direct: dict[str, list[bytes]] = {}
+    for one in keys:
+        if one.name in sent:
+            raise InvalidRequestError(f"The join key {one.name!r} was sent twice.")
+        sent[one.name] = list(one.values)
+        key = selection.keys.get(one.name)
+        if key is not None and not one.values:
+            direct[one.name] = direct_column(one, key)
+    if direct.keys() == selection.keys.keys() == sent.keys():
+        lengths = {name: len(column) for name, column in direct.items()}
+        if len(set(lengths.values())) <= 1 and all(lengths.values()):
+            return direct, next(iter(lengths.values()), 1)
+    every = {
+        name: [Value.FromString(value) for value in direct[name]] if name in direct else sent[name] for name in sent
+    }
+    return columns_of(every, selection, plan)
+
+
+def direct_column(keys: messages.Keys, key: JoinKey) -> list[bytes]:
+    """The serialized `Value`s of a join key that was sent as whole numbers or texts.
+
+    Raises:
+        InvalidRequestError: its type is another.
+    """
+    tag = VALUE_TAGS[key.value_type]
+    if keys.ints and key.value_type in WHOLE:
+        return [tag + varint(number & UNSIGNED) for number in keys.ints]
+    if keys.strings and key.value_type == "STRING":
+        texts = [text.encode() for text in keys.strings]
+        return [tag + varint(len(text)) + text for text in texts]
+    if keys.ints or keys.strings:
+        field = "ints" if key.value_type in WHOLE else "strings" if key.value_type == "STRING" else "values"
+        raise InvalidRequestError(f"The join key {key.name!r} is {key.value_type}: send it in {field}.")
+    return []
+
+
+def reply_of(
+    selection: Selection,
+    denses: Sequence[Dense],
+    found: Sequence[Told],
+    *,
+    rows: int,
+    single: bool,
+    loads: Mapping[int, Load] | None,
+    plan_version: str,
+) -> bytes:
+    """The reply.
+
+    Args:
+        single: numbers of four bytes.
+        loads: who wrote what; None: provenance was not asked for.
+    """
+    numbers = np.concatenate([one.numbers for one in found], axis=1) if found else np.empty((rows, 0))
+    statuses = np.concatenate([one.statuses for one in found], axis=1) if found else np.empty((rows, 0), np.uint8)
+    parts = [names_of(selection, denses), b"\x10" + varint(rows)]
+    parts.append(told(4, numbers.astype("<f4").tobytes()) if single else told(3, numbers.astype("<f8").tobytes()))
+    if (statuses != PRESENT).any():
+        parts.append(told(5, statuses.tobytes()))
+    parts.extend(others_of(selection, denses, found))
+    if loads is not None:
+        parts.extend(provenance_of(selection, found, loads))
+    parts.append(told(9, plan_version.encode()))
+    return b"".join(parts)
+
+
+def names_of(selection: Selection, denses: Sequence[Dense]) -> bytes:
+    """The names of the matrix's columns."""
+    pairs = zip(selection.views, denses, strict=True)
+    names = (selection.name(view, view.features[at].name) for view, dense in pairs for at in dense.numbers)
+    return b"".join(told(1, name.encode()) for name in names)
+
+
+def others_of(selection: Selection, denses: Sequence[Dense], found: Sequence[Told]) -> Iterable[bytes]:
+    """The features that are no numbers."""
+    for view, dense, one in zip(selection.views, denses, found, strict=True):
+        for at, values, statuses in zip(dense.others, one.others, one.other_statuses, strict=True):
+            name = told(1, selection.name(view, view.features[at].name).encode())
+            column = b"".join(told(2, value or b"") for value in values)
+            yield told(6, name + column + told(3, statuses))
+
+
+def provenance_of(selection: Selection, found: Sequence[Told], loads: Mapping[int, Load]) -> Iterable[bytes]:
+    """Who wrote the rows of each view, and when they were true."""
+    for view, one in zip(selection.views, found, strict=True):
+        numbers = b"".join(varint(int(number)) for number in one.loads)
+        yield told(7, told(1, view.name.encode()) + told(2, one.events_us.astype("<i8").tobytes()) + told(3, numbers))
+    for number, load in sorted(loads.items()):
+        message = messages.Load(number=number, run_id=load.run_id, table=load.table, version=load.version)
+        yield told(8, message.SerializeToString())

@@ -1,0 +1,213 @@
+"""One connection to Redis on which every request's commands go out at once; replies come back in the order of commands.
+
+A caller that stops waiting leaves its place in the queue, so its replies can never be taken for another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import hiredis
+
+from online.address import Address
+
+
+class PipeError(Exception):
+    """Redis cannot be reached, or said no. The text is for the log."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A caller, how many replies it waits for, and those that came."""
+
+    future: asyncio.Future[list[Any]]
+    count: int
+    replies: list[Any] = field(default_factory=list)
+
+
+class Connection(asyncio.Protocol):
+    """A connection and those who wait on it."""
+
+    def __init__(self) -> None:
+        self.reader = hiredis.Reader()
+        self.waiting: deque[Waiting] = deque()
+        self.transport: Any = None
+        self.lost = False
+
+    def connection_made(self, transport: Any) -> None:
+        """The connection stands."""
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Hand replies to those who wait, in order."""
+        self.reader.feed(data)
+        try:
+            self.deal()
+        except hiredis.ProtocolError as error:
+            self.fail(PipeError(f"what came is not Redis's protocol: {error}"))
+
+    def deal(self) -> None:
+        """Take every whole reply that is there."""
+        while self.waiting:
+            reply = self.reader.gets()
+            if reply is False:
+                return
+            first = self.waiting[0]
+            first.replies.append(reply)
+            if len(first.replies) == first.count:
+                self.waiting.popleft()
+                if not first.future.done():
+                    first.future.set_result(first.replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all who wait."""
+        self.fail(PipeError(f"the connection is gone: {exc or 'closed by Redis'}"))
+
+    def fail(self, error: PipeError) -> None:
+        """End the connection; nobody gets a reply from it any more."""
+        self.lost = True
+        waiting, self.waiting = self.waiting, deque()
+        for one in waiting:
+            if not one.future.done():
+                one.future.set_exception(error)
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def call(self, commands: bytes, count: int) -> list[Any]:
+        """Send commands that are written as Redis wants them; returns their replies."""
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self.waiting.append(Waiting(future, count))
+        self.transport.write(commands)
+        return await future
+
+
+class Pipe:
+    """A connection that is made when it is needed, and made anew when it broke.
+
+    Args:
+        patience: seconds after which a connection on which nothing comes back is given up, with all who wait on it.
+    """
+
+    def __init__(self, address: Address, *, patience: float) -> None:
+        self.address = address
+        self.patience = patience
+        self.connection: Connection | None = None
+        self.opening: asyncio.Task[Connection] | None = None
+
+    async def call(self, commands: bytes, count: int) -> list[Any]:
+        """Send commands; returns their replies, of which each may be an error of Redis's.
+
+        Raises:
+            PipeError: Redis cannot be reached, or the connection broke.
+        """
+        connection = self.connection
+        if connection is None or connection.lost:
+            connection = await self.opened()
+        try:
+            return await connection.call(commands, count)
+        except asyncio.CancelledError:
+            self.give_up_on(connection)
+            raise
+
+    def give_up_on(self, connection: Connection) -> None:
+        """A caller stopped waiting: where nothing has come back for long, nothing will."""
+        if connection.waiting and not connection.lost and self.patience > 0:
+            oldest = connection.waiting[0]
+            asyncio.get_running_loop().call_later(self.patience, self.end_if_stuck, connection, oldest)
+
+    def end_if_stuck(self, connection: Connection, oldest: Waiting) -> None:
+        """End a connection whose first in the queue is still the same."""
+        if connection.waiting and connection.waiting[0] is oldest and not connection.lost:
+            connection.fail(PipeError(f"nothing came back for {self.patience} s"))
+
+    async def opened(self) -> Connection:
+        """The connection; callers that come while it is being made wait for the same one."""
+        if self.opening is None:
+            self.opening = asyncio.create_task(self.open())
+            self.opening.add_done_callback(self.opening_ended)
+        return await asyncio.shield(self.opening)
+
+    def opening_ended(self, task: asyncio.Task[Connection]) -> None:
+        """Keep the connection, or try again next time."""
+        self.opening = None
+        if not task.cancelled() and task.exception() is None:
+            self.connection = task.result()
+
+    async def open(self) -> Connection:
+        """Connect and introduce ourselves."""
+        try:
+            async with asyncio.timeout(self.patience):
+                host, port = await self.place()
+                context = tls_context(self.address) if self.address.tls else None
+                loop = asyncio.get_running_loop()
+                _, connection = await loop.create_connection(Connection, host, port, ssl=context)
+                await introduce(connection, self.address)
+        except (OSError, TimeoutError) as error:
+            raise PipeError(f"{self.address} cannot be reached: {error or 'no answer in time'}") from error
+        return connection
+
+    async def place(self) -> tuple[str, int]:
+        """The host and port to connect to: the only one, or the master that the sentinels name now."""
+        if self.address.kind != "redis_sentinel":
+            return self.address.hosts[0]
+        from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+
+        sentinel = Sentinel(list(self.address.hosts), socket_timeout=self.patience)
+        try:
+            return await sentinel.discover_master(self.address.master)  # type: ignore[no-any-return]
+        except MasterNotFoundError as error:
+            raise PipeError(f"no sentinel names a master {self.address.master!r}") from error
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self.opening is not None:
+            self.opening.cancel()
+        if self.connection is not None:
+            self.connection.fail(PipeError("the server stops"))
+
+
+async def introduce(connection: Connection, address: Address) -> None:
+    """Say who we are and which database we want."""
+    commands = []
+    if address.password is not None:
+        who = (address.username, address.password) if address.username else (address.password,)
+        commands.append(command(b"AUTH", *(part.encode() for part in who)))
+    if address.db:
+        commands.append(command(b"SELECT", str(address.db).encode()))
+    if commands:
+        for reply in await connection.call(b"".join(commands), len(commands)):
+            if isinstance(reply, hiredis.ReplyError):
+                connection.fail(PipeError(str(reply)))
+                raise PipeError(f"{address} refused us: {reply}")
+
+
+def tls_context(address: Address) -> ssl.SSLContext:
+    """Certificates as the address names them."""
+    options = address.tls_options
+    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+    if options.get("ssl_certfile"):
+        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    if options.get("ssl_cert_reqs", "required").lower() == "none":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def command(*parts: bytes) -> bytes:
+    """A command as Redis reads it."""
+    return b"*%d\r\n" % len(parts) + b"".join(map(bulk, parts))
+
+
+def bulk(part: bytes) -> bytes:
+    """One part of a command."""
+    return b"$%d\r\n%b\r\n" % (len(part), part)
+
+
+def first_error(replies: Sequence[Any]) -> hiredis.ReplyError | None:
+    """The first error among replies."""
+    return next((reply for reply in replies if isinstance(reply, hiredis.ReplyError)), None)

@@ -1,0 +1,116 @@
+"""The plan that is served by: kept beside the rows, looked at every few seconds, and the last good one kept on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from online.errors import PlanError
+from online.plan import Plan, decoded
+from serving.errors import NotAppliedError, StoreUnavailableError
+from serving.question import Selection, selection_of
+from serving.reader import Reader
+
+log = logging.getLogger(__name__)
+
+WAYS_OF_ASKING = 1024
+"""How many ways of asking are kept compiled."""
+
+
+@dataclass(slots=True)
+class Current:
+    """A plan, and the ways of asking that were compiled from it. One object per plan: a request keeps the one it began with."""
+
+    plan: Plan
+    version: str
+    selections: OrderedDict[tuple[object, ...], Selection] = field(default_factory=OrderedDict)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Current:
+        """A plan that nothing was asked of yet."""
+        return cls(plan, plan.version)
+
+    def selection(self, service: str | None, references: Sequence[str], *, full_names: bool) -> Selection:
+        """What is asked for; see `selection_of`."""
+        name = (service, tuple(references), full_names)
+        found = self.selections.get(name)
+        if found is None:
+            found = self.selections[name] = selection_of(self.plan, service, references, full_names=full_names)
+            if len(self.selections) > WAYS_OF_ASKING:
+                self.selections.popitem(last=False)
+        return found
+
+
+@dataclass(slots=True)
+class Plans:
+    """Where plans come from.
+
+    Attributes:
+        kept: the file that holds the last good plan, so that a server starts while its store is away.
+    """
+
+    reader: Reader
+    kept: Path
+    current: Current
+    seen: bytes | None = None
+
+    @classmethod
+    async def open(cls, reader: Reader, *, kept: Path, feature_store_yaml: Path) -> Plans:
+        """The plan as it stands now.
+
+        Raises:
+            NotAppliedError: there is none, or nothing in it.
+        """
+        try:
+            text = await reader.plan()
+        except StoreUnavailableError:
+            text = None
+        text = text or (kept.read_bytes() if kept.is_file() else None)
+        plan = decoded(text) if text else None
+        if plan is None or plan.project != reader.project or not plan.views:
+            raise NotAppliedError(reader.project, str(feature_store_yaml))
+        plans = cls(reader, kept, Current.of(plan), text)
+        plans.keep(text or b"")
+        return plans
+
+    async def follow(self, every: timedelta) -> None:
+        """Take up every new plan, for ever. One that cannot be read or fetched leaves the last good one in place."""
+        while True:
+            await asyncio.sleep(every.total_seconds())
+            try:
+                await self.look()
+            except StoreUnavailableError:
+                log.warning("the plan could not be looked at; %s is served on", self.current.version)
+
+    async def look(self) -> None:
+        """Take up the plan that is kept beside the rows, where it is a new one."""
+        text = await self.reader.plan()
+        if text is None or text == self.seen:
+            return
+        self.seen = text
+        try:
+            plan = decoded(text)
+        except PlanError as error:
+            log.error("a new plan is refused, and %s is served on: %s", self.current.version, error)
+            return
+        if plan.project != self.reader.project:
+            log.error("a new plan is of the project %r; %s is served on", plan.project, self.current.version)
+            return
+        self.current = Current.of(plan)
+        self.keep(text)
+        log.info("serving by plan %s", self.current.version)
+
+    def keep(self, text: bytes) -> None:
+        """Keep a good plan on disk, whole or not at all."""
+        try:
+            self.kept.parent.mkdir(parents=True, exist_ok=True)
+            beside = self.kept.with_name(f"{self.kept.name}.{id(self)}")
+            beside.write_bytes(text)
+            beside.replace(self.kept)
+        except OSError as error:
+            log.warning("the plan cannot be kept in %s: %s", self.kept, error)

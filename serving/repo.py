@@ -1,0 +1,49 @@
+"""What the server needs of `feature_store.yaml`: the project, and where its online store is. Feast is not asked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from online.address import Address, parse
+from online.errors import AddressError
+from serving.errors import SettingsError
+
+STORE = "online.store.PedigreeOnlineStore"
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """A Feast repository, as the server sees it."""
+
+    project: str
+    address: Address
+
+
+def read_repo(path: Path) -> Repo:
+    """The repository that `path` describes.
+
+    Raises:
+        SettingsError: it cannot be served from.
+    """
+    try:
+        named: dict[str, Any] = yaml.safe_load(os.path.expandvars(path.read_text()))
+        project, store = named["project"], named["online_store"]
+        kind = store["type"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise SettingsError([f"{path} is no feature_store.yaml with a project and an online_store: {error}"]) from error
+    if kind != STORE:
+        raise SettingsError([f"the online_store of {path} is {kind}; this server reads `type: {STORE}`"])
+    try:
+        address = parse(
+            store.get("connection_string", "localhost:6379"),
+            kind=store.get("redis_type", "redis"),
+            master=store.get("sentinel_master", "mymaster"),
+        )
+    except AddressError as error:
+        raise SettingsError([str(error)]) from error
+    return Repo(str(project), address)

@@ -1,0 +1,196 @@
+"""Records turned into Feast's reply: bytes put behind bytes. What Redis holds of a value is what the reply has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from struct import Struct
+from struct import error as StructError
+
+from online.errors import RecordError, SchemaMissingError
+from online.plan import View
+from online.record import FIXED, HEAD, LONG, LONG_MARK, Schema
+from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from serving.wire import IN_VALUES, in_values, timestamp, told, varint
+
+NO_TIME = b"\x1a\x00"
+NULL = in_values(b"")
+Schemas = Mapping[bytes, Schema]
+"""The layouts that the store tells, by fingerprint."""
+
+
+@dataclass(frozen=True)
+class Splicer:
+    """How the records of one view become columns of a reply."""
+
+    view: View
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The layout that the view's records have."""
+        return self.view.schema
+
+    @cached_property
+    def ttl_us(self) -> int:
+        """The age from which a value no longer counts; 0 is no limit."""
+        return round(self.view.ttl.total_seconds() * 1e6)
+
+    @cached_property
+    def wanted(self) -> tuple[int, ...]:
+        """The place of each feature that is asked for, among those of a record."""
+        places = {name: place for place, name in enumerate(self.schema.names)}
+        return tuple(places[feature.name] for feature in self.view.features)
+
+    @cached_property
+    def struct(self) -> Struct:
+        """Event time, fingerprint, nulls, and the fixed values that are asked for."""
+        asked = set(self.wanted)
+        widths = ((FIXED[self.schema.types[place]][1], place in asked) for place in self.schema.fixed)
+        parts = "".join(f"{width}{'s' if is_asked else 'x'}" for width, is_asked in widths)
+        return Struct(f">q{HEAD.size - 12}x4s{self.schema.null_bytes}s{parts}")
+
+    @cached_property
+    def sources(self) -> tuple[tuple[int, bytes], ...]:
+        """For each feature that is asked for: its place among what `struct` reads, and what goes before each value;
+        or its place among the varying ones, and nothing.
+        """
+        asked = set(self.wanted)
+        fixed = [place for place in self.schema.fixed if place in asked]
+        found = []
+        for place in self.wanted:
+            if place in fixed:
+                tag, width = FIXED[self.schema.types[place]]
+                found.append((3 + fixed.index(place), IN_VALUES[width + 1] + tag))
+            else:
+                found.append((self.schema.varying.index(place), b""))
+        return tuple(found)
+
+    def columns(
+        self, records: Sequence[bytes | None], *, places: Sequence[int] | None, now_us: int, schemas: Schemas
+    ) -> list[bytes]:
+        """One serialized `results` entry of the reply per feature.
+
+        Args:
+            records: the record of each key, None where there is none.
+            places: for each row the place of its key; None: every key has one row, in order.
+            now_us: the instant against which ages are judged.
+            schemas: the layouts of records that were written under an older one.
+        Raises:
+            SchemaMissingError: a record has a layout that nobody tells.
+        """
+        spread = records if places is None else [records[place] for place in places]
+        if None not in spread:
+            rows = self.unpacked(spread)  # type: ignore[arg-type]  # none is None here
+            if rows and self.are_plain(rows, now_us):
+                return self.plain(rows, spread)  # type: ignore[arg-type]
+        return self.careful(spread, now_us=now_us, schemas=schemas)
+
+    def unpacked(self, records: Sequence[bytes]) -> list[tuple[object, ...]]:
+        """What `struct` reads of each record; nothing where one is too short for it, and so of another layout or none."""
+        try:
+            return [self.struct.unpack_from(record) for record in records]
+        except StructError:
+            return []
+
+    def are_plain(self, rows: Sequence[tuple[object, ...]], now_us: int) -> bool:
+        """True where every row has the present layout, no null, and is young enough."""
+        fingerprint, nulls = self.schema.fingerprint, bytes(self.schema.null_bytes)
+        oldest = now_us - self.ttl_us if self.ttl_us else -(2**63)
+        return all(row[1] == fingerprint and row[2] == nulls and row[0] >= oldest for row in rows)  # type: ignore[operator]
+
+    def plain(self, rows: Sequence[tuple[object, ...]], records: Sequence[bytes]) -> list[bytes]:
+        """Columns in which every value is PRESENT."""
+        fixed = list(zip(*rows, strict=True))
+        varying = self.varying(records)
+        step = len(self.schema.varying)
+        tail = all_present(len(rows)) + times(fixed[0])  # type: ignore[arg-type]
+        found = []
+        for place, prefix in self.sources:
+            body = prefix + prefix.join(fixed[place]) if prefix else b"".join(varying[place::step])  # type: ignore[arg-type]
+            found.append(told(2, body + tail))
+        return found
+
+    def varying(self, records: Sequence[bytes]) -> list[bytes]:
+        """The varying values of every record, one record after the other, each with its length before it."""
+        start = self.schema.head.size
+        first = start + len(self.schema.varying)
+        found = []
+        for record in records:
+            at = first
+            for length in record[start:first]:
+                if length == LONG_MARK:
+                    (length,) = LONG.unpack_from(record, at)
+                    at += LONG.size
+                    found.append(b"\n" + varint(length) + record[at : at + length])
+                else:
+                    found.append(IN_VALUES[length] + record[at : at + length])
+                at += length
+            if at != len(record):
+                raise RecordError(f"it has {len(record)} bytes and {at} are told")
+        return found
+
+    def careful(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> list[bytes]:
+        """Columns whose rows differ in what is to be said of them."""
+        count = len(self.wanted)
+        values: list[list[bytes]] = []
+        statuses: list[bytes] = []
+        stamps: list[bytes] = []
+        for record in records:
+            if record is None:
+                values.append([NULL] * count)
+                statuses.append(bytes([NOT_FOUND]) * count)
+                stamps.append(NO_TIME)
+                continue
+            event_us = int.from_bytes(record[:8], "big", signed=True)
+            stamps.append(stamp(event_us))
+            if self.ttl_us and event_us < now_us - self.ttl_us:
+                values.append([NULL] * count)
+                statuses.append(bytes([OUTSIDE_MAX_AGE]) * count)
+                continue
+            found = self.values(record, schemas)
+            values.append([in_values(value or b"") for value in found])
+            statuses.append(bytes(PRESENT if value else NULL_VALUE for value in found))
+        tail = b"".join(stamps)
+        told_statuses = [bytes(column) for column in zip(*statuses, strict=True)]
+        bodies = [b"".join(column) for column in zip(*values, strict=True)]
+        return [told(2, body + told(2, status) + tail) for body, status in zip(bodies, told_statuses, strict=True)]
+
+    def values(self, record: bytes, schemas: Schemas) -> list[bytes | None]:
+        """The values that are asked for out of one record, whatever its layout; a feature that it does not have is null."""
+        fingerprint = record[HEAD.size - 4 : HEAD.size]
+        if fingerprint == self.schema.fingerprint:
+            every = self.schema.unpack(record)
+            return [every[place] for place in self.wanted]
+        if fingerprint not in schemas:
+            raise SchemaMissingError(self.view.stored_as)
+        older = schemas[fingerprint]
+        by_name = dict(zip(zip(older.names, older.types, strict=True), older.unpack(record), strict=True))
+        return [by_name.get((feature.name, feature.value_type)) for feature in self.view.features]
+
+
+def times(events_us: Sequence[int]) -> bytes:
+    """The event times of a column."""
+    first = events_us[0]
+    if all(event_us == first for event_us in events_us):
+        return stamp(first) * len(events_us)
+    return b"".join(map(stamp, events_us))
+
+
+stamp = lru_cache(maxsize=65_536)(timestamp)
+
+
+@lru_cache(maxsize=1024)
+def all_present(count: int) -> bytes:
+    """The statuses of a column in which every value is PRESENT."""
+    return told(2, bytes([PRESENT]) * count)
+
+
+def echo(values: Sequence[bytes]) -> bytes:
+    """The `results` entry of a join key: the values as they were sent."""
+    return told(2, b"".join(map(in_values, values)) + all_present(len(values)) + NO_TIME * len(values))
+
+
+def fingerprints(records: Sequence[bytes | None]) -> set[bytes]:
+    """The layouts that records have."""
+    return {record[HEAD.size - 4 : HEAD.size] for record in records if record is not None}

@@ -1,0 +1,290 @@
+"""Rows of one audited table version into the online store: the newest of each key, encoded by column on the executors.
+
+A first load reads every row of its time; every later one only what changed between two versions of the table (Delta's change
+data feed) and what its time adds. It may be broken off and run again at any point: the newest wins inside Redis, and what is
+loaded is said last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from threading import Event, Thread
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from online import columns, names, scripts
+from online.address import Address
+from online.bank import Bank
+from online.marks import Load, Mark, State
+from online.record import Schema
+from spark_jobs import lake
+
+COUNTS = "done long, written long"
+CHANGE = "_change_type"
+EPOCH = datetime.fromtimestamp(0, UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A view on its way from its table to the store.
+
+    Attributes:
+        join_keys: names and Feast's types, in the order of the store's keys.
+        renamed: what the table calls a feature that has another name.
+        latest_us: rows after this are of a time that has not come, and stay out.
+    """
+
+    view: str
+    uri: str
+    version: int
+    schema: Schema
+    join_keys: tuple[tuple[str, str], ...]
+    event: str
+    created: str | None
+    renamed: tuple[tuple[str, str], ...]
+    since_us: int
+    until_us: int
+    latest_us: int
+
+    @property
+    def order(self) -> Column:
+        """What decides which of a key's rows is the newest."""
+        return F.struct(self.event, self.created) if self.created else F.struct(self.event)
+
+    def newest(self, rows: DataFrame) -> DataFrame:
+        """The newest row of each key; the store's columns only."""
+        keys = [name for name, _ in self.join_keys]
+        others = [*self.schema.names, self.event, *([self.created] if self.created else [])]
+        chosen = F.max_by(F.struct(*dict.fromkeys(others)), self.order).alias("row")
+        if not keys:
+            return rows.agg(chosen).where(F.col("row").isNotNull()).select("row.*")
+        known = rows.dropna(subset=keys)
+        return known.groupBy(*keys).agg(chosen).select(*keys, "row.*")
+
+    def named(self, rows: DataFrame) -> DataFrame:
+        """The table's rows under the features' names."""
+        for there, here in self.renamed:
+            rows = rows.withColumnRenamed(there, here)
+        return rows
+
+    def within(self, since_us: int, until_us: int) -> Column:
+        """Rows of a span of time, both ends in it, as far as it has come."""
+        at, until = F.col(self.event), min(until_us, self.latest_us)
+        return (at >= instant(since_us)) & (at <= instant(until))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did: how it read the table, the rows it had, and those that the store took as newer than its own."""
+
+    load: int
+    how: str
+    rows: int
+    written: int
+    newest_us: int | None
+
+
+def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+    """Bring the store to the table's version for a span of time. Until the first load of a view ends, nobody reads it.
+
+    Args:
+        told: is told how many rows are done, from time to time.
+    """
+    before = bank.mark(loading.view) or Mark(State.DECLARED)
+    bank.register(loading.schema)
+    number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
+    if not before.readable:
+        bank.set_mark(loading.view, replace(before, state=State.LOADING))
+    field = names.field(loading.view, before.generation)
+    how, rows = changed(loading, before, spark)
+    with telling(bank, number, told):
+        done, written = write(loading.newest(rows), loading, bank, field=field, number=number, script=scripts.WRITE)
+        gone = removed(loading, before, spark) if how == "changes" else None
+        if gone is not None:
+            more, restored = restore(gone, loading, bank, spark, field=field, number=number)
+            done, written = done + more, written + restored
+    newest = rows.agg(F.max(loading.event)).first()
+    newest_us = micros(newest[0]) if newest and newest[0] else before.newest_us
+    bank.set_mark(loading.view, after(loading, before, number=number, newest_us=newest_us, rows=done, how=how))
+    return Loaded(number, how, done, written, newest_us)
+
+
+@contextmanager
+def telling(bank: Bank, number: int, told: Progress) -> Iterator[None]:
+    """While the block runs, `told` hears twice a second how many more rows are done."""
+    ended = Event()
+
+    def tell() -> None:
+        seen, last = 0, False
+        while not last:
+            last = ended.wait(0.5)
+            done = bank.progress(number)
+            told(done - seen)
+            seen = done
+
+    teller = Thread(target=tell, name="load-progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+        bank.end_progress(number)
+
+
+def after(loading: Loading, before: Mark, *, number: int, newest_us: int | None, rows: int, how: str) -> Mark:
+    """What is loaded once a load has ended."""
+    grown = before.state is State.LOADED and before.version is not None
+    return Mark(
+        state=State.LOADED,
+        generation=before.generation,
+        load=number,
+        version=loading.version,
+        since_us=min(loading.since_us, before.since_us or loading.since_us) if grown else loading.since_us,
+        until_us=max(loading.until_us, before.until_us or loading.until_us) if grown else loading.until_us,
+        newest_us=max(newest_us or before.newest_us or 0, before.newest_us or newest_us or 0) or None,
+        loaded_us=micros(datetime.now(UTC)),
+        rows=before.rows if how == "changes" else rows,
+    )
+
+
+def changed(loading: Loading, before: Mark, spark: SparkSession) -> tuple[str, DataFrame]:
+    """The rows that may be news to the store, and how they were found: `full`, `changes` or `nothing`."""
+    every = loading.named(lake.at_version(spark, loading.uri, loading.version))
+    if not follows(loading, before, spark):
+        return "full", every.where(loading.within(loading.since_us, loading.until_us))
+    since, until = before.since_us or 0, before.until_us or 0
+    parts = []
+    if loading.until_us > until:
+        parts.append(every.where(loading.within(max(until + 1, loading.since_us), loading.until_us)))
+    if loading.since_us < since:
+        parts.append(every.where(loading.within(loading.since_us, min(since - 1, loading.until_us))))
+    if loading.version > (before.version or 0):
+        changes = change_feed(loading, before, spark)
+        news = changes.where(F.col(CHANGE).isin("insert", "update_postimage"))
+        span = loading.within(min(since, loading.since_us), max(until, loading.until_us))
+        parts.append(news.where(span).select(*every.columns))
+    if not parts:
+        return "nothing", every.limit(0)
+    rows = parts[0]
+    for part in parts[1:]:
+        rows = rows.unionByName(part)
+    return "changes", rows
+
+
+def follows(loading: Loading, before: Mark, spark: SparkSession) -> bool:
+    """True where the store holds an earlier version of the table, and Delta tells what changed since."""
+    if before.state is not State.LOADED or before.version is None or before.version > loading.version:
+        return False
+    if loading.until_us < (before.since_us or 0) or loading.since_us > (before.until_us or 0) + 1:
+        return False
+    return before.version == loading.version or lake.tells_changes(spark, loading.uri, since=before.version + 1)
+
+
+def change_feed(loading: Loading, before: Mark, spark: SparkSession) -> DataFrame:
+    """What was inserted and deleted since the version that the store holds."""
+    return loading.named(lake.changes(spark, loading.uri, since=(before.version or 0) + 1, until=loading.version))
+
+
+def removed(loading: Loading, before: Mark, spark: SparkSession) -> DataFrame | None:
+    """The keys of rows that are gone, or no longer say what they said, without a newer row of the same event time."""
+    if loading.version == before.version:
+        return None
+    changes = change_feed(loading, before, spark)
+    same = [*(name for name, _ in loading.join_keys), loading.event]
+    gone = changes.where(F.col(CHANGE).isin("delete", "update_preimage"))
+    come = changes.where(F.col(CHANGE).isin("insert", "update_postimage"))
+    keys = gone.join(come.select(*same).distinct(), on=same, how="left_anti").select(*same[:-1]).distinct()
+    return None if not same[:-1] or keys.isEmpty() else keys
+
+
+def restore(
+    keys: DataFrame, loading: Loading, bank: Bank, spark: SparkSession, *, field: bytes, number: int
+) -> tuple[int, int]:
+    """Give keys the newest row that the table has of them, or none, whatever the store holds."""
+    every = loading.named(lake.at_version(spark, loading.uri, loading.version))
+    span = loading.within(loading.since_us, loading.until_us)
+    columns_of_key = [name for name, _ in loading.join_keys]
+    rows = keys.join(loading.newest(every.where(span)), on=columns_of_key, how="left")
+    return write(rows, loading, bank, field=field, number=number, script=scripts.RESTORE)
+
+
+def write(rows: DataFrame, loading: Loading, bank: Bank, *, field: bytes, number: int, script: str) -> tuple[int, int]:
+    """Encode rows and send them to the store from where they are; returns how many there were, and how many it took."""
+    work = partial(
+        send,
+        loading=loading,
+        project=bank.project,
+        address=bank.address,
+        field=field,
+        number=number,
+        script=script,
+    )
+    total = rows.mapInArrow(work, COUNTS).agg(F.sum("done"), F.sum("written")).collect()[0]
+    return int(total[0] or 0), int(total[1] or 0)
+
+
+def send(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    loading: Loading,
+    project: str,
+    address: Address,
+    field: bytes,
+    number: int,
+    script: str,
+) -> Iterator[pa.RecordBatch]:
+    """What an executor does with its part of the rows."""
+    prefix = names.entity_prefix(project, [name for name, _ in loading.join_keys])
+    bank = Bank.open(project, address)
+    done = written = 0
+    try:
+        for batch in batches:
+            keys = columns.keys(batch, prefix, loading.join_keys, encoded)
+            records = columns.records(
+                batch, loading.schema, event=loading.event, created=loading.created, load=number, encode=encoded
+            )
+            if script == scripts.RESTORE:
+                records = columns.emptied(records, batch.column(loading.event))
+            written += bank.write(field, list(zip(keys.to_pylist(), records.to_pylist(), strict=True)), script)
+            done += len(batch)
+            bank.add_progress(number, len(batch))
+    finally:
+        bank.close()
+    yield pa.record_batch({"done": pa.array([done]), "written": pa.array([written])})
+
+
+def encoded(kind: str, plain: Any) -> list[bytes | None]:
+    """Values without a way by column (lists, maps, …), by Feast's own conversion."""
+    from feast.type_map import python_values_to_proto_values
+    from feast.value_type import ValueType
+
+    found = python_values_to_proto_values(list(plain), ValueType[kind])
+    pairs = zip(plain, found, strict=True)
+    return [None if one is None else bytes(value.SerializeToString(deterministic=True)) for one, value in pairs]
+
+
+def instant(us: int) -> Column:
+    """An instant in µs of UTC, for Spark."""
+    return F.timestamp_micros(F.lit(us))
+
+
+def micros(at: datetime) -> int:
+    """Microseconds of UTC; Spark's naive times are of this machine's zone."""
+    return (at.astimezone(UTC) - EPOCH) // MICROSECOND
+
+
+def now_us() -> int:
+    """The clock, in µs of UTC."""
+    return time.time_ns() // 1000
