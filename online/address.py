@@ -69,7 +69,7 @@ def parse(text: str, *, kind: Kind = "redis", master: str = "mymaster") -> Addre
 
 
 def from_url(text: str, master: str) -> Address:
-    """`rediss://user:password@host:port/db?ssl_ca_certs=…`, with `+cluster` or `+sentinel` behind the scheme; several hosts by commas."""
+    """`rediss://user:password@host:port/db?ssl_ca_certs=…`, `+cluster` or `+sentinel` behind the scheme; hosts by commas."""
     scheme = text.partition("://")[0]
     if scheme not in SCHEMES:
         raise ValueError(f"{scheme}:// is none of {', '.join(SCHEMES)}")
@@ -140,11 +140,13 @@ def client(address: Address) -> Any:
     """A redis-py client, for writing and for everything that is not on the way of a request."""
     import redis
 
+    library: Any = redis
+
     if address.kind == "redis_cluster":
-        nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.hosts]
-        return redis.cluster.RedisCluster(startup_nodes=nodes, **address.options)
+        nodes = [library.cluster.ClusterNode(host, port) for host, port in address.hosts]
+        return library.cluster.RedisCluster(startup_nodes=nodes, **address.options)
     if address.kind == "redis_sentinel":
-        sentinel = redis.Sentinel(list(address.hosts), socket_timeout=address.socket_timeout)
+        sentinel = library.Sentinel(list(address.hosts), socket_timeout=address.socket_timeout)
         return sentinel.master_for(address.master, db=address.db, **address.options)
     (host, port), *_ = address.hosts
-    return redis.Redis(host=host, port=port, db=address.db, **address.options)
+    return library.Redis(host=host, port=port, db=address.db, **address.options)

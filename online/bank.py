@@ -143,7 +143,7 @@ class Bank:
         return gone
 
     def entities(self, prefix: bytes) -> Iterator[list[bytes]]:
-        """The keys of all entities that start with `prefix`, in parts. What is in it is taken as it is: no part of it is a pattern."""
+        """The keys of all entities that start with `prefix`, in parts; nothing in a prefix is a pattern."""
         part: list[bytes] = []
         for key in self.redis.scan_iter(match=escaped(prefix) + b"*", count=SCAN):
             part.append(key)

@@ -1,4 +1,4 @@
-"""Whole columns of a batch as serialized `Value`s, and whole batches as keys and records: numpy and Arrow, no object per value."""
+"""Columns of a batch as serialized `Value`s, and batches as keys and records: numpy and Arrow, no object per value."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def values(column: pa.Array, kind: str, encode: Encoder) -> pa.Array:
 def fixed_bytes(column: pa.Array, kind: str) -> Bytes:
     """Values of one width, as their `Value` has them behind its tag."""
     if kind == "BOOL":
-        return pc.fill_null(column, False).cast(pa.uint8()).to_numpy(zero_copy_only=False)[:, None]
+        bits: Bytes = pc.fill_null(column, False).cast(pa.uint8()).to_numpy(zero_copy_only=False)
+        return bits[:, None]
     dtype, arrow = ("<f8", pa.float64()) if kind == "DOUBLE" else ("<f4", pa.float32())
     numbers = pc.fill_null(column.cast(arrow), 0).to_numpy(zero_copy_only=False).astype(dtype)
     return np.ascontiguousarray(numbers).view(np.uint8).reshape(len(column), -1)
@@ -168,7 +169,8 @@ def emptied(found: pa.Array, column: pa.Array) -> pa.Array:
 
 def lengths_of(column: pa.Array) -> npt.NDArray[np.int64]:
     """The bytes of each value."""
-    return pc.binary_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths: npt.NDArray[np.int64] = pc.binary_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+    return lengths
 
 
 def micros(column: pa.Array) -> npt.NDArray[np.int64]:
@@ -181,7 +183,8 @@ def micros(column: pa.Array) -> npt.NDArray[np.int64]:
         column = column.cast(pa.timestamp("us"))
     else:
         column = pc.multiply(column.cast(pa.int64()), 1_000_000)
-    return pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    found: npt.NDArray[np.int64] = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    return found.astype(np.int64)
 
 
 def created_micros(column: pa.Array) -> npt.NDArray[np.int64]:

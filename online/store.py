@@ -1,4 +1,6 @@
-"""Feast's online store plugin: packed records in Redis. Named in `feature_store.yaml` as
+"""Feast's online store plugin: packed records in Redis.
+
+It is named in `feature_store.yaml` as
 
 online_store: {type: online.store.PedigreeOnlineStore, connection_string: "127.0.0.1:6379"}
 """
@@ -66,7 +68,10 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         refuse_future(table.name, [event_at for _, _, event_at, _ in data], config.online_store.future_skew_seconds)
         bank, schema = self.opened(config), schema_of(table)
         bank.register(schema)
-        rows = [(key_of(config.project, key), packed(schema, *row)) for key, *row in data]
+        rows = [
+            (key_of(config.project, key), packed(schema, values, event_at, created_at))
+            for key, values, event_at, created_at in data
+        ]
         bank.write(names.field(table.name, self.generation(bank, table.name)), rows)
         bank.open_view(table.name)
         if progress:

@@ -102,82 +102,95 @@ class Dense:
         Raises:
             SchemaMissingError: a record has a layout that nobody tells.
         """
-        rows, columns = len(records), len(self.numbers)
-        found = Told(
-            numbers=np.full((rows, columns), np.nan),
-            statuses=np.full((rows, columns), NOT_FOUND, np.uint8),
-            events_us=np.zeros(rows, np.int64),
-            loads=np.zeros(rows, np.uint32),
-            others=[[None] * rows for _ in self.others],
-            other_statuses=[],
-        )
+        rows = len(records)
         there = [row for row, record in enumerate(records) if record is not None]
-        if there:
-            if any(len(records[row]) < HEAD.size for row in there):  # type: ignore[arg-type]
-                raise RecordError("it is too short")
-            self.fill(found, there, [records[row] for row in there], now_us=now_us, schemas=schemas)  # type: ignore[misc]
+        present = self.read([records[row] for row in there], now_us=now_us, schemas=schemas)  # type: ignore[misc]
+        found = present if len(there) == rows else scattered(present, there, rows)
         if self.others:
             self.fill_others(found, records, now_us=now_us, schemas=schemas)
         return found
 
-    def fill(self, found: Told, there: list[int], records: list[bytes], *, now_us: int, schemas: Schemas) -> None:
-        """The numbers of the rows that have a record."""
-        rows = np.array(there)
-        heads = np.frombuffer(b"".join(record[: HEAD.size] for record in records), np.uint8).reshape(-1, HEAD.size)
+    def read(self, records: list[bytes], *, now_us: int, schemas: Schemas) -> Told:
+        """The numbers of rows that have a record."""
+        if any(size < HEAD.size for size in set(map(len, records))):
+            raise RecordError("it is too short")
+        heads = np.frombuffer(b"".join([record[: HEAD.size] for record in records]), np.uint8).reshape(-1, HEAD.size)
         events = heads[:, :8].copy().view(">i8")[:, 0].astype(np.int64)
-        found.events_us[rows] = events
-        found.loads[rows] = heads[:, 16:20].copy().view(">u4")[:, 0]
-        fingerprint = np.frombuffer(self.splicer.schema.fingerprint, np.uint8)
-        ours = (heads[:, HEAD.size - 4 :] == fingerprint).all(axis=1)
+        ours = (heads[:, HEAD.size - 4 :].copy().view("<u4")[:, 0] == self.fingerprint) if records else np.ones(0, bool)
         if ours.all():
-            numbers, statuses = self.read(records)
+            numbers, statuses = self.read_numbers(records)
         else:
-            numbers, statuses = (
-                np.empty((len(records), len(self.numbers))),
-                np.empty((len(records), len(self.numbers)), np.uint8),
-            )
+            numbers = np.empty((len(records), len(self.numbers)))
+            statuses = np.empty(numbers.shape, np.uint8)
             if ours.any():
-                numbers[ours], statuses[ours] = self.read([records[at] for at in np.flatnonzero(ours)])
+                numbers[ours], statuses[ours] = self.read_numbers([records[at] for at in np.flatnonzero(ours)])
             for at in np.flatnonzero(~ours):
                 numbers[at], statuses[at] = self.read_slowly(records[at], schemas)
         if self.splicer.ttl_us:
             old = events < now_us - self.splicer.ttl_us
-            numbers[old], statuses[old] = np.nan, OUTSIDE_MAX_AGE
-        found.numbers[rows], found.statuses[rows] = numbers, statuses
+            if old.any():
+                numbers[old], statuses[old] = np.nan, OUTSIDE_MAX_AGE
+        loads = heads[:, 16:20].copy().view(">u4")[:, 0].astype(np.uint32)
+        return Told(numbers, statuses, events, loads, [[None] * len(records) for _ in self.others], [])
 
-    def read(self, records: list[bytes]) -> tuple[Matrix, Bytes]:
+    @cached_property
+    def fingerprint(self) -> int:
+        """The present layout, as a number."""
+        return int.from_bytes(self.splicer.schema.fingerprint, "little")
+
+    def read_numbers(self, records: list[bytes]) -> tuple[Matrix, Bytes]:
         """The numbers of records of the present layout, whatever their age.
 
         Raises:
             RecordError: one is not as long as it tells.
         """
-        schema = self.splicer.schema
-        buffer = np.frombuffer(b"".join(records), np.uint8)
-        sizes = np.fromiter(map(len, records), np.int64, len(records))
-        starts = np.cumsum(sizes) - sizes
+        schema, count = self.splicer.schema, len(records)
         first = schema.head.size
         width = first + len(schema.varying)
-        if (sizes < width).any():
+        sizes = list(map(len, records))
+        if sizes and min(sizes) < width:
             raise RecordError("it is too short")
-        is_even = (sizes == sizes[0]).all()
-        heads = buffer.reshape(len(records), -1) if is_even else buffer[starts[:, None] + np.arange(width)]
-        numbers = np.empty((len(records), len(self.numbers)))
+        buffer = np.frombuffer(b"".join(records), np.uint8)
+        starts = np.cumsum([0, *sizes[:-1]])
+        is_even = len(set(sizes)) == 1
+        heads = buffer.reshape(count, -1) if is_even else buffer[starts[:, None] + np.arange(width)]
+        numbers = np.empty((count, len(self.numbers)))
         for dtype, columns, places in self.fixed:
             numbers[:, columns] = np.ascontiguousarray(heads[:, places]).view(dtype)
-        lengths = heads[:, first:width].astype(np.int64)
+        if schema.varying:
+            self.read_varying(numbers, heads[:, first:width].astype(np.int64), buffer, starts + width, sizes)
+        elif set(sizes) - {width}:
+            raise RecordError("its length is not that of its layout")
+        told_nulls = heads[:, HEAD.size : HEAD.size + schema.null_bytes]
+        if not told_nulls.any():
+            return numbers, np.full(numbers.shape, PRESENT, np.uint8)
+        is_null = np.unpackbits(told_nulls, axis=1, bitorder="little")[:, self.null_bits].astype(bool)
+        numbers[is_null] = np.nan
+        return numbers, np.where(is_null, NULL_VALUE, PRESENT).astype(np.uint8)
+
+    def read_varying(
+        self,
+        numbers: Matrix,
+        lengths: npt.NDArray[np.int64],
+        buffer: Bytes,
+        at: npt.NDArray[np.int64],
+        sizes: list[int],
+    ) -> None:
+        """The whole numbers among the varying values.
+
+        Args:
+            lengths: as one byte tells them, by record and value.
+            at: where the first value of each record starts.
+        """
         long = np.where(lengths == LONG_MARK, LONG.size, 0)
         if long.any():
-            lengths = lengths_told(lengths, buffer, starts + width)
-        ends = starts[:, None] + width + np.cumsum(lengths + long, axis=1)
-        if not np.array_equal(ends[:, -1] if schema.varying else starts + width, starts + sizes):
+            lengths = lengths_told(lengths, buffer, at)
+        ends = at[:, None] + np.cumsum(lengths + long, axis=1)
+        if not np.array_equal(ends[:, -1], np.cumsum(sizes)):
             raise RecordError("its length is not what it tells")
         columns, places = self.whole
         if len(columns):
             numbers[:, columns] = varints(buffer, (ends - lengths)[:, places], lengths[:, places])
-        nulls = np.unpackbits(heads[:, HEAD.size : HEAD.size + schema.null_bytes], axis=1, bitorder="little")
-        is_null = nulls[:, self.null_bits].astype(bool)
-        numbers[is_null] = np.nan
-        return numbers, np.where(is_null, NULL_VALUE, PRESENT).astype(np.uint8)
 
     def read_slowly(self, record: bytes, schemas: Schemas) -> tuple[Matrix, Bytes]:
         """The numbers of a record of another layout."""
@@ -201,6 +214,16 @@ class Dense:
                 found.others[place][row] = values[at]
                 statuses[place, row] = PRESENT if values[at] else NULL_VALUE
         found.other_statuses.extend(column.tobytes() for column in statuses)
+
+
+def scattered(present: Told, there: list[int], rows: int) -> Told:
+    """What is told of some rows, among others that have no record."""
+    numbers = np.full((rows, present.numbers.shape[1]), np.nan)
+    statuses = np.full(numbers.shape, NOT_FOUND, np.uint8)
+    events, loads = np.zeros(rows, np.int64), np.zeros(rows, np.uint32)
+    numbers[there], statuses[there] = present.numbers, present.statuses
+    events[there], loads[there] = present.events_us, present.loads
+    return Told(numbers, statuses, events, loads, [[None] * rows for _ in present.others], [])
 
 
 def lengths_told(lengths: npt.NDArray[np.int64], buffer: Bytes, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

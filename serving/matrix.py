@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,11 +15,12 @@ from serving.errors import InvalidRequestError
 from serving.question import Columns, Selection, columns_of
 from serving.v1 import pedigree_pb2 as messages
 from serving.v1.serving_pb2 import PRESENT
-from serving.v1.value_pb2 import Value
-from serving.wire import VALUE_TAGS, told, varint
+from serving.v1.value_pb2 import RepeatedValue, Value
+from serving.wire import VALUE_TAGS, WRITTEN, told, varint
 
 WHOLE = frozenset({"INT32", "INT64", "UNIX_TIMESTAMP"})
 UNSIGNED = (1 << 64) - 1
+SMALL = len(WRITTEN)
 
 
 def columns_of_keys(keys: Iterable[messages.Keys], selection: Selection, plan: Plan) -> tuple[Columns, int]:
@@ -26,12 +29,12 @@ def columns_of_keys(keys: Iterable[messages.Keys], selection: Selection, plan: P
     Raises:
         InvalidRequestError: they are not those that are needed.
     """
-    sent: dict[str, list[Value]] = {}
+    sent: dict[str, RepeatedValue] = {}
     direct: dict[str, list[bytes]] = {}
     for one in keys:
         if one.name in sent:
             raise InvalidRequestError(f"The join key {one.name!r} was sent twice.")
-        sent[one.name] = list(one.values)
+        sent[one.name] = RepeatedValue(val=one.values)
         key = selection.keys.get(one.name)
         if key is not None and not one.values:
             direct[one.name] = direct_column(one, key)
@@ -39,10 +42,9 @@ def columns_of_keys(keys: Iterable[messages.Keys], selection: Selection, plan: P
         lengths = {name: len(column) for name, column in direct.items()}
         if len(set(lengths.values())) <= 1 and all(lengths.values()):
             return direct, next(iter(lengths.values()), 1)
-    every = {
-        name: [Value.FromString(value) for value in direct[name]] if name in direct else sent[name] for name in sent
-    }
-    return columns_of(every, selection, plan)
+    for name, column in direct.items():
+        sent[name] = RepeatedValue(val=[Value.FromString(value) for value in column])
+    return columns_of(sent, selection, plan)
 
 
 def direct_column(keys: messages.Keys, key: JoinKey) -> list[bytes]:
@@ -53,7 +55,7 @@ def direct_column(keys: messages.Keys, key: JoinKey) -> list[bytes]:
     """
     tag = VALUE_TAGS[key.value_type]
     if keys.ints and key.value_type in WHOLE:
-        return [tag + varint(number & UNSIGNED) for number in keys.ints]
+        return [tag + (WRITTEN[number] if 0 <= number < SMALL else varint(number & UNSIGNED)) for number in keys.ints]
     if keys.strings and key.value_type == "STRING":
         texts = [text.encode() for text in keys.strings]
         return [tag + varint(len(text)) + text for text in texts]
@@ -63,9 +65,27 @@ def direct_column(keys: messages.Keys, key: JoinKey) -> list[bytes]:
     return []
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What is the same in every reply to one way of asking: how records become numbers, and the names of the columns."""
+
+    selection: Selection
+
+    @cached_property
+    def denses(self) -> tuple[Dense, ...]:
+        """How the records of each view become numbers."""
+        return tuple(Dense(splicer) for splicer, _, _ in self.selection.parts)
+
+    @cached_property
+    def names(self) -> bytes:
+        """The names of the matrix's columns."""
+        pairs = zip(self.selection.views, self.denses, strict=True)
+        names = (self.selection.name(view, view.features[at].name) for view, dense in pairs for at in dense.numbers)
+        return b"".join(told(1, name.encode()) for name in names)
+
+
 def reply_of(
-    selection: Selection,
-    denses: Sequence[Dense],
+    shape: Shape,
     found: Sequence[Told],
     *,
     rows: int,
@@ -81,22 +101,16 @@ def reply_of(
     """
     numbers = np.concatenate([one.numbers for one in found], axis=1) if found else np.empty((rows, 0))
     statuses = np.concatenate([one.statuses for one in found], axis=1) if found else np.empty((rows, 0), np.uint8)
-    parts = [names_of(selection, denses), b"\x10" + varint(rows)]
+    selection = shape.selection
+    parts = [shape.names, b"\x10" + varint(rows)]
     parts.append(told(4, numbers.astype("<f4").tobytes()) if single else told(3, numbers.astype("<f8").tobytes()))
     if (statuses != PRESENT).any():
         parts.append(told(5, statuses.tobytes()))
-    parts.extend(others_of(selection, denses, found))
+    parts.extend(others_of(selection, shape.denses, found))
     if loads is not None:
         parts.extend(provenance_of(selection, found, loads))
     parts.append(told(9, plan_version.encode()))
     return b"".join(parts)
-
-
-def names_of(selection: Selection, denses: Sequence[Dense]) -> bytes:
-    """The names of the matrix's columns."""
-    pairs = zip(selection.views, denses, strict=True)
-    names = (selection.name(view, view.features[at].name) for view, dense in pairs for at in dense.numbers)
-    return b"".join(told(1, name.encode()) for name in names)
 
 
 def others_of(selection: Selection, denses: Sequence[Dense], found: Sequence[Told]) -> Iterable[bytes]:

@@ -157,9 +157,12 @@ class Pipe:
             return self.address.hosts[0]
         from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 
-        sentinel = Sentinel(list(self.address.hosts), socket_timeout=self.patience)
+        sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+            list(self.address.hosts), socket_timeout=self.patience
+        )
         try:
-            return await sentinel.discover_master(self.address.master)  # type: ignore[no-any-return]
+            host, port = await sentinel.discover_master(self.address.master)
+            return str(host), int(port)
         except MasterNotFoundError as error:
             raise PipeError(f"no sentinel names a master {self.address.master!r}") from error
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TypeVar
 
 from online.errors import SchemaMissingError
-from serving.dense import Dense, Told
+from serving.dense import Told
 from serving.errors import DeadlinePassedError, InvalidRequestError
-from serving.matrix import columns_of_keys, reply_of
-from serving.plans import Current, Plans
+from serving.matrix import Shape, columns_of_keys, reply_of
+from serving.plans import WAYS_OF_ASKING, Current, Plans
 from serving.question import Columns, Selection, columns_of, keys_of, refuse_context
 from serving.reader import Reader, Record, Wanted
 from serving.settings import ServingSettings
@@ -28,6 +29,9 @@ MICROSECOND = timedelta(microseconds=1)
 
 T = TypeVar("T")
 
+Found = tuple[Splicer, list[Record], list[int] | None]
+"""What was read of a view: how its records become columns, the record of each key, and for each row the place of its key."""
+
 
 @dataclass(slots=True)
 class Plane:
@@ -36,7 +40,7 @@ class Plane:
     plans: Plans
     reader: Reader
     settings: ServingSettings
-    denses: dict[int, tuple[Selection, tuple[Dense, ...]]] = field(default_factory=dict)
+    shapes: dict[int, Shape] = field(default_factory=dict)
 
     def selection(self, current: Current, request: GetOnlineFeaturesRequest) -> Selection:
         """What Feast's own message asks for."""
@@ -57,16 +61,22 @@ class Plane:
             ServingError: the request cannot be answered; see `columns_of` and `Reader.read`.
             DeadlinePassedError: time ran out first.
         """
-        entities = {name: column.val for name, column in request.entities.items()}
-        columns, rows = columns_of(entities, selection, current.plan)
+        columns, rows = columns_of(request.entities, selection, current.plan)
         self.refuse_too_much(selection, rows)
         found = await self.records(selection, columns, rows, remaining=remaining)
         now_us = self.now_us()
         versions = request.include_feature_view_version_metadata
         parts = [selection.metadata_with_versions if versions else selection.metadata]
         parts.extend(echo(column) for column in columns.values())
-        for splicer, records, places in found:
-            parts.extend(splicer.columns(records, places=places, now_us=now_us, schemas=self.reader.schemas))
+        spliced = await self.with_layouts(
+            lambda: [
+                splicer.columns(records, places=places, now_us=now_us, schemas=self.reader.schemas)
+                for splicer, records, places in found
+            ],
+            found,
+            remaining,
+        )
+        parts.extend(chain.from_iterable(spliced))
         return b"".join(parts)
 
     async def vectors(
@@ -82,17 +92,20 @@ class Plane:
         self.refuse_too_much(selection, rows)
         found = await self.records(selection, columns, rows, remaining=remaining)
         now_us = self.now_us()
-        denses = self.denses_of(selection)
-        told = [
-            dense.told(spread(records, places), now_us=now_us, schemas=self.reader.schemas)
-            for dense, (_, records, places) in zip(denses, found, strict=True)
-        ]
+        shape = self.shape_of(selection)
+        told = await self.with_layouts(
+            lambda: [
+                dense.told(spread(records, places), now_us=now_us, schemas=self.reader.schemas)
+                for dense, (_, records, places) in zip(shape.denses, found, strict=True)
+            ],
+            found,
+            remaining,
+        )
         loads = None
         if request.include_provenance:
             loads = await self.reader.learn_loads(loads_of(told))
         return reply_of(
-            selection,
-            denses,
+            shape,
             told,
             rows=rows,
             single=request.precision == pedigree_pb2.PRECISION_FLOAT,
@@ -100,18 +113,18 @@ class Plane:
             plan_version=current.version,
         )
 
-    def denses_of(self, selection: Selection) -> tuple[Dense, ...]:
-        """How the records of what is asked for become numbers, compiled once."""
-        kept = self.denses.get(id(selection))
-        if kept is None or kept[0] is not selection:
-            if len(self.denses) > 1024:
-                self.denses.clear()
-            kept = self.denses[id(selection)] = (selection, tuple(Dense(part[0]) for part in selection.parts))
-        return kept[1]
+    def shape_of(self, selection: Selection) -> Shape:
+        """What is the same in every reply to one way of asking, compiled once."""
+        kept = self.shapes.get(id(selection))
+        if kept is None or kept.selection is not selection:
+            if len(self.shapes) > WAYS_OF_ASKING:
+                self.shapes.clear()
+            kept = self.shapes[id(selection)] = Shape(selection)
+        return kept
 
     async def records(
         self, selection: Selection, columns: Columns, rows: int, *, remaining: float | None
-    ) -> list[tuple[Splicer, list[Record], list[int] | None]]:
+    ) -> list[Found]:
         """For each view: its splicer, the record of each key, and for each row the place of its key."""
         keyed = [keys_of(group, columns, rows) for group in selection.groups]
         wanted = [Wanted(group.stored, keys) for group, (keys, _) in zip(selection.groups, keyed, strict=True)]
@@ -120,21 +133,20 @@ class Plane:
         for splicer, group, place in selection.parts:
             records = [record[place] for record in answers[group]]
             found.append((splicer, records, keyed[group][1]))
-        await self.know_layouts(found, remaining)
         return found
 
-    async def know_layouts(
-        self, found: Sequence[tuple[Splicer, list[Record], object]], remaining: float | None
-    ) -> None:
-        """Learn the layout of every record that has another than its view has now."""
-        strange: set[bytes] = set()
-        for splicer, records, _ in found:
-            strange |= fingerprints(records) - {splicer.schema.fingerprint} - self.reader.schemas.keys()
-        if strange:
-            await self.in_time(self.reader.learn_schemas(strange), remaining)
-            for splicer, records, _ in found:
-                if fingerprints(records) - {splicer.schema.fingerprint} - self.reader.schemas.keys():
-                    raise SchemaMissingError(splicer.view.stored_as)
+    async def with_layouts(self, make: Callable[[], T], found: Sequence[Found], remaining: float | None) -> T:
+        """What `make` gives; where a record has a layout that is not known yet, it is learnt and `make` called again.
+
+        Raises:
+            SchemaMissingError: the store does not tell the layout.
+        """
+        try:
+            return make()
+        except SchemaMissingError:
+            seen = set().union(*(fingerprints(records) for _, records, _ in found))
+            await self.in_time(self.reader.learn_schemas(seen), remaining)
+            return make()
 
     async def in_time(self, work: Awaitable[T], remaining: float | None) -> T:
         """The result of reading, before the caller stops waiting."""

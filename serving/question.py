@@ -11,9 +11,9 @@ from online import names
 from online.plan import JoinKey, Plan, View
 from serving.catalog import views_of_references, views_of_service
 from serving.errors import InvalidRequestError
-from serving.splice import Splicer
+from serving.splice import Splicer, parted
 from serving.v1.serving_pb2 import GetOnlineFeaturesResponseMetadata
-from serving.v1.value_pb2 import Value
+from serving.v1.value_pb2 import RepeatedValue
 from serving.wire import VALUE_TAGS, told
 
 Columns = Mapping[str, Sequence[bytes]]
@@ -132,7 +132,7 @@ def refuse_context(context: Mapping[str, object]) -> None:
         raise InvalidRequestError(f"No feature that is served reads request_context ({told_names}). Leave it out.")
 
 
-def columns_of(entities: Mapping[str, Sequence[Value]], selection: Selection, plan: Plan) -> tuple[Columns, int]:
+def columns_of(entities: Mapping[str, RepeatedValue], selection: Selection, plan: Plan) -> tuple[Columns, int]:
     """The values of every join key and their number; one row where no view has a key and none is sent.
 
     Args:
@@ -159,18 +159,17 @@ def refuse_unexpected(entities: Mapping[str, object], selection: Selection, plan
             raise InvalidRequestError(f"{name!r} is not a join key of what was asked.{hint} Expected: {expected}.")
 
 
-def column_of(entities: Mapping[str, Sequence[Value]], key: JoinKey) -> list[bytes]:
+def column_of(entities: Mapping[str, RepeatedValue], key: JoinKey) -> list[bytes]:
     """The values of one join key, each of the type that the registry declares."""
     if key.name not in entities:
         raise InvalidRequestError(f"The join key {key.name!r} ({key.value_type}) is missing from entities.")
-    values = entities[key.name]
-    column = [value.SerializeToString(deterministic=True) for value in values]
+    column = parted(entities[key.name])
     if not column:
         raise InvalidRequestError(f"The join key {key.name!r} has no values. Send one per row.")
     tag = VALUE_TAGS[key.value_type]
     for row, value in enumerate(column):
         if not value.startswith(tag):
-            raise InvalidRequestError(wrong_type(key, row, values[row].WhichOneof("val")))
+            raise InvalidRequestError(wrong_type(key, row, entities[key.name].val[row].WhichOneof("val")))
     return column
 
 
@@ -183,7 +182,7 @@ def wrong_type(key: JoinKey, row: int, sent: str | None) -> str:
 
 
 def keys_of(group: Group, columns: Columns, rows: int) -> tuple[list[bytes], list[int] | None]:
-    """The keys of the entities that a group of views is about, each once; and for each row the place of its key (None: in order)."""
+    """The keys of a group's entities, each once; and for each row the place of its key (None: each row has its own, in order)."""
     if not group.keys:
         return [group.prefix], None if rows == 1 else [0] * rows
     prefix = group.prefix

@@ -93,7 +93,7 @@ class ClusterStore:
 
     async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
         """See `Store`."""
-        pipe = self.redis.pipeline()
+        pipe: Any = self.redis.pipeline()
         for key, fields in asked:
             pipe.hmget(key, fields)
         return list(await self.guarded(pipe.execute()))
@@ -156,7 +156,8 @@ class Reader:
             StoreUnavailableError: the store refused, or did not answer in time.
             NotLoadedError: a view is not loaded, so what is missing says nothing.
         """
-        return await self.in_time(self.read_now(wanted))
+        found: list[list[list[Record]]] = await self.in_time(self.read_now(wanted))
+        return found
 
     async def in_time(self, work: Any) -> Any:
         """The result of reading, within the time that there is."""

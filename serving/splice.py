@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from struct import Struct
 from struct import error as StructError
+from typing import Any
 
 from online.errors import RecordError, SchemaMissingError
 from online.plan import View
 from online.record import FIXED, HEAD, LONG, LONG_MARK, Schema
 from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from serving.v1.value_pb2 import RepeatedValue
 from serving.wire import IN_VALUES, in_values, timestamp, told, varint
 
 NO_TIME = b"\x1a\x00"
+FIRST_FIELD, SHORT = 0x0A, 127
+"""The tag of a `RepeatedValue`'s values, and the longest length that one byte tells."""
 NULL = in_values(b"")
 Schemas = Mapping[bytes, Schema]
 """The layouts that the store tells, by fingerprint."""
@@ -81,33 +85,37 @@ class Splicer:
         """
         spread = records if places is None else [records[place] for place in places]
         if None not in spread:
-            rows = self.unpacked(spread)  # type: ignore[arg-type]  # none is None here
-            if rows and self.are_plain(rows, now_us):
-                return self.plain(rows, spread)  # type: ignore[arg-type]
+            found = self.unpacked(spread)  # type: ignore[arg-type]  # none is None here
+            if found and self.are_plain(found, now_us):
+                return self.plain(found, spread)  # type: ignore[arg-type]
         return self.careful(spread, now_us=now_us, schemas=schemas)
 
-    def unpacked(self, records: Sequence[bytes]) -> list[tuple[object, ...]]:
-        """What `struct` reads of each record; nothing where one is too short for it, and so of another layout or none."""
+    def unpacked(self, records: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        """What `struct` reads of the records, by column; nothing where one is too short: of another layout or none."""
         try:
-            return [self.struct.unpack_from(record) for record in records]
+            return list(zip(*map(self.struct.unpack_from, records), strict=True))
         except StructError:
             return []
 
-    def are_plain(self, rows: Sequence[tuple[object, ...]], now_us: int) -> bool:
+    def are_plain(self, columns: Sequence[tuple[Any, ...]], now_us: int) -> bool:
         """True where every row has the present layout, no null, and is young enough."""
-        fingerprint, nulls = self.schema.fingerprint, bytes(self.schema.null_bytes)
-        oldest = now_us - self.ttl_us if self.ttl_us else -(2**63)
-        return all(row[1] == fingerprint and row[2] == nulls and row[0] >= oldest for row in rows)  # type: ignore[operator]
+        events, layouts, nulls, *_ = columns
+        is_young = not self.ttl_us or min(events) >= now_us - self.ttl_us
+        return is_young and set(layouts) == {self.schema.fingerprint} and set(nulls) == {self.no_nulls}
 
-    def plain(self, rows: Sequence[tuple[object, ...]], records: Sequence[bytes]) -> list[bytes]:
+    @cached_property
+    def no_nulls(self) -> bytes:
+        """What a record says of nulls that has none."""
+        return bytes(self.schema.null_bytes)
+
+    def plain(self, fixed: Sequence[tuple[Any, ...]], records: Sequence[bytes]) -> list[bytes]:
         """Columns in which every value is PRESENT."""
-        fixed = list(zip(*rows, strict=True))
         varying = self.varying(records)
         step = len(self.schema.varying)
-        tail = all_present(len(rows)) + times(fixed[0])  # type: ignore[arg-type]
+        tail = all_present(len(records)) + times(fixed[0])
         found = []
         for place, prefix in self.sources:
-            body = prefix + prefix.join(fixed[place]) if prefix else b"".join(varying[place::step])  # type: ignore[arg-type]
+            body = prefix + prefix.join(fixed[place]) if prefix else b"".join(varying[place::step])
             found.append(told(2, body + tail))
         return found
 
@@ -115,7 +123,11 @@ class Splicer:
         """The varying values of every record, one record after the other, each with its length before it."""
         start = self.schema.head.size
         first = start + len(self.schema.varying)
-        found = []
+        found: list[bytes] = []
+        if first == start:
+            if set(map(len, records)) != {start}:
+                raise RecordError("its length is not that of its layout")
+            return found
         for record in records:
             at = first
             for length in record[start:first]:
@@ -142,6 +154,8 @@ class Splicer:
                 statuses.append(bytes([NOT_FOUND]) * count)
                 stamps.append(NO_TIME)
                 continue
+            if len(record) < HEAD.size:
+                raise RecordError("it is too short")
             event_us = int.from_bytes(record[:8], "big", signed=True)
             stamps.append(stamp(event_us))
             if self.ttl_us and event_us < now_us - self.ttl_us:
@@ -171,9 +185,8 @@ class Splicer:
 
 def times(events_us: Sequence[int]) -> bytes:
     """The event times of a column."""
-    first = events_us[0]
-    if all(event_us == first for event_us in events_us):
-        return stamp(first) * len(events_us)
+    if len(set(events_us)) == 1:
+        return stamp(events_us[0]) * len(events_us)
     return b"".join(map(stamp, events_us))
 
 
@@ -189,6 +202,19 @@ def all_present(count: int) -> bytes:
 def echo(values: Sequence[bytes]) -> bytes:
     """The `results` entry of a join key: the values as they were sent."""
     return told(2, b"".join(map(in_values, values)) + all_present(len(values)) + NO_TIME * len(values))
+
+
+def parted(values: RepeatedValue) -> list[bytes]:
+    """Each of a message's values, serialized: the message is written once and cut where one value ends."""
+    written = values.SerializeToString()
+    found, at, end = [], 0, len(written)
+    while at < end:
+        length = written[at + 1]
+        if written[at] != FIRST_FIELD or length > SHORT:
+            return [value.SerializeToString() for value in values.val]
+        at += 2 + length
+        found.append(written[at - length : at])
+    return found
 
 
 def fingerprints(records: Sequence[bytes | None]) -> set[bytes]:

