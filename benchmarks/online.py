@@ -331,7 +331,7 @@ async def tails(server: Server, redis_port: int, rate: float) -> dict[str, float
         through = await open_loop(lambda: ask(message), rate, SECONDS)
     bare = await open_loop(lambda: client.hmget(key, fields), rate, SECONDS)
     await client.aclose()
-    found = {}
+    found: dict[str, float] = {}
     for name, latencies in (("server", through), ("redis", bare)):
         cut = statistics.quantiles(latencies, n=100)
         found |= {f"{name}_p50_ms": round(cut[49], 2), f"{name}_p99_ms": round(cut[98], 2)}
