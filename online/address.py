@@ -61,11 +61,14 @@ def parse(text: str, *, kind: Kind = "redis", master: str = "mymaster") -> Addre
     Raises:
         AddressError: it cannot be used.
     """
-    expanded = os.path.expandvars(text)
+    expanded = os.path.expandvars(text).strip()
     try:
-        return from_url(expanded, master) if "://" in expanded else from_parts(expanded, kind, master)
+        found = from_url(expanded, master) if "://" in expanded else from_parts(expanded, kind, master)
+        if not found.hosts:
+            raise ValueError("it names no host")
     except ValueError as error:
         raise AddressError(str(error)) from None
+    return found
 
 
 def from_url(text: str, master: str) -> Address:

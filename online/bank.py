@@ -142,6 +142,16 @@ class Bank:
             told(len(keys))
         return gone
 
+    def move(self, old: bytes, new: bytes, prefix: bytes, *, ends: bool) -> int:
+        """Take pushed rows from one generation's field into the next, and end the old one where it `ends`; returns how many."""
+        moved = 0
+        for keys in self.entities(prefix):
+            for node, rows, size in self.parted([(key, b"") for key in keys]):
+                for start in range(0, len(rows), size):
+                    part = [key for key, _ in rows[start : start + size]]
+                    moved += int(self.script(node, scripts.MOVE, part, [old, new, "1" if ends else "0"]))
+        return moved
+
     def entities(self, prefix: bytes) -> Iterator[list[bytes]]:
         """The keys of all entities that start with `prefix`, in parts; nothing in a prefix is a pattern."""
         part: list[bytes] = []

@@ -114,8 +114,9 @@ def whole(column: pa.Array, kind: str) -> pa.Array:
 
 
 def seconds(column: pa.Array) -> pa.Array:
-    """Instants as whole seconds, rounded down."""
-    return pa.array(np.floor_divide(micros(column), 1_000_000), pa.int64(), mask=null_mask(column))
+    """Instants as whole seconds, towards 1970, as Feast has it."""
+    whole_seconds, rest = np.divmod(micros(column), 1_000_000)
+    return pa.array(whole_seconds + ((rest != 0) & (whole_seconds < 0)), pa.int64(), mask=null_mask(column))
 
 
 def texts(column: pa.Array, tag: int) -> pa.Array:

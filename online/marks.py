@@ -35,6 +35,7 @@ class Mark:
         newest_us: the newest event time that a load wrote.
         loaded_us: when the last load ended.
         rows: the keys that the last full load wrote.
+        withheld: the version up to which nothing is loaded, since it was rolled back; None where none was.
     """
 
     state: State
@@ -46,6 +47,7 @@ class Mark:
     newest_us: int | None = None
     loaded_us: int | None = None
     rows: int = 0
+    withheld: int | None = None
 
     @property
     def readable(self) -> bool:

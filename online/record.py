@@ -143,7 +143,7 @@ class Schema:
         at = start + len(self.varying)
         for length in record[start:at]:
             if length == LONG_MARK:
-                (length,) = LONG.unpack_from(record, at)
+                length = int.from_bytes(record[at : at + LONG.size], "big")
                 at += LONG.size
             yield record[at : at + length]
             at += length

@@ -50,6 +50,32 @@ return written
 """The table's word against an earlier load's: an older record, or none ('' deletes), in place of what is there. A newer row that
 was pushed stays."""
 
+MOVE = """
+local from, to, ends, moved = ARGV[1], ARGV[2], ARGV[3] == '1', 0
+for _, key in ipairs(KEYS) do
+  local old = redis.call('HGET', key, from)
+  if old then
+    local oe, oc, ol = struct.unpack('>i8i8I4', old)
+    local new = redis.call('HGET', key, to)
+    local newer = not new
+    if new then
+      local ne, nc = struct.unpack('>i8i8', new)
+      newer = oe > ne or (oe == ne and oc > nc)
+    end
+    if ol == 0 and newer then
+      redis.call('HSET', key, to, old)
+      moved = moved + 1
+    end
+    if ends then
+      redis.call('HDEL', key, from)
+    end
+  end
+end
+return moved
+"""
+"""Rows that were pushed go with a view into its next generation. ARGV: the field that they are in, the new one, and
+whether the old one ends with this ('1')."""
+
 OPEN = """
 local mark = redis.call('HGET', KEYS[1], ARGV[1])
 if mark and cjson.decode(mark).state == 'declared' then

@@ -1,10 +1,9 @@
-"""`pedigree build` and `pedigree materialize`: jobs, told about as they go."""
+"""`pedigree build`: jobs, told about as they go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 
 from feast import FeatureStore
@@ -114,25 +113,3 @@ def line_of(built: Built, *, seconds: float) -> str:
         f"  {rows.facts.used:>7,} facts{aside} → {rows.computed:,} computed = {rows.published:,} published"
         f" + {rows.quarantined:,} quarantined → version {built.version}  ({seconds:.1f} s)"
     )
-
-
-def materialize(views: Sequence[str], console: Console, *, start_at: datetime, end_at: datetime) -> None:
-    """Fill the online store from the Delta tables through Feast: the newest row of each key in `[start_at, end_at]`.
-
-    Raises:
-        UnknownTableError: a name is no view's.
-    """
-    settings = job_settings()
-    open_session(settings)
-    store = FeatureStore(fs_yaml_file=settings.feature_store_yaml)
-    known = sorted(view.name for view in store.list_feature_views())
-    unknown = [name for name in views if name not in known]
-    if unknown:
-        raise UnknownTableError(unknown[0], known)
-    wanted, watch = list(views) or known, Stopwatch()
-    with working(console, len(wanted)) as (say, advance):
-        for name in wanted:
-            say(f"materialize.{name}")
-            store.materialize(start_at, end_at, feature_views=[name])
-            console.print(f"  {name:<15} → {store.config.online_store.connection_string}  ({watch.lap():.1f} s)")
-            advance()

@@ -132,9 +132,41 @@ def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime 
     from pedigree.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree import building
+        from pedigree import filling
 
-        building.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
+        filling.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
+    tell_waiting()
+
+
+@cli.command()
+@click.argument("views", nargs=-1)
+def rebuild(*, views: tuple[str, ...]) -> None:
+    """Fill the online store anew from the tables: VIEWS, or all. For a Redis that lost its rows, or to start over.
+
+    What is served is served on until the new rows are there.
+    """
+    from pedigree.console import engines_to_log
+
+    with engines_to_log() as console:
+        from pedigree import filling
+
+        filling.rebuild(views, console)
+    tell_waiting()
+
+
+@cli.command()
+@click.argument("view")
+@click.option(
+    "--to", "version", type=int, default=None, help="The table's version. [default: the last audited one before]"
+)
+def rollback(*, view: str, version: int | None) -> None:
+    """Bring VIEW in the online store back to an earlier audited version of its table, by the keys alone that changed."""
+    from pedigree.console import engines_to_log
+
+    with engines_to_log() as console:
+        from pedigree import filling
+
+        filling.rollback(view, console, to=version)
     tell_waiting()
 
 

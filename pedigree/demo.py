@@ -20,12 +20,13 @@ from lineage.outbox import Outbox
 from lineage.settings import lineage_settings
 from pedigree import stack, training
 from pedigree.asking import Served, ask
-from pedigree.building import build_slices, land, materialize, open_jobs
+from pedigree.building import build_slices, land, open_jobs
 from pedigree.console import Stopwatch
 from pedigree.delivery import delays_in_seconds
 from pedigree.errors import DemoFailedError
 from pedigree.explain import drawn, explain
 from pedigree.feast_commands import feast
+from pedigree.filling import materialize
 from serving.settings import serving_settings
 from spark_jobs.errors import QualityGateFailedError
 from spark_jobs.spine import Built, Jobs, build

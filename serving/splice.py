@@ -132,7 +132,7 @@ class Splicer:
             at = first
             for length in record[start:first]:
                 if length == LONG_MARK:
-                    (length,) = LONG.unpack_from(record, at)
+                    length = int.from_bytes(record[at : at + LONG.size], "big")
                     at += LONG.size
                     found.append(b"\n" + varint(length) + record[at : at + length])
                 else:

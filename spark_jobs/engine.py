@@ -22,6 +22,7 @@ from feast.infra.compute_engines.spark.job import SparkMaterializationJob
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.table_format import DeltaFormat
+from pyspark.sql import SparkSession
 
 from lineage.dataset import Dataset, Origin
 from lineage.naming import DatasetName, at_path, redis_view
@@ -30,8 +31,8 @@ from lineage.settings import lineage_settings
 from online.bank import Bank
 from online.store import PedigreeOnlineStoreConfig, open_bank, schema_of
 from spark_jobs import lake
-from spark_jobs.errors import UnsupportedSourceError
-from spark_jobs.materialize import Loading, load, micros, now_us
+from spark_jobs.errors import UnsupportedSourceError, WithheldError
+from spark_jobs.materialize import Loaded, Loading, load, micros, now_us
 from spark_jobs.provenance import view_fields
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
@@ -58,24 +59,17 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             recorder.run("materialize", view.name, nominal=(task.start_time, task.end_time)) as run,
         ):
             source = delta_source(view)
-            audited = lake.audited_version(spark, source.path, view.name)
-            if audited.unaudited:
-                log.warning(
-                    "versions %s of %s were written by no audited run; version %s is materialized",
-                    audited.unaudited,
-                    source.path,
-                    audited.version,
-                )
-            run.reads(table_read(view, source, audited.version))
+            version = version_to_load(view, source, spark)
+            run.reads(table_read(view, source, version))
             if getattr(view, "feature_transformation", None) or not isinstance(
                 self.repo_config.online_store, PedigreeOnlineStoreConfig
             ):
-                pinned = dataclasses.replace(task, feature_view=pin(view, source, audited.version))
+                pinned = dataclasses.replace(task, feature_view=pin(view, source, version))
                 job: MaterializationJob = super()._materialize_one(registry, pinned, from_offline_store, **kwargs)
                 if job.error():
                     raise job.error()
             else:
-                self.load(task, source, audited.version, run)
+                self.load(task, source, version, run)
             self.declare_view(task, source, run)
         name = f"{view.name}-{task.start_time}-{task.end_time}"
         return SparkMaterializationJob(job_id=name, status=MaterializationJobStatus.SUCCEEDED)
@@ -92,6 +86,9 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             skew_seconds=self.repo_config.online_store.future_skew_seconds,
         )
         with opened(self.repo_config) as bank:
+            mark = bank.mark(loading.view)
+            if mark is not None and mark.withheld is not None and version <= mark.withheld:
+                raise WithheldError(loading.view, version=version, served=mark.version)
             bar = task.tqdm_builder(None) if task.tqdm_builder else None
             try:
                 done = load(
@@ -100,7 +97,7 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             finally:
                 if bar is not None:
                     bar.close()
-        run.note("load", {"number": done.load, "how": done.how, "rows": done.rows, "written": done.written})
+        note(run, done)
 
     def declare_view(self, task: MaterializationTask, source: SparkSource, run: Run) -> None:
         """Tell the run what it wrote: the view in Redis, as of the Delta version that it read."""
@@ -109,8 +106,25 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             raise UnsupportedSourceError(
                 task.feature_view.name, f"its online store is {self.repo_config.online_store.type}", "Use Redis."
             )
-        name = redis_view(connection, project=task.project, view=task.feature_view.name)
-        run.writes(view_written(task.feature_view, name, at_path(source.path), run_id=run.id))
+        declare_view(task.feature_view, source, task.project, connection, run)
+
+
+def version_to_load(view: FeatureView, source: SparkSource, spark: SparkSession) -> int:
+    """The newest audited version of a view's table; what came after it is told of, and not loaded."""
+    audited = lake.audited_version(spark, source.path, view.name)
+    if audited.unaudited:
+        log.warning(
+            "versions %s of %s were written by no audited run; version %s is loaded",
+            audited.unaudited,
+            source.path,
+            audited.version,
+        )
+    return audited.version
+
+
+def note(run: Run, done: Loaded) -> None:
+    """Say in a run's record what its load did."""
+    run.note("load", {"number": done.load, "how": done.how, "rows": done.rows, "written": done.written})
 
 
 @contextmanager
@@ -174,6 +188,12 @@ def pin(view: FeatureView, source: SparkSource, version: int) -> FeatureView:
         field_mapping=source.field_mapping,
     )
     return pinned
+
+
+def declare_view(view: FeatureView, source: SparkSource, project: str, connection: str, run: Run) -> None:
+    """Tell a run that it wrote a view to the online store."""
+    name = redis_view(connection, project=project, view=view.name)
+    run.writes(view_written(view, name, at_path(source.path), run_id=run.id))
 
 
 def table_read(view: FeatureView, source: SparkSource, version: int) -> Dataset:

@@ -169,3 +169,25 @@ class QualityGateFailedError(JobError):
             f"The gate stopped this slice of {table}: {'; '.join(self.broken)}. The table {state}; "
             f"all {rows:,} rows of the slice are kept in {quarantine} with the names of the facts they broke."
         )
+
+
+class NothingToRollBackError(JobError):
+    """A view cannot be brought back to an earlier version."""
+
+    def __init__(self, view: str, reason: str) -> None:
+        super().__init__(
+            f"{view} cannot be rolled back: {reason}. The online store is as it was. `pedigree rebuild {view}` loads the newest "
+            "audited version anew."
+        )
+
+
+class WithheldError(JobError):
+    """The newest version of a table was rolled back, and nothing newer is there."""
+
+    def __init__(self, view: str, *, version: int, served: int | None) -> None:
+        self.view = view
+        self.version = version
+        super().__init__(
+            f"Version {version} of {view} was rolled back and is not loaded again; version {served} is served. Publish a newer "
+            f"version (`pedigree build {view} …`), or take it after all: `pedigree rebuild {view}`."
+        )

@@ -181,6 +181,13 @@ def audited_version(spark: SparkSession, uri: str, table: str) -> Audited:
     raise UnbuiltTableError(table, uri)
 
 
+def audited_before(spark: SparkSession, uri: str, version: int) -> int | None:
+    """The last version before one that an audited run wrote; None where there is none that Delta still tells of."""
+    commits = DeltaTable.forPath(spark, uri).history().select("version", "userMetadata").collect()
+    earlier = [commit["version"] for commit in commits if commit["version"] < version and commit["userMetadata"]]
+    return max(earlier, default=None)
+
+
 def settled(newer: Sequence[Row], version: int) -> tuple[int, tuple[int, ...]]:
     """How far a version reaches over newer ones of no run: over those that changed the table's form and no row of it."""
     unaudited = [commit["version"] for commit in newer if commit["operation"] not in FORM_ONLY]

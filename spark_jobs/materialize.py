@@ -26,6 +26,7 @@ from online.bank import Bank
 from online.marks import Load, Mark, State
 from online.record import Schema
 from spark_jobs import lake
+from spark_jobs.errors import NothingToRollBackError
 
 COUNTS = "done long, written long"
 CHANGE = "_change_type"
@@ -114,10 +115,60 @@ def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told
         if gone is not None:
             more, restored = restore(gone, loading, bank, spark, field=field, number=number)
             done, written = done + more, written + restored
-    newest = rows.agg(F.max(loading.event)).first()
-    newest_us = micros(newest[0]) if newest and newest[0] else before.newest_us
-    bank.set_mark(loading.view, after(loading, before, number=number, newest_us=newest_us, rows=done, how=how))
-    return Loaded(number, how, done, written, newest_us)
+    newest = newest_us(rows, loading) or before.newest_us
+    bank.set_mark(loading.view, after(loading, before, number=number, newest_us=newest, rows=done, how=how))
+    return Loaded(number, how, done, written, newest)
+
+
+def refresh(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+    """Load everything anew beside what is read, then have it read instead: no read is refused, or half answered, at any moment.
+
+    Rows that were pushed meanwhile, or that no table has, come along.
+    """
+    before = bank.mark(loading.view)
+    if before is None or not before.readable:
+        return load(loading, bank, spark, run_id=run_id, told=told)
+    bank.register(loading.schema)
+    number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
+    prefix = names.entity_prefix(bank.project, [name for name, _ in loading.join_keys])
+    old, new = (names.field(loading.view, before.generation + step) for step in (0, 1))
+    bank.forget(new, prefix)  # what a refresh left that broke off
+    rows = loading.named(lake.at_version(spark, loading.uri, loading.version))
+    rows = rows.where(loading.within(loading.since_us, loading.until_us))
+    with telling(bank, number, told):
+        done, written = write(loading.newest(rows), loading, bank, field=new, number=number, script=scripts.WRITE)
+    bank.move(old, new, prefix, ends=False)
+    newest = newest_us(rows, loading)
+    first = Mark(State.DECLARED, generation=before.generation + 1)
+    bank.set_mark(loading.view, after(loading, first, number=number, newest_us=newest, rows=done, how="full"))
+    bank.move(old, new, prefix, ends=True)
+    return Loaded(number, "full", done, written, newest)
+
+
+def roll_back(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+    """Bring the store back to an earlier version of the table, by the keys alone that changed since.
+
+    Until a version is published that is newer than the one that was rolled back, nothing is loaded.
+    """
+    before = bank.mark(loading.view)
+    if before is None or before.state is not State.LOADED or before.version is None:
+        raise NothingToRollBackError(loading.view, "nothing was loaded of it")
+    bank.register(loading.schema)
+    number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
+    field = names.field(loading.view, before.generation)
+    if lake.tells_changes(spark, loading.uri, since=loading.version + 1):
+        changes = lake.changes(spark, loading.uri, since=loading.version + 1, until=before.version)
+    else:
+        tables = (lake.at_version(spark, loading.uri, version) for version in (loading.version, before.version))
+        changes = next(tables).unionByName(next(tables), allowMissingColumns=True)
+    keys = loading.named(changes).select(*(name for name, _ in loading.join_keys)).distinct()
+    with telling(bank, number, told):
+        done, written = restore(keys, loading, bank, spark, field=field, number=number)
+    withheld = max(before.version, before.withheld or 0)
+    bank.set_mark(
+        loading.view, replace(before, load=number, version=loading.version, withheld=withheld, loaded_us=now_us())
+    )
+    return Loaded(number, "rollback", done, written, before.newest_us)
 
 
 @contextmanager
@@ -143,6 +194,12 @@ def telling(bank: Bank, number: int, told: Progress) -> Iterator[None]:
         bank.end_progress(number)
 
 
+def newest_us(rows: DataFrame, loading: Loading) -> int | None:
+    """The newest event time of rows."""
+    [newest] = rows.agg(F.max(loading.event)).collect()[0]
+    return None if newest is None else micros(newest)
+
+
 def after(loading: Loading, before: Mark, *, number: int, newest_us: int | None, rows: int, how: str) -> Mark:
     """What is loaded once a load has ended."""
     grown = before.state is State.LOADED and before.version is not None
@@ -154,7 +211,7 @@ def after(loading: Loading, before: Mark, *, number: int, newest_us: int | None,
         since_us=min(loading.since_us, before.since_us or loading.since_us) if grown else loading.since_us,
         until_us=max(loading.until_us, before.until_us or loading.until_us) if grown else loading.until_us,
         newest_us=max(newest_us or before.newest_us or 0, before.newest_us or newest_us or 0) or None,
-        loaded_us=micros(datetime.now(UTC)),
+        loaded_us=now_us(),
         rows=before.rows if how == "changes" else rows,
     )
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from ..redis_server import wait_for
 from .asking import asking, refused, told
-from .conftest import Client, Repo, running, wait_for
+from .conftest import Client, Repo, running
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 PATIENT = {"store_timeout": timedelta(seconds=60), "deadline": timedelta(seconds=60)}
