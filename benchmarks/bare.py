@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.bare", *sys.argv[1:]]
         environment = {**os.environ, "BARE_WORKER": "1"}
         others = [subprocess.Popen(command, env=environment) for _ in range((os.cpu_count() or 1) - 1)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         asyncio.run(serve(port, reply))
     finally:

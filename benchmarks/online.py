@@ -217,7 +217,7 @@ def feast_listen(folder: Path) -> Iterator[Server]:
 def feast_go(folder: Path, binary: str) -> Iterator[Server]:
     """Feast's Go server, from a binary that somebody built."""
     port = free_port()
-    command = [binary, "-type", "grpc", "-host", "127.0.0.1", "-port", str(port), "-chdir", str(folder)]
+    command = [binary, "-type", "grpc", "-host", "127.0.0.1", "-port", str(port), "-chdir", str(folder), "-metrics-port", "-1"]
     with process(command, port) as found:
         yield Server("feast_go", f"127.0.0.1:{port}", pids_of(found))
 

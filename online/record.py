@@ -51,6 +51,9 @@ class Schema:
     names: tuple[str, ...]
     types: tuple[str, ...]
 
+    def __reduce__(self) -> tuple[type[Schema], tuple[tuple[str, ...], tuple[str, ...]]]:
+        return Schema, (self.names, self.types)  # what is compiled from them stays where it was compiled
+
     @classmethod
     def of(cls, features: Iterable[tuple[str, str]]) -> Schema:
         """The schema of (name, type) pairs."""

@@ -32,6 +32,8 @@ COUNTS = "done long, written long"
 CHANGE = "_change_type"
 EPOCH = datetime.fromtimestamp(0, UTC)
 MICROSECOND = timedelta(microseconds=1)
+COMES = ("insert", "update_postimage")
+"""Changes after which a row is there."""
 
 Progress = Callable[[int], object]
 
@@ -110,7 +112,8 @@ def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told
     field = names.field(loading.view, before.generation)
     how, rows = changed(loading, before, spark)
     with telling(bank, number, told):
-        done, written = write(loading.newest(rows), loading, bank, field=field, number=number, script=scripts.WRITE)
+        script = scripts.WRITE if loading.join_keys else scripts.RESTORE
+        done, written = write(loading.newest(rows), loading, bank, field=field, number=number, script=script)
         gone = removed(loading, before, spark) if how == "changes" else None
         if gone is not None:
             more, restored = restore(gone, loading, bank, spark, field=field, number=number)
@@ -228,10 +231,13 @@ def changed(loading: Loading, before: Mark, spark: SparkSession) -> tuple[str, D
     if loading.since_us < since:
         parts.append(every.where(loading.within(loading.since_us, min(since - 1, loading.until_us))))
     if loading.version > (before.version or 0):
-        changes = change_feed(loading, before, spark)
-        news = changes.where(F.col(CHANGE).isin("insert", "update_postimage"))
-        span = loading.within(min(since, loading.since_us), max(until, loading.until_us))
-        parts.append(news.where(span).select(*every.columns))
+        news = (
+            net_changes(loading, before, spark)
+            .where(F.col(f"last.{CHANGE}").isin(*COMES))
+            .select("last.*")
+            .select(*every.columns)
+        )
+        parts.append(news.where(loading.within(min(since, loading.since_us), max(until, loading.until_us))))
     if not parts:
         return "nothing", every.limit(0)
     rows = parts[0]
@@ -244,26 +250,36 @@ def follows(loading: Loading, before: Mark, spark: SparkSession) -> bool:
     """True where the store holds an earlier version of the table, and Delta tells what changed since."""
     if before.state is not State.LOADED or before.version is None or before.version > loading.version:
         return False
+    if not loading.join_keys:
+        return False  # one row in all: it is read and written anew
     if loading.until_us < (before.since_us or 0) or loading.since_us > (before.until_us or 0) + 1:
         return False
     return before.version == loading.version or lake.tells_changes(spark, loading.uri, since=before.version + 1)
 
 
-def change_feed(loading: Loading, before: Mark, spark: SparkSession) -> DataFrame:
-    """What was inserted and deleted since the version that the store holds."""
-    return loading.named(lake.changes(spark, loading.uri, since=(before.version or 0) + 1, until=loading.version))
+def net_changes(loading: Loading, before: Mark, spark: SparkSession) -> DataFrame:
+    """What became of each key and event time since the version that the store holds: the last change of its row, and `was`.
+
+    `was` is the newest created time of the rows that went, where there is one.
+    """
+    feed = lake.changes(spark, loading.uri, since=(before.version or 0) + 1, until=loading.version)
+    changes = loading.named(feed)
+    at = [*(name for name, _ in loading.join_keys), loading.event]
+    is_insert = F.col(CHANGE).isin(*COMES)
+    last = F.max_by(F.struct(*changes.columns), F.struct("_commit_version", is_insert.alias("comes")))
+    made = F.col(loading.created) if loading.created else F.lit(None).cast("timestamp")
+    return changes.groupBy(*at).agg(last.alias("last"), F.max(F.when(~is_insert, made)).alias("was"))
 
 
 def removed(loading: Loading, before: Mark, spark: SparkSession) -> DataFrame | None:
-    """The keys of rows that are gone, or no longer say what they said, without a newer row of the same event time."""
+    """The keys of rows that are gone, or were replaced by one that was made earlier; None where there are none."""
     if loading.version == before.version:
         return None
-    changes = change_feed(loading, before, spark)
-    same = [*(name for name, _ in loading.join_keys), loading.event]
-    gone = changes.where(F.col(CHANGE).isin("delete", "update_preimage"))
-    come = changes.where(F.col(CHANGE).isin("insert", "update_postimage"))
-    keys = gone.join(come.select(*same).distinct(), on=same, how="left_anti").select(*same[:-1]).distinct()
-    return None if not same[:-1] or keys.isEmpty() else keys
+    made = F.col(f"last.{loading.created}") if loading.created else F.lit(None).cast("timestamp")
+    is_there = F.col(f"last.{CHANGE}").isin(*COMES)
+    gone = net_changes(loading, before, spark).where(~is_there | F.coalesce(F.col("was") > made, F.lit(False)))
+    keys = gone.select(*(name for name, _ in loading.join_keys)).distinct()
+    return None if keys.isEmpty() else keys
 
 
 def restore(

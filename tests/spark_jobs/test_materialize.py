@@ -1,0 +1,297 @@
+"""A Delta table on its way into a real Redis: what is loaded, what is left alone, and the way back."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from delta.tables import DeltaTable
+from feast.protos.feast.types.Value_pb2 import Value
+from pyspark.sql import SparkSession
+
+from online import names
+from online.address import parse
+from online.bank import Bank
+from online.marks import State
+from online.record import Head, Schema, head_of
+from spark_jobs import lake
+from spark_jobs.errors import NothingToRollBackError
+from spark_jobs.materialize import Loaded, Loading, load, refresh, roll_back
+
+from ..redis_server import RedisServer
+from .purchases import DAY, EVENTS, LOADING, SCHEMA, START_US, micros, rows_at
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELD = names.field(LOADING.view, 0)
+PREFIX = names.entity_prefix("shop", ["customer"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    made = RedisServer(tmp_path_factory.mktemp("redis"))
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def bank(server: RedisServer) -> Iterator[Bank]:
+    """An empty store."""
+    opened = Bank.open("shop", parse(f"127.0.0.1:{server.port}"))
+    opened.redis.flushall()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def table(spark: SparkSession, tmp_path: Path) -> Table:
+    return Table(spark, (tmp_path / "purchases").as_uri())
+
+
+class Table:
+    """A Delta table that tests write to, each commit by an audited run where nothing else is said."""
+
+    def __init__(self, spark: SparkSession, uri: str) -> None:
+        self.spark, self.uri = spark, uri
+
+    def append(self, rows: pd.DataFrame, *, audited: bool = True) -> None:
+        write = self.spark.createDataFrame(rows).write.format("delta").mode("append").option(lake.CHANGE_FEED, "true")
+        (write.option("userMetadata", "run") if audited else write).save(self.uri)
+
+    def replace(self, rows: pd.DataFrame, predicate: str) -> None:
+        lake.replace(self.spark.createDataFrame(rows), self.uri, predicate=predicate, run_id="run")
+
+    def delete(self, predicate: str) -> None:
+        self.spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", "run")
+        DeltaTable.forPath(self.spark, self.uri).delete(predicate)
+        self.spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
+
+    def optimize(self) -> None:
+        DeltaTable.forPath(self.spark, self.uri).optimize().executeCompaction()
+
+    def loading(self, **more: Any) -> Loading:
+        """The newest audited version on its way into the store."""
+        version = lake.audited_version(self.spark, self.uri, "purchases").version
+        return replace(LOADING, uri=self.uri, version=version, **more)
+
+    def newest(self, loading: Loading) -> dict[int, tuple[int, float]]:
+        """What must be in the store: each customer's newest row, by a loop over all rows."""
+        rows = self.spark.read.format("delta").option("versionAsOf", loading.version).load(loading.uri).toPandas()
+        best: dict[int, tuple[tuple[int, int], float]] = {}
+        for row in rows.itertuples():
+            at = micros(row.event_at)
+            order = (at, micros(row.created_at))
+            if loading.since_us <= at <= loading.until_us and (
+                row.customer not in best or order > best[row.customer][0]
+            ):
+                best[row.customer] = (order, row.spend)
+        return {customer: (order[0], spend) for customer, (order, spend) in best.items()}
+
+
+def stored(bank: Bank, field: bytes = FIELD) -> dict[int, tuple[int, float]]:
+    """What is in the store, by customer: event time and spend."""
+    found = {}
+    for keys in bank.entities(PREFIX):
+        for key, record in zip(keys, bank.read(keys, field), strict=True):
+            if record is not None:
+                spend, _, _ = SCHEMA.unpack(record)
+                customer = Value.FromString(key.removeprefix(PREFIX)).int64_val
+                found[customer] = (head_of(record).event_us, Value.FromString(spend or b"").double_val)
+    return found
+
+
+def loaded(loading: Loading, bank: Bank, spark: SparkSession) -> Loaded:
+    return load(loading, bank, spark, run_id="a-run", told=lambda _rows: None)
+
+
+def test_a_first_load_brings_the_newest_row_of_each_key(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """The store holds what a loop over the table finds, each record tells its run and version, and the view is loaded."""
+    table.append(rows_at(500, customers=60, seed=1))
+    done = loaded(table.loading(), bank, spark)
+    assert stored(bank) == table.newest(table.loading())
+    assert (done.how, done.rows, done.written) == ("full", 60, 60)
+    mark = bank.mark("purchases")
+    assert mark is not None
+    assert (mark.state, mark.version, mark.rows) == (State.LOADED, 0, 60)
+    [record] = bank.read([next(iter(bank.entities(PREFIX)))[0]], FIELD)
+    assert record is not None
+    assert bank.loads([head_of(record).load])[done.load].run_id == "a-run"
+
+
+def test_late_rows_are_found_and_nothing_else_is_written(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """A later load takes rows of any event time that came since, by Delta's change feed; unchanged keys are not written again."""
+    table.append(rows_at(500, customers=60, seed=1))
+    loaded(table.loading(), bank, spark)
+    late = rows_at(3, customers=60, seed=2).assign(customer=[1000, 1001, 1002], event_at=EVENTS[0])
+    table.append(late)
+    done = loaded(table.loading(), bank, spark)
+    assert (done.how, done.written) == ("changes", 3)
+    assert stored(bank) == table.newest(table.loading())
+    assert loaded(table.loading(), bank, spark).how == "nothing"
+
+
+def test_a_table_put_in_order_is_no_news(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """OPTIMIZE moves rows and changes none: nothing is written, and the version that it made is known to be served."""
+    for seed in range(3):
+        table.append(rows_at(20, customers=20, seed=seed))
+    loaded(table.loading(), bank, spark)
+    table.optimize()
+    done = loaded(table.loading(), bank, spark)
+    assert (table.loading().version, done.how, done.written) == (3, "changes", 0)
+
+
+def test_a_deleted_row_gives_way_to_the_one_before_it(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """Where the newest row of a key is deleted the one before it is served again, or none."""
+    table.append(rows_at(300, customers=20, seed=3))
+    loaded(table.loading(), bank, spark)
+    table.delete(f"event_at >= '{EVENTS[20]}' OR customer = 7")
+    loaded(table.loading(), bank, spark)
+    assert stored(bank) == table.newest(table.loading())
+    assert 7 not in stored(bank)
+
+
+def test_whatever_happens_to_the_table_the_store_follows(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """After each of a dozen commits of every kind, in a random order, a load leaves what a loop over the table finds."""
+    rng = random.Random(5)
+    table.append(rows_at(200, customers=40, seed=100))
+    loaded(table.loading(), bank, spark)
+    for number in range(12):
+        first = EVENTS[rng.randrange(len(EVENTS) - 3)]
+        slice_of = f"event_at >= '{first}' AND event_at < '{first + 3 * DAY}'"
+        fresh = rows_at(60, customers=40, seed=number)
+        changes: list[Callable[[], None]] = [
+            lambda fresh=fresh: table.append(fresh),
+            lambda fresh=fresh, slice_of=slice_of, first=first: table.replace(
+                fresh[(fresh.event_at >= first) & (fresh.event_at < first + 3 * DAY)], slice_of
+            ),
+            lambda slice_of=slice_of: table.delete(f"{slice_of} AND customer < 20"),
+            table.optimize,
+        ]
+        rng.choice(changes)()
+        loaded(table.loading(), bank, spark)
+        assert stored(bank) == table.newest(table.loading()), number
+
+
+def test_rows_that_no_audited_run_wrote_are_not_loaded(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """A commit from elsewhere is not served: the last audited version before it is."""
+    table.append(rows_at(50, customers=10, seed=1))
+    table.append(rows_at(50, customers=10, seed=2), audited=False)
+    audited = lake.audited_version(spark, table.uri, "purchases")
+    assert (audited.version, audited.unaudited) == (0, (1,))
+    loaded(table.loading(), bank, spark)
+    assert stored(bank) == table.newest(replace(table.loading(), version=0))
+
+
+def test_rows_of_the_future_stay_out(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """A row ahead of the clock by more than is allowed is not stored, so that it blocks no key."""
+    rows = rows_at(20, customers=5, seed=1)
+    table.append(pd.concat([rows, rows.head(5).assign(event_at=datetime(2099, 1, 1, tzinfo=UTC))]))
+    far = micros(datetime(2100, 1, 1, tzinfo=UTC))
+    loaded(table.loading(until_us=far), bank, spark)
+    assert max(event for event, _ in stored(bank).values()) <= micros(EVENTS[-1])
+
+
+def test_a_rollback_rewrites_only_what_changed(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """Rolling back leaves what the earlier version has, writes only the keys that differ, and later versions stay out."""
+    table.append(rows_at(200, customers=50, seed=1))
+    before = table.loading()
+    loaded(before, bank, spark)
+    bad = rows_at(8, customers=4, seed=2).assign(event_at=EVENTS[-1], spend=-1.0)
+    table.append(pd.concat([bad, bad.head(1).assign(customer=999)]))
+    loaded(table.loading(), bank, spark)
+    assert stored(bank) != table.newest(before)
+    done = roll_back(before, bank, spark, run_id="back", told=lambda _rows: None)
+    assert stored(bank) == table.newest(before)
+    assert done.written <= 5
+    mark = bank.mark("purchases")
+    assert mark is not None
+    assert (mark.version, mark.withheld) == (0, 1)
+    table.delete("spend < 0")
+    loaded(table.loading(), bank, spark)
+    assert stored(bank) == table.newest(table.loading())
+
+
+def test_a_rollback_of_nothing_is_an_error(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """A view that was never loaded cannot be rolled back."""
+    table.append(rows_at(20, customers=5, seed=1))
+    with pytest.raises(NothingToRollBackError):
+        roll_back(table.loading(), bank, spark, run_id="back", told=lambda _rows: None)
+
+
+def test_a_refresh_is_read_at_every_moment(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """While everything is loaded anew no read finds a key missing; pushed rows come along, rows of no table do not."""
+    table.append(rows_at(300, customers=50, seed=1))
+    loaded(table.loading(), bank, spark)
+    stale = names.entity_key(PREFIX, [b"\x20\x7f"])
+    pushed = names.entity_key(PREFIX, [b"\x20\x01"])
+    values = [Value(double_val=5.0).SerializeToString(), None, None]
+    bank.write(FIELD, [(stale, SCHEMA.pack(Head(START_US, None, 99, SCHEMA.fingerprint), values))])
+    bank.write(FIELD, [(pushed, SCHEMA.pack(Head(micros(EVENTS[-1] + DAY), None, 0, SCHEMA.fingerprint), values))])
+    missing, ended = [], threading.Event()
+
+    def read() -> None:
+        own = Bank.open("shop", bank.address)
+        while not ended.is_set():
+            before = own.mark("purchases")
+            assert before is not None
+            [found] = own.read([pushed], names.field("purchases", before.generation))
+            after = own.mark("purchases")
+            if found is None and after is not None and after.generation == before.generation:
+                missing.append(before)
+        own.close()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    refresh(table.loading(), bank, spark, run_id="anew", told=lambda _rows: None)
+    ended.set()
+    reader.join()
+    assert missing == []
+    now = names.field("purchases", 1)
+    expected = table.newest(table.loading()) | {1: (micros(EVENTS[-1] + DAY), 5.0)}
+    assert stored(bank, now) == expected
+    assert stored(bank) == {}
+
+
+def test_an_older_layout_is_read_by_its_own_schema(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """Records of a view that has grown a feature since say by which layout they are to be read."""
+    table.append(rows_at(20, customers=5, seed=1))
+    loaded(table.loading(), bank, spark)
+    [record] = bank.read([next(iter(bank.entities(PREFIX)))[0]], FIELD)
+    assert record is not None
+    assert bank.schema(head_of(record).fingerprint) == SCHEMA
+    assert Schema.of([("spend", "DOUBLE")]).fingerprint != SCHEMA.fingerprint
+
+
+@pytest.mark.slow
+def test_a_load_killed_at_any_point_is_run_again_to_the_same_end(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """Killed thirty times at random moments and then run to its end, a load leaves what one clean run leaves."""
+    table.append(rows_at(40_000, customers=20_000, seed=1))
+    loaded(table.loading(), bank, spark)
+    clean = stored(bank)
+    bank.redis.flushall()
+    rng = random.Random(11)
+    command = [sys.executable, "-m", "tests.spark_jobs.purchases", table.uri, str(bank.address)]
+    for _ in range(30):
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.random() * 4)
+        process.kill()
+        process.wait()
+        mark = bank.mark("purchases")
+        assert mark is None or mark.state in (State.LOADING, State.LOADED)
+    loaded(table.loading(), bank, spark)
+    assert stored(bank) == clean
