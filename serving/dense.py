@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from online.errors import RecordError
 from online.record import FIXED, HEAD, LONG, LONG_MARK
+from serving.even import Bytes, events_of, loads_of
 from serving.splice import Schemas, Splicer
 from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from serving.v1.value_pb2 import Value
@@ -20,23 +21,23 @@ WHOLE = frozenset({"INT32", "INT64"})
 NUMBERS = WHOLE | frozenset(FIXED)
 """The types that are told as numbers."""
 
+DTYPES = {"DOUBLE": "<f8", "FLOAT": "<f4", "BOOL": "u1"}
 LONGEST_VARINT = 10
 
-Bytes = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What there is of one view: numbers and statuses by row and number feature, times and loads by row, and other features.
+    """What there is of one view beside its numbers: statuses by row and number feature, times and loads by row, other features.
 
     Attributes:
+        statuses: None where every number is PRESENT.
         others: for each feature that is no number its serialized values, None where there is none.
         other_statuses: their statuses, by feature and row.
     """
 
-    numbers: Matrix
-    statuses: Bytes
+    statuses: Bytes | None
     events_us: npt.NDArray[np.int64]
     loads: npt.NDArray[np.uint32]
     others: list[list[bytes | None]]
@@ -67,7 +68,7 @@ class Dense:
             at[place] = offset
             offset += FIXED[schema.types[place]][1]
         found = []
-        for kind, dtype in (("DOUBLE", "<f8"), ("FLOAT", "<f4"), ("BOOL", "u1")):
+        for kind, dtype in DTYPES.items():
             mine = [(column, at[place]) for column, place in self.stored if schema.types[place] == kind]
             if mine:
                 columns = np.array([column for column, _ in mine])
@@ -92,46 +93,67 @@ class Dense:
         """The bit of each column of the matrix among a record's nulls."""
         return np.array([place for _, place in self.stored], np.intp)
 
-    def told(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> Told:
+    def told(self, records: Sequence[bytes | None], numbers: Matrix, *, now_us: int, schemas: Schemas) -> Told:
         """What there is of some rows.
 
         Args:
             records: the record of each row.
+            numbers: where the numbers go, by row and number feature; NaN where there is none.
             now_us: the instant against which ages are judged.
             schemas: the layouts of records that were written under an older one.
         Raises:
             SchemaMissingError: a record has a layout that nobody tells.
+            RecordError: bytes are no record.
         """
+        oldest_us = now_us - self.splicer.ttl_us if self.splicer.ttl_us else None
+        block = self.splicer.even.block(records, oldest_us=oldest_us) if not self.others else None
+        if block is not None:
+            self.copy(block, numbers)
+            return Told(None, events_of(block), loads_of(block), [], [])
         rows = len(records)
         there = [row for row, record in enumerate(records) if record is not None]
-        present = self.read([records[row] for row in there], now_us=now_us, schemas=schemas)  # type: ignore[misc]
-        found = present if len(there) == rows else scattered(present, there, rows)
+        values, statuses, events, loads = self.read([records[row] for row in there], oldest_us, schemas)  # type: ignore[misc]
+        found = Told(
+            np.full((rows, len(self.numbers)), NOT_FOUND, np.uint8),
+            np.zeros(rows, np.int64),
+            np.zeros(rows, np.uint32),
+            [[None] * rows for _ in self.others],
+            [],
+        )
+        numbers[:] = np.nan
+        numbers[there], found.statuses[there] = values, statuses  # type: ignore[index]
+        found.events_us[there], found.loads[there] = events, loads
         if self.others:
-            self.fill_others(found, records, now_us=now_us, schemas=schemas)
+            self.fill_others(found, records, oldest_us, schemas)
         return found
 
-    def read(self, records: list[bytes], *, now_us: int, schemas: Schemas) -> Told:
-        """The numbers of rows that have a record."""
+    def copy(self, block: Bytes, numbers: Matrix) -> None:
+        """The numbers of a block of records, run by run."""
+        column = 0
+        for run in self.splicer.even.runs:
+            part = np.ascontiguousarray(block[:, run.start : run.stop]).view(DTYPES[run.kind])
+            numbers[:, column : column + run.count] = part
+            column += run.count
+
+    def read(
+        self, records: list[bytes], oldest_us: int | None, schemas: Schemas
+    ) -> tuple[Matrix, Bytes, npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+        """Numbers, statuses, event times and loads of rows that have a record."""
         if any(size < HEAD.size for size in set(map(len, records))):
             raise RecordError("it is too short")
         heads = np.frombuffer(b"".join([record[: HEAD.size] for record in records]), np.uint8).reshape(-1, HEAD.size)
-        events = heads[:, :8].copy().view(">i8")[:, 0].astype(np.int64)
+        events = events_of(heads)
         ours = (heads[:, HEAD.size - 4 :].copy().view("<u4")[:, 0] == self.fingerprint) if records else np.ones(0, bool)
-        if ours.all():
-            numbers, statuses = self.read_numbers(records)
-        else:
-            numbers = np.empty((len(records), len(self.numbers)))
-            statuses = np.empty(numbers.shape, np.uint8)
-            if ours.any():
-                numbers[ours], statuses[ours] = self.read_numbers([records[at] for at in np.flatnonzero(ours)])
-            for at in np.flatnonzero(~ours):
-                numbers[at], statuses[at] = self.read_slowly(records[at], schemas)
-        if self.splicer.ttl_us:
-            old = events < now_us - self.splicer.ttl_us
-            if old.any():
-                numbers[old], statuses[old] = np.nan, OUTSIDE_MAX_AGE
-        loads = heads[:, 16:20].copy().view(">u4")[:, 0].astype(np.uint32)
-        return Told(numbers, statuses, events, loads, [[None] * len(records) for _ in self.others], [])
+        numbers = np.empty((len(records), len(self.numbers)))
+        statuses = np.empty(numbers.shape, np.uint8)
+        if ours.any():
+            numbers[ours], statuses[ours] = self.read_numbers([records[at] for at in np.flatnonzero(ours)])
+        for at in np.flatnonzero(~ours):
+            numbers[at], statuses[at] = self.read_slowly(records[at], schemas)
+        if oldest_us is not None:
+            old = events < oldest_us
+            numbers[old], statuses[old] = np.nan, OUTSIDE_MAX_AGE
+        return numbers, statuses, events, loads_of(heads)
 
     @cached_property
     def fingerprint(self) -> int:
@@ -199,14 +221,16 @@ class Dense:
         statuses = np.array([PRESENT if value else NULL_VALUE for value in mine], np.uint8)
         return np.array([np.nan if value is None else float(plain(value)) for value in mine]), statuses
 
-    def fill_others(self, found: Told, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> None:
+    def fill_others(
+        self, found: Told, records: Sequence[bytes | None], oldest_us: int | None, schemas: Schemas
+    ) -> None:
         """The features that are no numbers."""
         statuses = np.full((len(self.others), len(records)), NOT_FOUND, np.uint8)
         for row, record in enumerate(records):
             if record is None:
                 continue
             event_us = int.from_bytes(record[:8], "big", signed=True)
-            if self.splicer.ttl_us and event_us < now_us - self.splicer.ttl_us:
+            if oldest_us is not None and event_us < oldest_us:
                 statuses[:, row] = OUTSIDE_MAX_AGE
                 continue
             values = self.splicer.values(record, schemas)
@@ -214,16 +238,6 @@ class Dense:
                 found.others[place][row] = values[at]
                 statuses[place, row] = PRESENT if values[at] else NULL_VALUE
         found.other_statuses.extend(column.tobytes() for column in statuses)
-
-
-def scattered(present: Told, there: list[int], rows: int) -> Told:
-    """What is told of some rows, among others that have no record."""
-    numbers = np.full((rows, present.numbers.shape[1]), np.nan)
-    statuses = np.full(numbers.shape, NOT_FOUND, np.uint8)
-    events, loads = np.zeros(rows, np.int64), np.zeros(rows, np.uint32)
-    numbers[there], statuses[there] = present.numbers, present.statuses
-    events[there], loads[there] = present.events_us, present.loads
-    return Told(numbers, statuses, events, loads, [[None] * rows for _ in present.others], [])
 
 
 def lengths_told(lengths: npt.NDArray[np.int64], buffer: Bytes, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from online.marks import Load
 from online.plan import JoinKey, Plan
-from serving.dense import Dense, Told
+from serving.dense import Dense, Matrix, Told
 from serving.errors import InvalidRequestError
 from serving.question import Columns, Selection, columns_of
 from serving.v1 import pedigree_pb2 as messages
 from serving.v1.serving_pb2 import PRESENT
 from serving.v1.value_pb2 import RepeatedValue, Value
-from serving.wire import VALUE_TAGS, WRITTEN, told, varint
+from serving.wire import VALUE_TAGS, WRITTEN, told, told_head, varint
 
 WHOLE = frozenset({"INT32", "INT64", "UNIX_TIMESTAMP"})
 UNSIGNED = (1 << 64) - 1
@@ -77,6 +78,17 @@ class Shape:
         return tuple(Dense(splicer) for splicer, _, _ in self.selection.parts)
 
     @cached_property
+    def columns(self) -> tuple[slice, ...]:
+        """The columns of the matrix that each view fills."""
+        ends = np.cumsum([0, *(len(dense.numbers) for dense in self.denses)]).tolist()
+        return tuple(slice(start, end) for start, end in pairwise(ends))
+
+    @cached_property
+    def width(self) -> int:
+        """The columns of the matrix."""
+        return sum(len(dense.numbers) for dense in self.denses)
+
+    @cached_property
     def names(self) -> bytes:
         """The names of the matrix's columns."""
         pairs = zip(self.selection.views, self.denses, strict=True)
@@ -85,27 +97,24 @@ class Shape:
 
 
 def reply_of(
-    shape: Shape,
-    found: Sequence[Told],
-    *,
-    rows: int,
-    single: bool,
-    loads: Mapping[int, Load] | None,
-    plan_version: str,
+    shape: Shape, matrix: Matrix, found: Sequence[Told], *, loads: Mapping[int, Load] | None, plan_version: str
 ) -> bytes:
     """The reply.
 
     Args:
-        single: numbers of four bytes.
+        matrix: the numbers, of four or of eight bytes.
+        found: what each view told beside them.
         loads: who wrote what; None: provenance was not asked for.
     """
-    numbers = np.concatenate([one.numbers for one in found], axis=1) if found else np.empty((rows, 0))
-    statuses = np.concatenate([one.statuses for one in found], axis=1) if found else np.empty((rows, 0), np.uint8)
-    selection = shape.selection
-    parts = [shape.names, b"\x10" + varint(rows)]
-    parts.append(told(4, numbers.astype("<f4").tobytes()) if single else told(3, numbers.astype("<f8").tobytes()))
-    if (statuses != PRESENT).any():
-        parts.append(told(5, statuses.tobytes()))
+    selection, rows = shape.selection, len(matrix)
+    number = 4 if matrix.dtype == np.float32 else 3
+    parts = [shape.names, b"\x10" + varint(rows), told_head(number, matrix.nbytes), matrix.tobytes()]
+    if any(one.statuses is not None for one in found):
+        statuses = [
+            np.full((rows, len(dense.numbers)), PRESENT, np.uint8) if one.statuses is None else one.statuses
+            for dense, one in zip(shape.denses, found, strict=True)
+        ]
+        parts.append(told(5, np.concatenate(statuses, axis=1).tobytes()))
     parts.extend(others_of(selection, shape.denses, found))
     if loads is not None:
         parts.extend(provenance_of(selection, found, loads))

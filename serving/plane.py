@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import TypeVar
+
+import numpy as np
 
 from online.errors import SchemaMissingError
 from serving.dense import Told
@@ -29,7 +30,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 T = TypeVar("T")
 
-Found = tuple[Splicer, list[Record], list[int] | None]
+Found = tuple[Splicer, Sequence[Record], list[int] | None]
 """What was read of a view: how its records become columns, the record of each key, and for each row the place of its key."""
 
 
@@ -76,7 +77,7 @@ class Plane:
             found,
             remaining,
         )
-        parts.extend(chain.from_iterable(spliced))
+        parts.extend(spliced)
         return b"".join(parts)
 
     async def vectors(
@@ -93,25 +94,18 @@ class Plane:
         found = await self.records(selection, columns, rows, remaining=remaining)
         now_us = self.now_us()
         shape = self.shape_of(selection)
+        single = request.precision == pedigree_pb2.PRECISION_FLOAT
+        matrix = np.empty((rows, shape.width), np.float32 if single else np.float64)
         told = await self.with_layouts(
             lambda: [
-                dense.told(spread(records, places), now_us=now_us, schemas=self.reader.schemas)
-                for dense, (_, records, places) in zip(shape.denses, found, strict=True)
+                dense.told(spread(records, places), matrix[:, columns], now_us=now_us, schemas=self.reader.schemas)
+                for dense, columns, (_, records, places) in zip(shape.denses, shape.columns, found, strict=True)
             ],
             found,
             remaining,
         )
-        loads = None
-        if request.include_provenance:
-            loads = await self.reader.learn_loads(loads_of(told))
-        return reply_of(
-            shape,
-            told,
-            rows=rows,
-            single=request.precision == pedigree_pb2.PRECISION_FLOAT,
-            loads=loads,
-            plan_version=current.version,
-        )
+        loads = await self.reader.learn_loads(loads_of(told)) if request.include_provenance else None
+        return reply_of(shape, matrix, told, loads=loads, plan_version=current.version)
 
     def shape_of(self, selection: Selection) -> Shape:
         """What is the same in every reply to one way of asking, compiled once."""
@@ -130,9 +124,9 @@ class Plane:
         wanted = [Wanted(group.stored, keys) for group, (keys, _) in zip(selection.groups, keyed, strict=True)]
         answers = await self.in_time(self.reader.read(wanted), remaining)
         found = []
+        by_view = [list(zip(*answer, strict=True)) for answer in answers]
         for splicer, group, place in selection.parts:
-            records = [record[place] for record in answers[group]]
-            found.append((splicer, records, keyed[group][1]))
+            found.append((splicer, by_view[group][place], keyed[group][1]))
         return found
 
     async def with_layouts(self, make: Callable[[], T], found: Sequence[Found], remaining: float | None) -> T:
@@ -182,7 +176,7 @@ class Plane:
         return bytes(GetFeastServingInfoResponse(version=FEAST_VERSION).SerializeToString())
 
 
-def spread(records: list[Record], places: list[int] | None) -> list[Record]:
+def spread(records: Sequence[Record], places: list[int] | None) -> Sequence[Record]:
     """The record of each row."""
     return records if places is None else [records[place] for place in places]
 

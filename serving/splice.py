@@ -9,17 +9,21 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any
 
+import numpy as np
+
 from online.errors import RecordError, SchemaMissingError
 from online.plan import View
 from online.record import FIXED, HEAD, LONG, LONG_MARK, Schema
+from serving.even import Bytes, Even, events_of
 from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from serving.v1.value_pb2 import RepeatedValue
-from serving.wire import IN_VALUES, in_values, timestamp, told, varint
+from serving.wire import IN_VALUES, in_values, timestamp, told, told_head, varint
 
 NO_TIME = b"\x1a\x00"
 FIRST_FIELD, SHORT = 0x0A, 127
 """The tag of a `RepeatedValue`'s values, and the longest length that one byte tells."""
 NULL = in_values(b"")
+ONE_PRESENT = told(2, bytes([PRESENT]))
 Schemas = Mapping[bytes, Schema]
 """The layouts that the store tells, by fingerprint."""
 
@@ -72,8 +76,8 @@ class Splicer:
 
     def columns(
         self, records: Sequence[bytes | None], *, places: Sequence[int] | None, now_us: int, schemas: Schemas
-    ) -> list[bytes]:
-        """One serialized `results` entry of the reply per feature.
+    ) -> bytes:
+        """The serialized `results` entries of the reply, one per feature.
 
         Args:
             records: the record of each key, None where there is none.
@@ -84,11 +88,40 @@ class Splicer:
             SchemaMissingError: a record has a layout that nobody tells.
         """
         spread = records if places is None else [records[place] for place in places]
+        oldest_us = now_us - self.ttl_us if self.ttl_us else None
+        block = self.even.block(spread, oldest_us=oldest_us)
+        if block is not None:
+            return self.from_block(block)
         if None not in spread:
             found = self.unpacked(spread)  # type: ignore[arg-type]  # none is None here
-            if found and self.are_plain(found, now_us):
-                return self.plain(found, spread)  # type: ignore[arg-type]
+            if found and self.are_plain(found, oldest_us):
+                return self.single(found, spread[0]) if len(spread) == 1 else self.plain(found, spread)  # type: ignore[arg-type]
         return self.careful(spread, now_us=now_us, schemas=schemas)
+
+    @cached_property
+    def even(self) -> Even:
+        """How many records at once are read."""
+        return Even(self.schema, self.wanted)
+
+    def from_block(self, block: Bytes) -> bytes:
+        """Columns of a block of records, in which every value is PRESENT."""
+        rows = len(block)
+        events = events_of(block).tolist()
+        tail = np.frombuffer(all_present(rows) + times(events), np.uint8)
+        found = []
+        for run in self.even.runs:
+            tag, width = FIXED[run.kind]
+            prefix = np.frombuffer(IN_VALUES[width + 1] + tag, np.uint8)
+            cell = len(prefix) + width
+            head = np.frombuffer(told_head(2, rows * cell + len(tail)), np.uint8)
+            columns = np.empty((run.count, len(head) + rows * cell + len(tail)), np.uint8)
+            columns[:, : len(head)] = head
+            columns[:, columns.shape[1] - len(tail) :] = tail
+            cells = columns[:, len(head) : len(head) + rows * cell].reshape(run.count, rows, cell)
+            cells[:, :, : len(prefix)] = prefix
+            cells[:, :, len(prefix) :] = block[:, run.start : run.stop].reshape(rows, run.count, width).swapaxes(0, 1)
+            found.append(columns.tobytes())
+        return b"".join(found)
 
     def unpacked(self, records: Sequence[bytes]) -> list[tuple[Any, ...]]:
         """What `struct` reads of the records, by column; nothing where one is too short: of another layout or none."""
@@ -97,10 +130,10 @@ class Splicer:
         except StructError:
             return []
 
-    def are_plain(self, columns: Sequence[tuple[Any, ...]], now_us: int) -> bool:
+    def are_plain(self, columns: Sequence[tuple[Any, ...]], oldest_us: int | None) -> bool:
         """True where every row has the present layout, no null, and is young enough."""
         events, layouts, nulls, *_ = columns
-        is_young = not self.ttl_us or min(events) >= now_us - self.ttl_us
+        is_young = oldest_us is None or min(events) >= oldest_us
         return is_young and set(layouts) == {self.schema.fingerprint} and set(nulls) == {self.no_nulls}
 
     @cached_property
@@ -108,7 +141,34 @@ class Splicer:
         """What a record says of nulls that has none."""
         return bytes(self.schema.null_bytes)
 
-    def plain(self, fixed: Sequence[tuple[Any, ...]], records: Sequence[bytes]) -> list[bytes]:
+    def single(self, fixed: Sequence[tuple[Any, ...]], record: bytes) -> bytes:
+        """Columns of one row, in which every value is PRESENT."""
+        tail = ONE_PRESENT + stamp(fixed[0][0])
+        if self.schema.varying:
+            return self.plain(fixed, (record,))
+        if len(record) != self.schema.head.size:
+            raise RecordError("its length is not that of its layout")
+        heads = self.heads.get(len(tail))
+        if heads is None:
+            widths = [len(prefix) + FIXED[self.schema.types[place]][1] for place, (_, prefix) in self.placed]
+            heads = tuple(
+                told_head(2, width + len(tail)) + prefix
+                for width, (_, prefix) in zip(widths, self.sources, strict=True)
+            )
+            self.heads[len(tail)] = heads
+        return b"".join([head + fixed[place][0] + tail for head, (place, _) in zip(heads, self.sources, strict=True)])
+
+    @cached_property
+    def heads(self) -> dict[int, tuple[bytes, ...]]:
+        """What goes before each feature's value in a reply of one row, by how long what follows is."""
+        return {}
+
+    @cached_property
+    def placed(self) -> tuple[tuple[int, tuple[int, bytes]], ...]:
+        """Each feature's place in a record, with its source."""
+        return tuple(zip(self.wanted, self.sources, strict=True))
+
+    def plain(self, fixed: Sequence[tuple[Any, ...]], records: Sequence[bytes]) -> bytes:
         """Columns in which every value is PRESENT."""
         varying = self.varying(records)
         step = len(self.schema.varying)
@@ -116,8 +176,8 @@ class Splicer:
         found = []
         for place, prefix in self.sources:
             body = prefix + prefix.join(fixed[place]) if prefix else b"".join(varying[place::step])
-            found.append(told(2, body + tail))
-        return found
+            found += (told_head(2, len(body) + len(tail)), body, tail)
+        return b"".join(found)
 
     def varying(self, records: Sequence[bytes]) -> list[bytes]:
         """The varying values of every record, one record after the other, each with its length before it."""
@@ -142,7 +202,7 @@ class Splicer:
                 raise RecordError(f"it has {len(record)} bytes and {at} are told")
         return found
 
-    def careful(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> list[bytes]:
+    def careful(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> bytes:
         """Columns whose rows differ in what is to be said of them."""
         count = len(self.wanted)
         values: list[list[bytes]] = []
@@ -168,7 +228,8 @@ class Splicer:
         tail = b"".join(stamps)
         told_statuses = [bytes(column) for column in zip(*statuses, strict=True)]
         bodies = [b"".join(column) for column in zip(*values, strict=True)]
-        return [told(2, body + told(2, status) + tail) for body, status in zip(bodies, told_statuses, strict=True)]
+        pairs = zip(bodies, told_statuses, strict=True)
+        return b"".join(told(2, body + told(2, status) + tail) for body, status in pairs)
 
     def values(self, record: bytes, schemas: Schemas) -> list[bytes | None]:
         """The values that are asked for out of one record, whatever its layout; a feature that it does not have is null."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from serving.v1.value_pb2 import Value
 
@@ -33,6 +33,12 @@ def varint(number: int) -> bytes:
 def tag(field: int, wire_type: int = LENGTH_DELIMITED) -> bytes:
     """What a field starts with."""
     return varint(field << 3 | wire_type)
+
+
+@lru_cache(maxsize=4096)
+def told_head(field: int, length: int) -> bytes:
+    """What goes before the content of a field of some length."""
+    return tag(field) + varint(length)
 
 
 def told(field: int, content: bytes) -> bytes:
