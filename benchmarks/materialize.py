@@ -1,8 +1,8 @@
 """Materialize: a Delta table into Redis, our engine against Feast's own, and the memory that each layout takes.
 
 A million rows of ten features (five doubles, five whole numbers), one per entity. Feast's rows go through its Spark engine with
-its own Redis store, a tenth as many (it is slow, and its rate does not depend on how many there are). What is in Redis is compared
-with the table before a figure is given. `QUICK=1`: a twentieth of the rows.
+its own Redis store, a quarter as many (it is slow, and its rate does not depend on how many there are). What is in Redis is
+compared with the table before a figure is given. `QUICK=1`: a twentieth of the rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from spark_jobs.settings import job_settings
 
 QUICK = bool(os.environ.get("QUICK"))
 ROWS = 50_000 if QUICK else 1_000_000
-FEAST_ROWS = 10_000 if QUICK else 100_000
+FEAST_ROWS = 10_000 if QUICK else 250_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=2)
 OURS = {"type": "online.store.PedigreeOnlineStore"}

@@ -337,7 +337,7 @@ async def tails(server: Server, redis_port: int, rate: float) -> dict[str, float
     """p50 and p99 of one entity's 50 features, through the server and from a bare Redis, by the same client at the same rate."""
     client = redis.asyncio.Redis(port=redis_port)
     key = names.entity_prefix("bench", ["customer_id"]) + Value(int64_val=7).SerializeToString()
-    fields = [f"customer_activity_{number}" for number in range(VIEWS)]
+    fields: list[Any] = [names.field(f"customer_activity_{number}", 0) for number in range(VIEWS)]
     message, own = request([7]), (("grpc.use_local_subchannel_pool", 1),)
     channels = [grpc.aio.insecure_channel(server.address, options=own) for _ in range(CONNECTIONS)]
     calls = cycle([channel.unary_unary(ONLINE) for channel in channels])

@@ -76,3 +76,13 @@ class NotLoadedError(OnlineError):
             f"{view} is not loaded: it was never materialized to the end, or the online store was emptied. "
             f"Run `pedigree rebuild {view}`, or `feast materialize`."
         )
+
+
+class SharedFieldError(OnlineError):
+    """Two views would be stored in one field; once in four billion pairs of names."""
+
+    def __init__(self, view: str, other: str) -> None:
+        super().__init__(
+            f"The views {view} and {other} cannot be stored beside each other: the four bytes that stand for their names are "
+            "the same by chance. Nothing was changed. Give one of them another name."
+        )

@@ -2,7 +2,7 @@
 
 | key | holds |
 |---|---|
-| `<project>:e:<join keys>:<values>` | a hash per entity key: one packed record per view |
+| `<project>:e:<join keys>:<values>` | a hash per entity key: one packed record per view, in a field of four bytes |
 | `<project>:views` | a hash: per view what is loaded of it |
 | `<project>:loads`, `<project>:loads:last` | a hash: who wrote the records with a load's number; the last number |
 | `<project>:loads:progress` | a hash: how many rows are done, of each load that is under way |
@@ -12,12 +12,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from hashlib import blake2b
 from urllib.parse import quote
 
-from online.errors import UnstorableNameError
+from online.errors import SharedFieldError, UnstorableNameError
 
 FORBIDDEN = frozenset(":,~")
+FIELD_BYTES = 4
 
 
 def entity_prefix(project: str, join_keys: Sequence[str]) -> bytes:
@@ -39,9 +41,21 @@ def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
 
 
 def field(view: str, generation: int) -> bytes:
-    """The field of an entity's hash that holds a view's record; a full refresh is built in a generation of its own."""
-    name = checked("view", view)
-    return (f"{name}~{generation}" if generation else name).encode()
+    """The field of an entity's hash that holds a view's record: four bytes that stand for its name.
+
+    Every entity repeats it, so it is short. A full refresh is built in a generation of its own.
+    """
+    name = blake2b(checked("view", view).encode(), digest_size=FIELD_BYTES).digest()
+    return name + b"~%d" % generation if generation else name
+
+
+def refuse_shared_fields(views: Collection[str]) -> None:
+    """Raise where the fields of two views would be one."""
+    owner: dict[bytes, str] = {}
+    for view in views:
+        other = owner.setdefault(field(view, 0), view)
+        if other != view:
+            raise SharedFieldError(view, other)
 
 
 def views_key(project: str) -> bytes:

@@ -151,6 +151,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
     ) -> None:
         """What `feast apply` does here: forget views that are gone, know those that are new, and give servers a new plan."""
         bank = self.opened(config)
+        names.refuse_shared_fields({*bank.marks(), *(table.name for table in tables_to_keep)})
         self.forget(bank, tables_to_delete)
         for table in tables_to_keep:
             bank.register(schema_of(table))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -125,7 +125,7 @@ class Dense:
         found.events_us[there], found.loads[there] = events, loads
         if self.others:
             self.fill_others(found, records, oldest_us, schemas)
-        return found
+        return replace(found, statuses=None) if (found.statuses == PRESENT).all() else found
 
     def copy(self, block: Bytes, numbers: Matrix) -> None:
         """The numbers of a block of records, run by run."""

@@ -106,3 +106,15 @@ class NotLoadedError(ServingError):
             f"The feature view {view!r} is not loaded: it was never materialized to the end, or the online store was emptied. "
             f"Nothing is answered for it until it is: pedigree rebuild {view}, or feast materialize."
         )
+
+
+class LineageAwayError(ServingError):
+    """The lineage backend cannot say where a value came from."""
+
+    transient = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The lineage backend does not answer, so the way back cannot be told. The value itself is served as ever; try again, "
+            "or see PEDIGREE_LINEAGE_URL of the server."
+        )

@@ -123,7 +123,7 @@ class Plane:
         keyed = [keys_of(group, columns, rows) for group in selection.groups]
         wanted = [Wanted(group.stored, keys) for group, (keys, _) in zip(selection.groups, keyed, strict=True)]
         answers = await self.in_time(self.reader.read(wanted), remaining)
-        found = []
+        found: list[Found] = []
         by_view = [list(zip(*answer, strict=True)) for answer in answers]
         for splicer, group, place in selection.parts:
             found.append((splicer, by_view[group][place], keyed[group][1]))

@@ -173,7 +173,7 @@ class Splicer:
         varying = self.varying(records)
         step = len(self.schema.varying)
         tail = all_present(len(records)) + times(fixed[0])
-        found = []
+        found: list[bytes] = []
         for place, prefix in self.sources:
             body = prefix + prefix.join(fixed[place]) if prefix else b"".join(varying[place::step])
             found += (told_head(2, len(body) + len(tail)), body, tail)

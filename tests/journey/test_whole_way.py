@@ -68,12 +68,19 @@ def test_the_way_back_ends_at_the_file_in_the_package(
     assert found.stored_in.name == "flights.carrier_delays"
     assert (found.materialized.job, found.materialized.state) == ("materialize.carrier_delays", "COMPLETED")
     assert (found.table.name.name.rpartition("/")[2], found.table.version) == ("carrier_delays", "1")
-    assert (found.built.job, found.built.state, found.built_version) == ("build.carrier_delays", "COMPLETED", 0)
-    assert {fact.fact for fact in found.built.assertions} >= {"carrier_is_present", "mean_arrival_delay_is_plausible"}
-    assert all(fact.held for fact in found.built.assertions)
-    source = next(each for each in found.built.inputs if each.name.name.endswith("/landing/flights.csv"))
-    assert found.made_of[source.name] == ("arr_delay",)
-    archive = found.landed[source.name].inputs[0].name.name
+    assert (found.way.built.job, found.way.built.state, found.way.built_version) == (
+        "build.carrier_delays",
+        "COMPLETED",
+        0,
+    )
+    assert {fact.fact for fact in found.way.built.assertions} >= {
+        "carrier_is_present",
+        "mean_arrival_delay_is_plausible",
+    }
+    assert all(fact.held for fact in found.way.built.assertions)
+    source = next(each for each in found.way.built.inputs if each.name.name.endswith("/landing/flights.csv"))
+    assert found.way.made_of[source.name] == ("arr_delay",)
+    archive = found.way.landed[source.name].inputs[0].name.name
     with zipfile.ZipFile(archive) as packed:
         lines = len(pd.read_csv(io.BytesIO(packed.read("flights.csv")), usecols=["flight"]))
-    assert lines == found.built.notes["rows"]["facts"] == 336_776
+    assert lines == found.way.built.notes["rows"]["facts"] == 336_776

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +171,11 @@ def test_whatever_happens_to_the_table_the_store_follows(table: Table, bank: Ban
         first = EVENTS[rng.randrange(len(EVENTS) - 3)]
         slice_of = f"event_at >= '{first}' AND event_at < '{first + 3 * DAY}'"
         fresh = rows_at(60, customers=40, seed=number)
+        within = fresh[(fresh.event_at >= first) & (fresh.event_at < first + 3 * DAY)]
         changes: list[Callable[[], None]] = [
-            lambda fresh=fresh: table.append(fresh),
-            lambda fresh=fresh, slice_of=slice_of, first=first: table.replace(
-                fresh[(fresh.event_at >= first) & (fresh.event_at < first + 3 * DAY)], slice_of
-            ),
-            lambda slice_of=slice_of: table.delete(f"{slice_of} AND customer < 20"),
+            partial(table.append, fresh),
+            partial(table.replace, within, slice_of),
+            partial(table.delete, f"{slice_of} AND customer < 20"),
             table.optimize,
         ]
         rng.choice(changes)()

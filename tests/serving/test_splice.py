@@ -1,0 +1,167 @@
+"""Spliced replies against replies built of protobuf objects, and matrices against plain values: whatever the store holds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus as S
+from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
+from feast.protos.feast.types import Value_pb2 as feast_types
+from feast.protos.feast.types.Value_pb2 import Value
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from online.errors import RecordError, SchemaMissingError
+from online.plan import Feature, View
+from online.record import Head, Schema
+from serving.dense import NUMBERS, Dense
+from serving.splice import Splicer
+
+from .test_protocol import fill_field
+
+NOW_US = 1_700_000_000_000_000
+TTL_US = 3_600_000_000
+KINDS = sorted(
+    name.removesuffix("_val").upper() for name in feast_types.Value.DESCRIPTOR.fields_by_name if name != "null_val"
+)
+SIMPLE = ["DOUBLE", "FLOAT", "BOOL", "INT64", "INT32", "STRING"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A view, and the rows of a reply: for each its event time and values, None where the store has none."""
+
+    view: View
+    rows: list[tuple[int, list[Value | None]] | None]
+    older: Schema | None
+    older_rows: frozenset[int]
+
+    def records(self) -> list[bytes | None]:
+        """What the store holds."""
+        return [None if row is None else self.record(place, *row) for place, row in enumerate(self.rows)]
+
+    def record(self, place: int, event_us: int, values: list[Value | None]) -> bytes:
+        """One record, in the present layout or an older one, which had its features in another order."""
+        head = Head(event_us, None, 3, b"")
+        stored = [None if value is None else value.SerializeToString(deterministic=True) for value in values]
+        if self.older is not None and place in self.older_rows:
+            return self.older.pack(head, stored[::-1])
+        return self.view.schema.pack(head, stored)
+
+    def told(self, place: int, feature: int) -> tuple[Value, int, int]:
+        """What must be answered: value, status and event time."""
+        row = self.rows[place]
+        if row is None:
+            return Value(), S.NOT_FOUND, 0
+        event_us, values = row
+        if event_us < NOW_US - TTL_US:
+            return Value(), S.OUTSIDE_MAX_AGE, event_us
+        value = values[feature]
+        return (Value(), S.NULL_VALUE, event_us) if value is None else (value, S.PRESENT, event_us)
+
+
+@st.composite
+def cases(draw: Any, kinds: list[str]) -> Case:
+    """A view of a few features out of those that are stored, and a few rows."""
+    types = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=7))
+    stored = tuple(Feature(f"f{place}", kind) for place, kind in enumerate(types))
+    wanted = draw(st.lists(st.sampled_from(stored), min_size=1, unique=True))
+    view = View("v", "v", (), tuple(wanted), stored, timedelta(microseconds=TTL_US), 1)
+    is_plain = draw(st.booleans())
+    ages = st.just(0) if is_plain else st.sampled_from([0, 1, TTL_US, TTL_US + 1, 10 * TTL_US])
+    rows: list[Any] = []
+    for _ in range(draw(st.integers(1, 9))):
+        if not is_plain and draw(st.integers(0, 4)) == 0:
+            rows.append(None)
+            continue
+        values = [None if not is_plain and draw(st.integers(0, 4)) == 0 else value(draw, kind) for kind in types]
+        rows.append((NOW_US - draw(ages), values))
+    older = Schema.of((one.name, one.value_type) for one in reversed(stored)) if draw(st.booleans()) else None
+    return Case(view, rows, older, frozenset() if is_plain else draw(st.frozensets(st.integers(0, 8))))
+
+
+def value(draw: Any, kind: str) -> Value:
+    """Some value of a type."""
+    message = Value()
+    fill_field(draw, message, field=message.DESCRIPTOR.fields_by_name[f"{kind.lower()}_val"], depth=2)
+    return message
+
+
+@pytest.mark.parametrize("kinds", [SIMPLE, ["FLOAT", "DOUBLE"], KINDS], ids=["simple", "fixed", "all"])
+def test_a_spliced_reply_is_the_reply_that_protobuf_builds(kinds: list[str]) -> None:
+    """Of every type, with nulls, missing, old and older-layout rows: Feast's own classes read what they would have built."""
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @given(case=cases(kinds))
+    def same(case: Case) -> None:
+        schemas = {} if case.older is None else {case.older.fingerprint: case.older}
+        spliced = Splicer(case.view).columns(case.records(), places=None, now_us=NOW_US, schemas=schemas)
+        expected = GetOnlineFeaturesResponse()
+        for feature in case.view.features:
+            column = expected.results.add()
+            for place in range(len(case.rows)):
+                told, status, event_us = case.told(place, case.view.stored.index(feature))
+                column.values.add().CopyFrom(told)
+                column.statuses.append(status)
+                column.event_timestamps.add().FromMicroseconds(event_us)
+        found = GetOnlineFeaturesResponse.FromString(spliced)
+        assert found.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+
+    same()
+
+
+@pytest.mark.parametrize(
+    "kinds", [SIMPLE, ["FLOAT", "DOUBLE", "BOOL"], ["INT64", "INT32"]], ids=["simple", "fixed", "whole"]
+)
+def test_a_matrix_holds_what_the_rows_hold(kinds: list[str]) -> None:
+    """Numbers, statuses, event times and loads are those of the rows, NaN where there is none; other types are beside them."""
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(case=cases(kinds))
+    def same(case: Case) -> None:
+        schemas = {} if case.older is None else {case.older.fingerprint: case.older}
+        dense = Dense(Splicer(case.view))
+        numbers = np.empty((len(case.rows), len(dense.numbers)))
+        found = dense.told(case.records(), numbers, now_us=NOW_US, schemas=schemas)
+        for place, row in enumerate(case.rows):
+            assert found.events_us[place] == (0 if row is None else row[0])
+            assert found.loads[place] == (0 if row is None else 3)
+            for column, at in enumerate(dense.numbers):
+                told, status, _ = case.told(place, case.view.stored.index(case.view.features[at]))
+                assert (S.PRESENT if found.statuses is None else found.statuses[place, column]) == status
+                expected = float(getattr(told, str(told.WhichOneof("val")))) if status == S.PRESENT else math.nan
+                assert numbers[place, column] == expected or (
+                    math.isnan(numbers[place, column]) and math.isnan(expected)
+                )
+            for column, at in enumerate(dense.others):
+                told, status, _ = case.told(place, case.view.stored.index(case.view.features[at]))
+                assert case.view.features[at].value_type not in NUMBERS
+                assert (found.others[column][place] or b"") == told.SerializeToString()
+                assert found.other_statuses[column][place] == status
+
+    same()
+
+
+@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), case=cases(SIMPLE), junk=st.binary(max_size=60))
+def test_damaged_records_end_in_an_error_that_is_known(data: st.DataObject, case: Case, junk: bytes) -> None:
+    """Whatever was done to a record, splicing and reading it give a reply that can be parsed in form, or say what is wrong."""
+    records = case.records()
+    at = data.draw(st.integers(0, len(records) - 1))
+    whole = records[at] or b""
+    cut = data.draw(st.integers(0, len(whole)))
+    records[at] = data.draw(st.sampled_from([junk, whole[:cut], whole[:cut] + junk, whole[:cut] + junk + whole[cut:]]))
+    dense = Dense(Splicer(case.view))
+    for read in (
+        lambda: Splicer(case.view).columns(records, places=None, now_us=NOW_US, schemas={}),
+        lambda: dense.told(records, np.empty((len(records), len(dense.numbers))), now_us=NOW_US, schemas={}),
+    ):
+        try:
+            read()
+        except (RecordError, SchemaMissingError):
+            continue
