@@ -165,7 +165,8 @@ class Client:
         Raises:
             grpc.RpcError: see `vectors`.
         """
-        return self.call("Explain", explain_request(service, feature, entity), ExplainResponse)
+        found: ExplainResponse = self.call("Explain", explain_request(service, feature, entity), ExplainResponse)
+        return found
 
     def call(self, method: str, request: Any, reply: Any) -> Any:
         """One RPC."""
@@ -248,10 +249,10 @@ def vectors_request(
 
 def keys_of(name: str, column: KeyColumn) -> Keys:
     """A column of keys, in the field that fits what it holds."""
-    first = next(iter(column), None)
-    if isinstance(first, str):
-        return Keys(name=name, strings=column)
-    return Keys(name=name, values=column) if isinstance(first, Value) else Keys(name=name, ints=column)
+    values: Any = list(column)
+    if values and isinstance(values[0], str):
+        return Keys(name=name, strings=values)
+    return Keys(name=name, values=values) if values and isinstance(values[0], Value) else Keys(name=name, ints=values)
 
 
 def explain_request(service: str, feature: str, entity: Mapping[str, int | str | Value]) -> ExplainRequest:

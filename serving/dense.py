@@ -125,7 +125,7 @@ class Dense:
         found.events_us[there], found.loads[there] = events, loads
         if self.others:
             self.fill_others(found, records, oldest_us, schemas)
-        return replace(found, statuses=None) if (found.statuses == PRESENT).all() else found
+        return replace(found, statuses=None) if np.all(found.statuses == PRESENT) else found
 
     def copy(self, block: Bytes, numbers: Matrix) -> None:
         """The numbers of a block of records, run by run."""

@@ -86,6 +86,8 @@ class Plans:
                 await self.look()
             except StoreUnavailableError:
                 log.warning("the plan could not be looked at; %s is served on", self.current.version)
+            except Exception:  # whatever is wrong with a new plan, the one that is served is right
+                log.exception("a new plan cannot be taken up; %s is served on", self.current.version)
 
     async def look(self) -> None:
         """Take up the plan that is kept beside the rows, where it is a new one."""

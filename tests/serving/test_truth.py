@@ -101,10 +101,9 @@ def test_new_definitions_are_taken_up_without_a_request_lost(fresh: Repo) -> Non
         askers = [threading.Thread(target=ask) for _ in range(4)]
         for asker in askers:
             asker.start()
-        for features in ([bird_weight[["nickname"]]], [bird_weight], [bird_weight[["weight_avg_1d"]]]):
-            fresh.store.apply([FeatureService(name="diet", features=features)])
-            expected = 1 + len(features[0].features)
-            wait_for(lambda expected=expected: len(client.stub.GetOnlineFeatures(DIET, timeout=20).results) == expected)
+        for part, expected in ((bird_weight[["nickname"]], 2), (bird_weight, 4), (bird_weight[["weight_avg_1d"]], 2)):
+            fresh.store.apply([FeatureService(name="diet", features=[part])])
+            wait_for(lambda count=expected: len(client.stub.GetOnlineFeatures(DIET, timeout=20).results) == count)
         ended.set()
         for asker in askers:
             asker.join()
