@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import ROOT, Workspace, make_workspace
 
-PACKAGES = ("lineage", "pedigree", "serving", "spark_jobs")
+PACKAGES = ("lineage", "online", "pedigree", "serving", "spark_jobs")
 
 
 @pytest.fixture
