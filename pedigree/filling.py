@@ -12,8 +12,8 @@ from rich.console import Console
 from lineage.recorder import Recorder
 from lineage.settings import lineage_settings
 from pedigree.console import Stopwatch, working
-from spark_jobs import restoring
 from spark_jobs.errors import UnknownTableError
+from spark_jobs.restoring import Restoring
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
 
@@ -44,7 +44,7 @@ def rebuild(names: Sequence[str], console: Console) -> None:
     store, views, spark = feast_views(names)
     with Recorder.open(lineage_settings()) as recorder, working(console, len(views)) as (say, advance):
         for view in views:
-            done = restoring.rebuild(view, store, spark, recorder, tell_rows(say, f"rebuild.{view.name}"))
+            done = Restoring(store, spark, recorder).rebuild(view, tell_rows(say, f"rebuild.{view.name}"))
             console.print(f"  {view.name:<15} {done.rows:>9,} keys, loaded anew  ({watch.lap():.1f} s)")
             advance()
 
@@ -59,7 +59,7 @@ def rollback(name: str, console: Console, *, to: int | None) -> None:
     watch = Stopwatch()
     store, [view], spark = feast_views([name])
     with Recorder.open(lineage_settings()) as recorder, working(console, 1) as (say, advance):
-        version, done = restoring.rollback(view, store, spark, recorder, tell_rows(say, f"rollback.{name}"), to=to)
+        version, done = Restoring(store, spark, recorder).rollback(view, tell_rows(say, f"rollback.{name}"), to=to)
         advance()
     console.print(
         f"  {name} is at version {version} again: {done.written:,} of its keys were changed  ({watch.lap():.1f} s)"

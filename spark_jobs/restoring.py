@@ -2,89 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from feast import FeatureStore, FeatureView
 from pyspark.sql import SparkSession
 
 from lineage.recorder import Recorder, Run
-from online.bank import Bank
+from online.marks import Mark
 from online.store import publish_plan
 from spark_jobs import lake
 from spark_jobs.engine import declare_view, delta_source, loading_of, note, opened, table_read, version_to_load
 from spark_jobs.errors import NothingToRollBackError
-from spark_jobs.materialize import Loaded, Loading, Progress, micros, now_us, refresh, roll_back
+from spark_jobs.materialize import Loaded, refresh, roll_back
+from spark_jobs.sending import Loading, Progress, micros, now_us
 
 
-def rebuild(view: FeatureView, store: FeatureStore, spark: SparkSession, recorder: Recorder, told: Progress) -> Loaded:
-    """Fill a view anew from the newest audited version of its table, whatever the store holds; reads go on meanwhile.
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """What bringing views back needs: Feast's store, a session and the recorder."""
 
-    What was loaded before is loaded again: the times that Feast's registry has as materialized, or else all.
-    """
-    source = delta_source(view)
-    since, until = loaded_times(view)
-    with recorder.run("rebuild", view.name, nominal=(since, until) if since and until else None) as run:
-        version = version_to_load(view, source, spark)
-        since_us, until_us = (micros(since), micros(until)) if since and until else (0, now_us())
-        done = brought(view, store, spark, version, since_us, until_us, run, partial(refresh, run_id=run.id, told=told))
-        with opened(store.config) as bank:
-            publish_plan(store.config, bank)
-    return done
+    store: FeatureStore
+    spark: SparkSession
+    recorder: Recorder
 
+    def rebuild(self, view: FeatureView, told: Progress) -> Loaded:
+        """Fill a view anew from the newest audited version of its table, whatever the store holds; reads go on meanwhile.
 
-def rollback(
-    view: FeatureView, store: FeatureStore, spark: SparkSession, recorder: Recorder, told: Progress, *, to: int | None
-) -> tuple[int, Loaded]:
-    """Bring a view back to the last audited version before the one that is served, or to version `to`; returns which.
+        What was loaded before is loaded again: the times that Feast's registry has as materialized, or else all.
+        """
+        since, until = loaded_times(view)
+        nominal = (since, until) if since and until else None
+        span = (micros(since), micros(until)) if since and until else (0, now_us())
+        with self.recorder.run("rebuild", view.name, nominal=nominal) as run, opened(self.store.config) as bank:
+            loading = self.loading(view, version_to_load(view, delta_source(view), self.spark), span)
+            done = refresh(loading, bank, self.spark, run_id=run.id, told=told)
+            self.record(view, loading, done, run)
+            publish_plan(self.store.config, bank)
+        return done
 
-    Raises:
-        NothingToRollBackError: there is no such version.
-    """
-    source = delta_source(view)
-    with opened(store.config) as bank:
-        mark = bank.mark(view.name)
-    if mark is None or mark.version is None:
-        raise NothingToRollBackError(view.name, "nothing was loaded of it")
-    version = to if to is not None else lake.audited_before(spark, source.path, mark.version)
-    if version is None or version >= mark.version:
-        raise NothingToRollBackError(view.name, f"there is no audited version before {mark.version}")
-    with recorder.run("rollback", view.name) as run:
-        done = brought(
-            view,
-            store,
-            spark,
-            version,
-            mark.since_us or 0,
-            mark.until_us or now_us(),
-            run,
-            partial(roll_back, run_id=run.id, told=told),
-        )
-    return version, done
+    def rollback(self, view: FeatureView, told: Progress, *, to: int | None) -> tuple[int, Loaded]:
+        """Bring a view back to the last audited version before the one that is served, or to version `to`; returns which.
 
+        Raises:
+            NothingToRollBackError: there is no such version.
+        """
+        with opened(self.store.config) as bank, self.recorder.run("rollback", view.name) as run:
+            mark = bank.mark(view.name)
+            version = self.version_before(view, mark, to)
+            since, until = (mark.since_us, mark.until_us) if mark else (None, None)
+            loading = self.loading(view, version, (since or 0, until or now_us()))
+            done = roll_back(loading, bank, self.spark, run_id=run.id, told=told)
+            self.record(view, loading, done, run)
+        return version, done
 
-def brought(
-    view: FeatureView,
-    store: FeatureStore,
-    spark: SparkSession,
-    version: int,
-    since_us: int,
-    until_us: int,
-    run: Run,
-    work: Callable[[Loading, Bank, SparkSession], Loaded],
-) -> Loaded:
-    """Bring the online store to a version of a view's table, and record it."""
-    source, online = delta_source(view), store.config.online_store
-    run.reads(table_read(view, source, version))
-    loading = loading_of(
-        view, source, version, since_us=since_us, until_us=until_us, skew_seconds=online.future_skew_seconds
-    )
-    with opened(store.config) as bank:
-        done = work(loading, bank, spark)
-    note(run, done)
-    declare_view(view, source, store.project, online.connection_string, run)
-    return done
+    def version_before(self, view: FeatureView, mark: Mark | None, to: int | None) -> int:
+        """The version to go back to.
+
+        Raises:
+            NothingToRollBackError: there is none.
+        """
+        if mark is None or mark.version is None:
+            raise NothingToRollBackError(view.name, "nothing was loaded of it")
+        version = to if to is not None else lake.audited_before(self.spark, delta_source(view).path, mark.version)
+        if version is None or version >= mark.version:
+            raise NothingToRollBackError(view.name, f"there is no audited version before {mark.version}")
+        return version
+
+    def loading(self, view: FeatureView, version: int, span: tuple[int, int]) -> Loading:
+        """A version of a view's table on its way into the store."""
+        skew = self.store.config.online_store.future_skew_seconds
+        return loading_of(view, delta_source(view), version, since_us=span[0], until_us=span[1], skew_seconds=skew)
+
+    def record(self, view: FeatureView, loading: Loading, done: Loaded, run: Run) -> None:
+        """Say in a run's record what it read and wrote."""
+        source = delta_source(view)
+        run.reads(table_read(view, source, loading.version))
+        note(run, done)
+        declare_view(view, source, self.store.project, self.store.config.online_store.connection_string, run)
 
 
 def loaded_times(view: FeatureView) -> tuple[datetime | None, datetime | None]:

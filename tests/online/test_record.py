@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from online import columns, names
 from online.errors import RecordError, UnstorableNameError
 from online.record import Head, Schema, head_of
-from spark_jobs.materialize import encoded
+from spark_jobs.sending import encoded
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 PLAIN: dict[str, tuple[st.SearchStrategy[Any], pa.DataType]] = {

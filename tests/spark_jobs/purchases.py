@@ -12,7 +12,8 @@ import pandas as pd
 from online.address import parse
 from online.bank import Bank
 from online.record import Schema
-from spark_jobs.materialize import Loading, load
+from spark_jobs.materialize import load
+from spark_jobs.sending import Loading
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
 

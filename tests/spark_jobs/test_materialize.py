@@ -28,7 +28,8 @@ from online.marks import State
 from online.record import Head, Schema, head_of
 from spark_jobs import lake
 from spark_jobs.errors import NothingToRollBackError
-from spark_jobs.materialize import Loaded, Loading, load, refresh, roll_back
+from spark_jobs.materialize import Loaded, load, refresh, roll_back
+from spark_jobs.sending import Loading
 
 from ..redis_server import RedisServer
 from .purchases import DAY, EVENTS, LOADING, SCHEMA, START_US, micros, rows_at
