@@ -261,7 +261,7 @@ def test_keys_are_looked_for_at_a_bounded_rate_and_follow_the_issuer(guarded: Re
 
 
 def test_without_keys_nobody_is_answered_until_there_are_some(guarded: Repo) -> None:
-    """A server that never had a key set says UNAVAILABLE and is not ready; once it has one it keeps it while the issuer is away."""
+    """A server that never had a key set says UNAVAILABLE and is not ready; once it has one it keeps it."""
     with issuing() as issuer:
         issuer.is_down = True
         with running(guarded.settings(auth=issuer.auth())) as client:
