@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 READINESS = "readiness"
 EVERY = 1.0
 """Seconds between two looks at the store."""
+PATIENCE = 1.0
+"""Seconds that the store has to answer a look, however long a request may wait for it."""
 AGES_EVERY = 5
 """Looks at the store between two at the views' ages."""
 STATES = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
@@ -71,8 +73,9 @@ class Watch:
     async def store_answers(self) -> bool:
         """Whether the online store takes commands."""
         try:
-            await self.reader.ping()
-        except StoreUnavailableError:
+            async with asyncio.timeout(PATIENCE):
+                await self.reader.ping()
+        except (StoreUnavailableError, TimeoutError):
             return False
         return True
 
@@ -104,10 +107,10 @@ class Watch:
         views = tuple(self.plans.current.plan.views)
         fields = tuple(view.encode() for view in views)
         try:
-            [texts] = await self.reader.in_time(
-                self.reader.store.hmget([(names.views_key(self.reader.project), fields)])
-            )
-        except StoreUnavailableError:
+            async with asyncio.timeout(PATIENCE):
+                asked = [(names.views_key(self.reader.project), fields)]
+                [texts] = await self.reader.in_time(self.reader.store.hmget(asked))
+        except (StoreUnavailableError, TimeoutError):
             return
         self.marks = marks_of(dict(zip(views, texts, strict=True)))
 
