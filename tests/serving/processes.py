@@ -38,8 +38,9 @@ def started(yaml: Path, **more: str) -> Iterator[tuple[subprocess.Popen[str], st
         assert project == "flightless"
         yield process, address
     finally:
-        process.kill()
-        process.communicate()
+        if process.poll() is None:
+            process.terminate()  # a killed one could not end its workers
+            process.communicate(timeout=60)
 
 
 def ended(process: subprocess.Popen[str]) -> str:
