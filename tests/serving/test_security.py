@@ -10,7 +10,7 @@ import logging
 import pickle
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -128,7 +128,7 @@ def by_a_stranger(issuer: Issuer) -> str:
     return jwt.encode(issuer.claims(), stranger, algorithm="RS256", headers={"kid": issuer.names[0]})
 
 
-WRONG = {
+WRONG: dict[str, Callable[[Issuer], str]] = {
     "expired": lambda issuer: issuer.token(exp=int(time()) - 1),
     "without an expiry": lambda issuer: issuer.token(exp=None),
     "not valid yet": lambda issuer: issuer.token(nbf=int(time()) + 300),
