@@ -8,11 +8,7 @@ import hmac
 import json
 import logging
 import pickle
-import socket
-import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import time
@@ -22,10 +18,8 @@ import grpc
 import jwt
 import pytest
 import redis
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
 from feast import FeatureService, FeatureView
 from feast.permissions.action import AuthzedAction
 from feast.permissions.permission import Permission
@@ -34,13 +28,11 @@ from feast.protos.feast.serving.ServingService_pb2 import GetFeastServingInfoReq
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from serving.errors import SettingsError
 from serving.v1.pedigree_pb2 import GetVectorsRequest, GetVectorsResponse
-from serving.worker import bind
 
 from .asking import asking, refused, told
-from .conftest import Client, Repo, feast_stub, repository, running, wait_for
-from .issuing import AUDIENCE, Authority, Issuer, issuing
+from .conftest import Client, Repo, repository, running, wait_for
+from .issuing import AUDIENCE, Issuer, issuing
 
 DIET = asking("diet", {"bird_id": [1]})
 UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
@@ -288,83 +280,6 @@ def test_keys_may_come_from_a_file(guarded: Repo, issuer: Issuer, tmp_path: Path
         wait_for(lambda: nickname(client, issuer.token()) == "kiwi")
         forged = jwt.encode(issuer.claims(), b"x" * 32, algorithm="HS256", headers={"kid": "secret"})
         assert refusal(client, forged)[0] is UNAUTHENTICATED
-
-
-@dataclass(frozen=True, slots=True)
-class Secured:
-    """A server with TLS, and who signed its certificates."""
-
-    client: Client
-    authority: Authority
-
-    def ask(self, pair: tuple[bytes, bytes] | None = None, roots: bytes | None = None) -> object:
-        """The nickname of bird 1, asked with a certificate of one's own or without."""
-        key, cert = pair or (None, None)
-        shown = grpc.ssl_channel_credentials(roots or self.authority.own, key, cert)
-        with grpc.secure_channel(self.client.address, shown) as channel:
-            return told(feast_stub(channel).GetOnlineFeatures(DIET, timeout=5))["nickname"][0].value
-
-    def shown(self) -> str:
-        """The name in the certificate that the server shows now."""
-        context = ssl.create_default_context(cadata=self.authority.own.decode())
-        host, _, port = self.client.address.rpartition(":")
-        with socket.create_connection((host, int(port)), 5) as plain:
-            context.set_alpn_protocols(["h2"])
-            with context.wrap_socket(plain, server_hostname=host) as wrapped:
-                der = wrapped.getpeercert(binary_form=True) or b""
-        [name] = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return str(name.value)
-
-
-@contextmanager
-def secured(repo: Repo, folder: Path, *, mutual: bool = False) -> Iterator[Secured]:
-    """A server with certificates that were made for it."""
-    authority = Authority(folder)
-    with running(repo.settings(tls=authority.server_files(mutual=mutual))) as client:
-        yield Secured(client, authority)
-
-
-def test_with_tls_nobody_reads_along(repo: Repo, tmp_path: Path) -> None:
-    """A client that trusts the authority is answered; one that trusts another, or speaks without TLS, is not."""
-    with secured(repo, tmp_path) as server:
-        assert server.ask() == "kiwi"
-        with pytest.raises(grpc.RpcError):
-            server.ask(roots=Authority(tmp_path).own)
-        assert refused(server.client.stub.GetOnlineFeatures, DIET)[0] is grpc.StatusCode.UNAVAILABLE
-
-
-def test_with_a_client_authority_a_certificate_is_needed(repo: Repo, tmp_path: Path) -> None:
-    """A client with a certificate of the authority is answered; without one, or with a stranger's, the connection fails."""
-    with secured(repo, tmp_path, mutual=True) as server:
-        assert server.ask(server.authority.pair("kiwi")) == "kiwi"
-        for pair in (None, Authority(tmp_path).pair("kiwi")):
-            with pytest.raises(grpc.RpcError) as caught:
-                server.ask(pair)
-            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
-def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(repo: Repo, tmp_path: Path) -> None:
-    """New files are shown by the next connection without a restart; while they do not fit each other the last good ones stay."""
-    with secured(repo, tmp_path) as server:
-        assert server.shown() == "server"
-        server.authority.server_files("renewed")
-        assert (server.shown(), server.ask()) == ("renewed", "kiwi")
-        (tmp_path / "key.pem").write_bytes(server.authority.pair("another")[0])
-        assert (server.shown(), server.ask()) == ("renewed", "kiwi")
-        (tmp_path / "key.pem").unlink()
-        assert server.shown() == "renewed"
-        server.authority.server_files("again")
-        assert server.shown() == "again"
-
-
-def test_certificates_that_cannot_be_used_are_an_error_at_start(tmp_path: Path) -> None:
-    """A key that is not the certificate's ends the start with the files' names, and nothing of the key."""
-    authority = Authority(tmp_path)
-    tls = authority.server_files()
-    tls.key.write_bytes(authority.pair("another")[0])
-    with pytest.raises(SettingsError, match=r"cert\.pem.*the key is not that of the certificate") as caught:
-        bind(None, "127.0.0.1:0", tls)
-    assert "PRIVATE" not in str(caught.value)
 
 
 class Trap:
