@@ -176,7 +176,7 @@ def decoded(text: str | bytes) -> Plan:
             permissions=tuple(permission_of(permission) for permission in parts["permissions"]),
             tags=parts["tags"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise PlanError([f"{type(error).__name__}: {error}"]) from error
 
 

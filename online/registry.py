@@ -48,10 +48,19 @@ def compile_plan(registry: RegistryProto, project: str) -> Plan:
         permissions=tuple(
             permission_of(permission)
             for permission in registry.permissions
-            if permission.spec.project == project and READ_ONLINE in permission.spec.actions
+            if permission.spec.project == project
+            and READ_ONLINE in permission.spec.actions
+            and is_for_somebody(permission)
         ),
         tags={one.spec.name: dict(one.spec.tags) for one in (*stored, *registry.feature_services) if one.spec.tags},
     )
+
+
+def is_for_somebody(stored: PermissionProto) -> bool:
+    """False where a policy has an empty list of whom it lets in: a plan could not tell it from one that lets in everybody."""
+    policy = stored.spec.policy
+    kind = policy.WhichOneof("policy_type")
+    return kind is None or any(getattr(policy, kind).ListFields())
 
 
 def permission_of(stored: PermissionProto) -> Permission:

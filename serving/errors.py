@@ -35,11 +35,11 @@ class NotAppliedError(ServingError):
 class AddressTakenError(ServingError):
     """The server cannot listen where it was told to."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, setting: str = "PEDIGREE_SERVING_ADDRESS") -> None:
         self.address = address
         super().__init__(
             f"Cannot listen on {address}: the port is taken, or the address is not one of this machine. "
-            "Nothing was started. Stop the other server, or set PEDIGREE_SERVING_ADDRESS to another address."
+            f"Nothing was started. Stop the other server, or set {setting} to another address."
         )
 
 

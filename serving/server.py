@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from serving import logs
 from serving.errors import AddressTakenError, ServingError
 from serving.settings import ServingSettings, serving_settings
 
@@ -28,15 +31,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Workers:
-    """The processes that serve, all on one address."""
+    """The processes that serve, all on one address. `counting` is the folder in which they count, where they do."""
 
     address: str
+    counting: Path | None = None
     stopping: bool = False
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self) -> subprocess.Popen[str]:
         """One more worker; it is one of us once it has said its line."""
         environment = {**os.environ, "PEDIGREE_SERVING_ADDRESS": self.address, SHARED: "1"}
+        if self.counting is not None:
+            environment["PROMETHEUS_MULTIPROC_DIR"] = str(self.counting)
         process = subprocess.Popen(WORKER, env=environment, stdout=subprocess.PIPE, text=True)
         self.processes.append(process)
         return process
@@ -54,6 +60,7 @@ class Workers:
             time.sleep(PAUSE)
             for process in [one for one in self.processes if one.poll() is not None]:
                 self.processes.remove(process)
+                self.forget(process.pid)
                 if not self.stopping:
                     log.error("worker %s ended with %s; another one is started", process.pid, process.returncode)
                     time.sleep(pause)
@@ -62,6 +69,13 @@ class Workers:
         for process in self.processes:
             process.wait()
 
+    def forget(self, process: int) -> None:
+        """A worker has ended: what it had under way is no more."""
+        if self.counting is not None:
+            from serving.scrape import ended
+
+            ended(self.counting, process)
+
 
 def serve(settings: ServingSettings) -> int:
     """Serve until told to stop by SIGTERM or SIGINT.
@@ -69,8 +83,8 @@ def serve(settings: ServingSettings) -> int:
     Raises:
         AddressTakenError: something else listens there.
     """
-    with held(settings.address) as address:
-        workers = Workers(address)
+    with held(settings.address) as address, counted(settings.metrics_address) as (folder, metrics):
+        workers = Workers(address, folder)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, workers.stop)
         line = said(workers.start())
@@ -79,10 +93,24 @@ def serve(settings: ServingSettings) -> int:
         for process in [workers.start() for _ in range(settings.workers - 1)]:
             said(process)
         if not workers.stopping:
-            sys.stdout.write(line)
+            sys.stdout.write(line + (f"metrics on {metrics}\n" if metrics else ""))
             sys.stdout.flush()
         workers.watch()
     return 0
+
+
+@contextmanager
+def counting(address: str) -> Iterator[tuple[Path, str]]:
+    """A folder in which workers count, and where Prometheus reads it for as long as the block runs."""
+    from serving.scrape import counting_folder, metrics_of
+
+    with counting_folder() as folder, metrics_of(folder, address) as taken:
+        yield folder, taken
+
+
+def counted(address: str | None) -> Any:
+    """The same where metrics are wanted; nothing of it is loaded where they are not."""
+    return counting(address) if address else nullcontext((None, None))
 
 
 def said(process: subprocess.Popen[str]) -> str:
@@ -117,9 +145,10 @@ def held(address: str) -> Iterator[str]:
 
 def main() -> int:
     """The command: 0 after a stop that was asked for, 1 with one line on stderr when there is nothing to start with."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        return serve(serving_settings())
+        settings = serving_settings()
+        logs.configure(settings.log_format)
+        return serve(settings)
     except ServingError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,29 +17,46 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
 from online.errors import OnlineError
+from serving import logs
+from serving.door import Door
 from serving.errors import AddressTakenError, ServingError
+from serving.keys import Keys
 from serving.plane import Plane
 from serving.plans import Plans
 from serving.reader import Reader
 from serving.reflection import reflection_servicer
 from serving.repo import read_repo
+from serving.sampling import Sampler
 from serving.server import SHARED
 from serving.servicer import SERVICE, ServingServicer
-from serving.settings import ServingSettings, serving_settings
+from serving.settings import Auth, ServingSettings, Tls, serving_settings
+from serving.tls import credentials
+from serving.tokens import Tokens
+from serving.traces import tracing_of
+from serving.watch import READINESS, Watch
 
 log = logging.getLogger(__name__)
 
 HEALTHY_NAMES = ("", "liveness", SERVICE)
-"""What health answers for. All say whether this process takes requests; none asks the online store, so that a store that
-is down for a moment does not make an orchestrator kill every server."""
+"""What health answers for by itself. All say whether this process takes requests; none asks the online store, so that a
+store that is down for a moment does not make an orchestrator kill every server. `readiness` does ask it."""
+
+PAUSE = 1.0
+"""Seconds before work in the background is begun again."""
+LONGEST_PAUSE = 10.0
+"""Seconds between two looks for keys that nobody knows, at most."""
+
+Going = Callable[[], Coroutine[Any, Any, None]]
+"""What begins work in the background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """A server that takes requests: the project it serves and the address it is reached at."""
+    """A server that takes requests: the project it serves, the address it is reached at, and that of its metrics."""
 
     project: str
     address: str
+    metrics_address: str | None = None
 
 
 @asynccontextmanager
@@ -49,41 +66,130 @@ async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
     Raises:
         NotAppliedError: there is nothing to serve.
         AddressTakenError: something else listens there.
+        SettingsError: certificates cannot be used, or traces cannot be sent.
     """
     repo = read_repo(settings.feature_store_yaml)
-    reader = Reader.open(repo.project, repo.address, timeout=settings.store_timeout)
-    plans = await Plans.open(reader, kept=settings.plan_file, feature_store_yaml=settings.feature_store_yaml)
-    following = asyncio.create_task(plans.follow(settings.plan_every))
-    healthy = health.aio.HealthServicer()
-    server = grpc.aio.server(options=(("grpc.so_reuseport", int(SHARED in os.environ)),))
-    server.add_generic_rpc_handlers(ServingServicer(Plane(plans, reader, settings)).handlers())
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_servicer(SERVICE), server)
-    try:
-        address = bind(server, settings.address)
+    async with AsyncExitStack() as stack:
+        metrics = metrics_module() if settings.metrics_address else None
+        tracing = tracing_of(settings)
+        if tracing is not None:
+            stack.callback(tracing.close)
+        reader = Reader.open(repo.project, repo.address, timeout=settings.store_timeout)
+        stack.push_async_callback(reader.close)
+        plans = await Plans.open(reader, kept=settings.plan_file, feature_store_yaml=settings.feature_store_yaml)
+        if metrics is not None:
+            reader.store = metrics.TimedStore(reader.store)
+        tokens = tokens_of(settings.auth) if settings.auth else None
+        door = Door.of(
+            settings,
+            is_known=lambda name: name in plans.current.plan.services,
+            tokens=tokens,
+            metrics=metrics,
+            tracing=tracing,
+        )
+        healthy = health.aio.HealthServicer()
+        sampler = Sampler(metrics.count_values) if metrics else None
+        server = server_of(settings, ServingServicer(Plane(plans, reader, settings), door, sampler), healthy)
+        watch = Watch(reader, plans, tokens.keys if tokens else None, healthy, door, settings, metrics)
+        address = bind(server, settings.address, settings.tls)
+        scraped = stack.enter_context(scraped_at(settings.metrics_address)) if is_alone(settings) else None
+        await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
+        for work in background(settings, plans, tokens, watch):
+            stack.callback(asyncio.create_task(going_on(work)).cancel)
         await server.start()
+        stack.push_async_callback(stop, server, healthy, settings)
         await say_healthy(healthy)
-        yield Listening(project=repo.project, address=address)
-    finally:
-        following.cancel()
-        await healthy.enter_graceful_shutdown()
-        await server.stop(settings.drain.total_seconds())
-        await reader.close()
+        yield Listening(repo.project, address, scraped)
 
 
-def bind(server: Any, address: str) -> str:
+def metrics_module() -> Any:
+    """The module that counts, which is loaded only where something is counted."""
+    from serving import metrics
+
+    return metrics
+
+
+def is_alone(settings: ServingSettings) -> bool:
+    """Whether this process has to tell its metrics itself: nobody started it who does."""
+    return settings.metrics_address is not None and SHARED not in os.environ
+
+
+def scraped_at(address: str | None) -> Any:
+    """/metrics of this process alone."""
+    from prometheus_client import REGISTRY
+
+    from serving.scrape import metrics_at
+
+    return metrics_at(address or "", REGISTRY)
+
+
+def tokens_of(auth: Auth) -> Tokens:
+    """Who verifies tokens."""
+    return Tokens(auth, Keys(auth.jwks, pause=min(LONGEST_PAUSE, auth.keys_every.total_seconds())))
+
+
+def server_of(settings: ServingSettings, servicer: ServingServicer, healthy: Any) -> Any:
+    """The gRPC server with everything that it answers. Health needs no token; reflection is for servers that are open anyway."""
+    server = grpc.aio.server(options=options_of(settings))
+    server.add_generic_rpc_handlers(servicer.handlers())
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    if settings.auth is None:
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_servicer(SERVICE), server)
+    elif settings.tls is None:
+        log.warning(
+            "tokens are taken without TLS: whoever listens on the way can use them; set PEDIGREE_SERVING_TLS_CERT"
+        )
+    return server
+
+
+def options_of(settings: ServingSettings) -> Sequence[tuple[str, int]]:
+    """What gRPC is told. A connection may have more calls open than are answered: the others are refused, not kept waiting."""
+    return (
+        ("grpc.so_reuseport", int(SHARED in os.environ)),
+        ("grpc.max_receive_message_length", settings.limits.message_bytes),
+        ("grpc.max_concurrent_streams", 4 * settings.limits.concurrent),
+    )
+
+
+def bind(server: Any, address: str, tls: Tls | None = None) -> str:
     """Have `server` listen on `address`; returns it with the port that was taken."""
+    certified = credentials(tls) if tls else None
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, certified) if certified else server.add_insecure_port(address)
     except RuntimeError as error:
         raise AddressTakenError(address) from error
     return f"{address.rpartition(':')[0]}:{port}"
 
 
+def background(settings: ServingSettings, plans: Plans, tokens: Tokens | None, watch: Watch) -> list[Going]:
+    """What goes on beside requests."""
+    found: list[Going] = [lambda: plans.follow(settings.plan_every), watch.follow]
+    if tokens is not None:
+        keys, every = tokens.keys, tokens.auth.keys_every
+        found.append(lambda: keys.follow(every))
+    return found
+
+
+async def going_on(work: Going) -> None:
+    """Work that never ends; after an error that nobody foresaw it is begun again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("work in the background ended, and is begun again")
+        await asyncio.sleep(PAUSE)
+
+
 async def say_healthy(healthy: Any) -> None:
-    """Every name that health answers for serves."""
+    """Every name that health answers for by itself serves; `readiness` is said by who looks at it."""
     for name in HEALTHY_NAMES:
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def stop(server: Any, healthy: Any, settings: ServingSettings) -> None:
+    """Take nothing new, and let what is under way end in its time."""
+    await healthy.enter_graceful_shutdown()
+    await server.stop(settings.drain.total_seconds())
 
 
 async def serve(settings: ServingSettings) -> None:
@@ -99,6 +205,8 @@ async def serve(settings: ServingSettings) -> None:
         loop.add_signal_handler(name, stop.set)
     async with listening(settings) as server:
         sys.stdout.write(f"serving {server.project} on {server.address}\n")
+        if server.metrics_address:
+            sys.stdout.write(f"metrics on {server.metrics_address}\n")
         sys.stdout.flush()
         await stop.wait()
         log.info("stopping; requests in flight have %s", settings.drain)
@@ -106,9 +214,10 @@ async def serve(settings: ServingSettings) -> None:
 
 def main() -> int:
     """Serve in this process: 0 after a stop that was asked for, 1 with one line on stderr when there is nothing to start with."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(serving_settings()))
+        settings = serving_settings()
+        logs.configure(settings.log_format)
+        asyncio.run(serve(settings))
     except (ServingError, OnlineError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

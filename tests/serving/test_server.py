@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -23,39 +21,10 @@ from serving.settings import serving_settings
 
 from .asking import asking, told
 from .conftest import Client, Repo, feast_stub
-from .flightless import CLOCK_AT
+from .processes import ROOT, command, started
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-def command(yaml: Path, address: str, **more: str) -> subprocess.Popen[str]:
-    """`python -m serving.server` with its settings in the environment."""
-    settings = {"PEDIGREE_FEATURE_STORE_YAML": str(yaml), "PEDIGREE_SERVING_ADDRESS": address, **more}
-    return subprocess.Popen(
-        [sys.executable, "-m", "serving.server"],
-        cwd=ROOT,
-        env={**os.environ, "PEDIGREE_CLOCK": CLOCK_AT.isoformat(), **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextmanager
-def started(yaml: Path, **more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server process that has said that it is ready, and its address."""
-    process = command(yaml, "127.0.0.1:0", **more)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        project, address = line.removeprefix("serving ").removesuffix("\n").split(" on ")
-        assert project == "flightless"
-        yield process, address
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_a_stop_finishes_what_is_in_flight_and_takes_nothing_new(own_repo: Repo) -> None:

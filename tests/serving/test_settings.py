@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import SettingsError
-from serving.settings import ServingSettings, read_settings
+from serving.settings import Limits, ServingSettings, Tls, read_settings
 
 
 @pytest.fixture
@@ -74,3 +74,89 @@ def test_a_clock_without_an_offset_is_refused(yaml: str) -> None:
     """A naive clock is an error that says how to write UTC."""
     with pytest.raises(SettingsError, match=r"names no offset from UTC: write 2013-07-01T12:00:00\+00:00"):
         read_settings({"PEDIGREE_FEATURE_STORE_YAML": yaml, "PEDIGREE_CLOCK": "2013-07-01T12:00:00"})
+
+
+def refused_with(yaml: str, **environ: str) -> str:
+    """What is said of settings that cannot be used."""
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"PEDIGREE_FEATURE_STORE_YAML": yaml, **environ})
+    return str(caught.value)
+
+
+AUTH = {
+    "PEDIGREE_SERVING_AUTH_JWKS": "https://issuer.example/certs",
+    "PEDIGREE_SERVING_AUTH_ISSUER": "https://issuer.example",
+    "PEDIGREE_SERVING_AUTH_AUDIENCE": "feature-server",
+}
+
+
+def test_who_is_answered_and_how_much_can_be_set(yaml: str) -> None:
+    """Certificates, tokens, limits, metrics, logs and traces are settings of their own."""
+    settings = read_settings(
+        {
+            "PEDIGREE_FEATURE_STORE_YAML": yaml,
+            **AUTH,
+            "PEDIGREE_SERVING_TLS_CERT": yaml,
+            "PEDIGREE_SERVING_TLS_KEY": yaml,
+            "PEDIGREE_SERVING_TLS_CLIENT_CA": yaml,
+            "PEDIGREE_SERVING_AUTH_ALGORITHMS": "ES256, EdDSA",
+            "PEDIGREE_SERVING_AUTH_LEEWAY": "0",
+            "PEDIGREE_SERVING_MAX_MESSAGE_BYTES": "1000",
+            "PEDIGREE_SERVING_MAX_CONCURRENT": "10",
+            "PEDIGREE_SERVING_RATE": "50.4",
+            "PEDIGREE_SERVING_METRICS_ADDRESS": "127.0.0.1:0",
+            "PEDIGREE_SERVING_LOG": "text",
+            "PEDIGREE_SERVING_TRACES": "off",
+        }
+    )
+    assert settings.tls == Tls(Path(yaml), Path(yaml), Path(yaml))
+    assert settings.auth is not None
+    assert (settings.auth.algorithms, settings.auth.leeway) == (("ES256", "EdDSA"), timedelta(0))
+    assert settings.limits == Limits(message_bytes=1000, concurrent=10, rate=50.4, burst=50)
+    assert (settings.metrics_address, settings.log_format, settings.traces) == ("127.0.0.1:0", "text", "off")
+
+
+@pytest.mark.parametrize("algorithms", ["none", "HS256", "RS256,HS512", "RS257", "", "NONE"])
+def test_tokens_that_anybody_could_make_are_refused_at_start(yaml: str, algorithms: str) -> None:
+    """Unsigned tokens and shared secrets are refused before anything starts, among good algorithms too."""
+    text = refused_with(yaml, **AUTH, PEDIGREE_SERVING_AUTH_ALGORITHMS=algorithms)
+    assert "unsigned tokens and shared secrets are never taken" in text
+
+
+@pytest.mark.parametrize("left_out", sorted(AUTH))
+def test_a_token_s_issuer_audience_and_keys_go_together(yaml: str, left_out: str) -> None:
+    """Auth by halves is an error that names what is missing: without an audience another server's tokens would be taken."""
+    text = refused_with(yaml, **{name: value for name, value in AUTH.items() if name != left_out})
+    assert f"without {left_out}" in text
+
+
+@pytest.mark.parametrize("source", ["http://issuer.example/certs", "ftp://issuer.example", "https://", "/no/such/file"])
+def test_keys_come_from_where_nobody_can_exchange_them(yaml: str, source: str) -> None:
+    """A key set comes by https, from this machine, or from a file that is there."""
+    assert "PEDIGREE_SERVING_AUTH_JWKS" in refused_with(yaml, **{**AUTH, "PEDIGREE_SERVING_AUTH_JWKS": source})
+
+
+def test_certificates_go_together(yaml: str) -> None:
+    """A certificate without its key, a client authority without a certificate, and a file that is not there are errors."""
+    assert "without PEDIGREE_SERVING_TLS_KEY" in refused_with(yaml, PEDIGREE_SERVING_TLS_CERT=yaml)
+    assert "nobody could be asked" in refused_with(yaml, PEDIGREE_SERVING_TLS_CLIENT_CA=yaml)
+    both = {"PEDIGREE_SERVING_TLS_CERT": "/no/such", "PEDIGREE_SERVING_TLS_KEY": "/no/such"}
+    assert refused_with(yaml, **both).count("is not a file that is there") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PEDIGREE_SERVING_RATE", "inf"),
+        ("PEDIGREE_SERVING_RATE", "0"),
+        ("PEDIGREE_SERVING_BURST", "0"),
+        ("PEDIGREE_SERVING_MAX_CONCURRENT", "-1"),
+        ("PEDIGREE_SERVING_AUTH_LEEWAY", "301"),
+        ("PEDIGREE_SERVING_LOG", "xml"),
+        ("PEDIGREE_SERVING_TRACES", "yes"),
+        ("PEDIGREE_SERVING_METRICS_ADDRESS", "9090"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(yaml: str, name: str, value: str) -> None:
+    """A wrong number or word is named with the setting."""
+    assert f"{name}={value!r}" in refused_with(yaml, **{name: value})

@@ -1,0 +1,158 @@
+"""What every request passes, in one place: how many are inside, who it is, how fast it asks, and what is told of it later."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol
+
+import grpc
+
+from online.plan import Plan
+from serving.limits import Rates
+from serving.logs import REQUEST_ID, id_of
+from serving.permissions import Rules
+from serving.principal import Principal, client_name
+from serving.refusals import CrowdedError, TooFastError, UnauthenticatedError
+from serving.settings import ServingSettings
+from serving.statuses import REFUSED, code_of, told, with_retry
+from serving.tokens import Metadata, Tokens
+from serving.traces import Tracing
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[Any, Any, Principal | None], Awaitable[bytes]]
+"""What answers a request: the message, gRPC's context, and who asks (None: everybody is answered)."""
+
+OK, CANCELLED = grpc.StatusCode.OK, grpc.StatusCode.CANCELLED
+
+
+class Told(Protocol):
+    """Who is told of requests that came to their end."""
+
+    def count_request(self, rpc: str, service: str, code: str, seconds: float) -> None:
+        """One did."""
+
+    def count_refused(self, reason: str) -> None:
+        """One was not let in."""
+
+
+@dataclass(slots=True)
+class Door:
+    """The way in.
+
+    Attributes:
+        limit: how many requests may be inside.
+        tokens: who verifies tokens; None: everybody is let in.
+        rates: how fast each may ask; None: as fast as it likes.
+        is_known: whether something is the name of a feature service; others are not named in metrics, or there would be no end.
+    """
+
+    limit: int
+    is_known: Callable[[str], bool]
+    tokens: Tokens | None = None
+    rates: Rates | None = None
+    metrics: Told | None = None
+    tracing: Tracing | None = None
+    inside: int = 0
+    rules: Rules | None = None
+    lines: Rates = field(default_factory=lambda: Rates(rate=10, burst=20))
+
+    @classmethod
+    def of(
+        cls,
+        settings: ServingSettings,
+        *,
+        is_known: Callable[[str], bool],
+        tokens: Tokens | None,
+        metrics: Told | None,
+        tracing: Tracing | None,
+    ) -> Door:
+        """The door that settings describe."""
+        limits = settings.limits
+        rates = Rates(limits.rate, limits.burst) if limits.rate else None
+        return cls(limits.concurrent, is_known, tokens, rates, metrics, tracing)
+
+    async def answered(self, rpc: str, work: Work, request: Any, context: Any) -> bytes:
+        """What `work` answers; an error ends the call with its status. Either way the caller gets the request's id back."""
+        start = perf_counter()
+        metadata = context.invocation_metadata()
+        request_id = id_of(metadata)
+        REQUEST_ID.set(request_id)
+        code = CANCELLED
+        self.inside += 1
+        try:
+            answer = self.let_in if self.tracing is None else self.traced
+            reply = await answer(rpc, work, request, context, metadata)
+            code = OK
+            context.set_trailing_metadata((("x-request-id", request_id),))
+            return reply
+        except Exception as error:
+            code, message = told(error, request_id)
+            self.note(error, code)
+            await context.abort(code, message, (("x-request-id", request_id), *with_retry(error)))
+            raise
+        finally:
+            self.inside -= 1
+            if self.metrics is not None:
+                self.metrics.count_request(rpc, self.service_of(request), code.name, perf_counter() - start)
+
+    async def let_in(self, _rpc: str, work: Work, request: Any, context: Any, metadata: Metadata) -> bytes:
+        """What `work` answers, where the caller is let in.
+
+        Raises:
+            CrowdedError, UnauthenticatedError, KeysUnavailableError, TooFastError: it is not.
+        """
+        if self.inside > self.limit:
+            raise CrowdedError(self.limit)
+        who = None if self.tokens is None else await self.tokens.principal(metadata)
+        if self.rates is not None:
+            self.rates.spend(f"subject:{who.subject}" if who else client_name(context))
+        return await work(request, context, who)
+
+    async def traced(self, rpc: str, work: Work, request: Any, context: Any, metadata: Metadata) -> bytes:
+        """The same within a span."""
+        assert self.tracing is not None  # noqa: S101 - for the type checker
+        with self.tracing.span(rpc, metadata, REQUEST_ID.get()) as span:
+            try:
+                reply = await self.let_in(rpc, work, request, context, metadata)
+            except Exception as error:
+                span.set_attribute("rpc.grpc.status_code", code_of(error).value[0])
+                raise
+            span.set_attribute("rpc.grpc.status_code", 0)
+            span.set_attribute("pedigree.service", self.service_of(request))
+            return reply
+
+    def permit(self, who: Principal | None, plan: Plan, request: Any, references: Any) -> None:
+        """Return where the caller may read what it asks for by this plan.
+
+        Raises:
+            DeniedError: it may not.
+        """
+        if self.tokens is None:
+            return
+        if who is None:
+            raise UnauthenticatedError("nobody was named")
+        if self.rules is None or self.rules.plan is not plan:
+            self.rules = Rules.of(plan)
+        self.rules.permit(who, request.feature_service or None, references)
+
+    def service_of(self, request: Any) -> str:
+        """The feature service that a request names, for metrics: empty where it names none."""
+        name: str = getattr(request, "feature_service", "")
+        return name if not name or self.is_known(name) else "(unknown)"
+
+    def note(self, error: Exception, code: grpc.StatusCode) -> None:
+        """Count somebody who was not let in, and log who it was; a flood of requests is no flood of lines."""
+        reason = REFUSED.get(type(error))
+        if reason is None:
+            return
+        if self.metrics is not None:
+            self.metrics.count_refused(reason)
+        try:
+            self.lines.spend(reason)
+        except TooFastError:
+            return
+        log.info("refused with %s (%s): %s", code.name, reason, getattr(error, "reason", getattr(error, "name", "")))

@@ -1,0 +1,58 @@
+"""The log: one JSON object a line, with the id of the request that it is about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from itertools import count
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is being answered."""
+
+SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+START = os.urandom(6).hex()
+NUMBERS = count()
+"""An id of ours is the process's own random start and a number: as good as a random one, and made in no time."""
+
+
+def id_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """The id that a caller gave its request, where it is one that a log can hold; else a new one."""
+    for name, value in metadata:
+        if name == "x-request-id" and isinstance(value, str) and SANE.fullmatch(value):
+            return value
+    return f"{START}-{next(NUMBERS):x}"
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON, whatever somebody wrote into it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, object] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": record.process,
+        }
+        request_id = REQUEST_ID.get()
+        if request_id:
+            line["request_id"] = request_id
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(log_format: str) -> None:
+    """Log to stderr, as `json` or as `text`."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if log_format == "json" else text)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)

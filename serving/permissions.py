@@ -1,0 +1,138 @@
+"""What a principal may read: Feast's own `Permission` objects, as the plan has them. What none of them lets in stays out.
+
+As Feast decides (`feast.permissions.matcher`, `.policy`), but for two things on the safe side: the tags that a permission
+requires are compared (Feast's matcher passes resources without a `required_tags` of their own, which views and services
+are), and where there are no permissions nobody is let in.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from online.plan import Permission, Plan, Refusal
+from serving.catalog import parse_reference, tags_of
+from serving.principal import Principal
+from serving.refusals import DeniedError
+
+log = logging.getLogger(__name__)
+
+FEATURE_SERVICE, FEATURE_VIEW, ON_DEMAND = "FEATURE_SERVICE", "FEATURE_VIEW", "ON_DEMAND_FEATURE_VIEW"
+BROADER = {"BATCH_FEATURE_VIEW": FEATURE_VIEW, "STREAM_FEATURE_VIEW": FEATURE_VIEW}
+"""Feast's classes of resources that another one stands for too."""
+DECISIONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something that can be read: Feast's name of its kind, its own name, and its tags."""
+
+    kind: str
+    name: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A permission with its patterns compiled. `patterns` is None where any name will do."""
+
+    permission: Permission
+    patterns: tuple[re.Pattern[str], ...] | None
+
+    @classmethod
+    def of(cls, permission: Permission) -> Rule:
+        """A permission, compiled; a pattern that is none matches nothing."""
+        return cls(permission, compiled(permission) if permission.names else None)
+
+    def covers(self, resource: Resource) -> bool:
+        """Whether it is about this resource."""
+        kinds, tags = self.permission.kinds, self.permission.tags
+        if resource.kind not in kinds and BROADER.get(resource.kind) not in kinds:
+            return False
+        if any(resource.tags.get(name) != value for name, value in tags.items()):
+            return False
+        return self.patterns is None or any(pattern.fullmatch(resource.name) for pattern in self.patterns)
+
+    def admits(self, principal: Principal) -> bool:
+        """Whether it lets this principal in: everybody where it names nobody; a group or a namespace, where it names both."""
+        roles, groups, namespaces = self.permission.roles, self.permission.groups, self.permission.namespaces
+        if roles and principal.roles.isdisjoint(roles):
+            return False
+        if not groups and not namespaces:
+            return True
+        return not (principal.groups.isdisjoint(groups) and principal.namespaces.isdisjoint(namespaces))
+
+
+def compiled(permission: Permission) -> tuple[re.Pattern[str], ...]:
+    """The patterns of a permission that are some."""
+    found = []
+    for name in permission.names:
+        try:
+            found.append(re.compile(name))
+        except (re.error, RecursionError, OverflowError):
+            log.error("the permission %r has a pattern that is none and lets nobody in: %r", permission.name, name)
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class Rules:
+    """The permissions of one plan, compiled, and what was decided by them."""
+
+    plan: Plan
+    rules: tuple[Rule, ...]
+    decided: dict[tuple[Principal, str, tuple[str, ...]], str | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Rules:
+        """Those of a plan."""
+        return cls(plan, tuple(map(Rule.of, plan.permissions)))
+
+    def permit(self, principal: Principal, service: str | None, references: Sequence[str]) -> None:
+        """Return where a principal may read a service, or everything behind references.
+
+        Raises:
+            DeniedError: it may not, or there is no such thing.
+            InvalidRequestError, NotServedError: a reference can never be answered.
+        """
+        asked = (principal, service or "", tuple(references))
+        if asked not in self.decided:
+            if len(self.decided) >= DECISIONS:
+                self.decided.clear()
+            self.decided[asked] = self.denied(principal, service, references)
+        name = self.decided[asked]
+        if name is not None:
+            raise DeniedError("feature service" if service else "feature view", name)
+
+    def denied(self, principal: Principal, service: str | None, references: Sequence[str]) -> str | None:
+        """The name that a principal may not read, None where it may read all."""
+        if service:
+            return None if self.may_read_service(principal, service) else service
+        views = dict.fromkeys(parse_reference(reference)[0] for reference in references)
+        return next((view for view in views if not self.may_read_view(principal, view)), None)
+
+    def may_read_service(self, principal: Principal, name: str) -> bool:
+        """Whether a permission is for the service, or there are some for all its views."""
+        service = self.plan.services.get(name)
+        if service is None:
+            return False
+        if self.grants(principal, Resource(FEATURE_SERVICE, name, self.tags(name))):
+            return True
+        views = {*(view.stored_as for view in service.views), *service.refused}
+        return bool(views) and all(self.may_read_view(principal, view) for view in views)
+
+    def may_read_view(self, principal: Principal, name: str) -> bool:
+        """Whether a permission is for the view. Only names that the plan has meet patterns: a caller's own could be any text."""
+        if name not in self.plan.views and name not in self.plan.refused:
+            return False
+        kind = ON_DEMAND if self.plan.refused.get(name) is Refusal.ON_DEMAND else FEATURE_VIEW
+        return self.grants(principal, Resource(kind, name, self.tags(name)))
+
+    def tags(self, name: str) -> Mapping[str, str]:
+        """The tags of a resource; where a view and a service have one name it has none, as nobody can tell whose they are."""
+        return {} if name in self.plan.views and name in self.plan.services else tags_of(self.plan, name)
+
+    def grants(self, principal: Principal, resource: Resource) -> bool:
+        """Whether any permission lets the principal read the resource."""
+        return any(rule.covers(resource) and rule.admits(principal) for rule in self.rules)

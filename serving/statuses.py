@@ -1,0 +1,80 @@
+"""What a caller is told of an error: its code, its message, and what goes with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from uuid import uuid4
+
+import grpc
+
+from online.errors import RecordError, SchemaMissingError
+from serving.errors import (
+    DeadlinePassedError,
+    InvalidRequestError,
+    NotLoadedError,
+    NotReadyError,
+    NotServedError,
+    StoreUnavailableError,
+    UnknownNameError,
+)
+from serving.refusals import (
+    CrowdedError,
+    DeniedError,
+    ExhaustedError,
+    KeysUnavailableError,
+    TooFastError,
+    UnauthenticatedError,
+)
+
+log = logging.getLogger(__name__)
+
+STATUS: Mapping[type[Exception], grpc.StatusCode] = {
+    InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    UnknownNameError: grpc.StatusCode.NOT_FOUND,
+    NotServedError: grpc.StatusCode.UNIMPLEMENTED,
+    NotReadyError: grpc.StatusCode.FAILED_PRECONDITION,
+    StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    NotLoadedError: grpc.StatusCode.UNAVAILABLE,
+    SchemaMissingError: grpc.StatusCode.DATA_LOSS,
+    RecordError: grpc.StatusCode.DATA_LOSS,
+    DeadlinePassedError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    KeysUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    DeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooFastError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+"""What a caller is told by code. An error that is not here is INTERNAL, and its text stays in the log."""
+
+REFUSED: Mapping[type[Exception], str] = {
+    UnauthenticatedError: "token",
+    KeysUnavailableError: "keys",
+    DeniedError: "permission",
+    CrowdedError: "concurrency",
+    TooFastError: "rate",
+}
+"""What metrics call the reason why somebody was not answered."""
+
+
+def told(error: Exception, request_id: str | None = None) -> tuple[grpc.StatusCode, str]:
+    """What a caller is told of an error: its code and its message, or, of an unknown one, only an id to find it in the log."""
+    code = STATUS.get(type(error))
+    if code is not None:
+        return code, str(error)
+    request_id = request_id or uuid4().hex
+    log.error("request %s failed", request_id, exc_info=error)
+    return (
+        grpc.StatusCode.INTERNAL,
+        f"Something went wrong inside the server. Its log knows it as request {request_id}.",
+    )
+
+
+def code_of(error: Exception) -> grpc.StatusCode:
+    """The code that a caller is told."""
+    return STATUS.get(type(error), grpc.StatusCode.INTERNAL)
+
+
+def with_retry(error: Exception) -> tuple[tuple[str, str], ...]:
+    """When to come again, where an error says so, as trailing metadata."""
+    return (("retry-after-ms", str(error.retry_after_ms)),) if isinstance(error, ExhaustedError) else ()

@@ -1,0 +1,135 @@
+"""What is looked at in the background: whether we can answer, and, where metrics are wanted, how old views are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from grpc_health.v1 import health_pb2
+
+from online import names
+from online.marks import Mark
+from serving.door import Door
+from serving.errors import StoreUnavailableError
+from serving.keys import Keys
+from serving.plans import Plans
+from serving.reader import Reader
+from serving.settings import ServingSettings
+
+log = logging.getLogger(__name__)
+
+READINESS = "readiness"
+EVERY = 1.0
+"""Seconds between two looks at the store."""
+PATIENCE = 1.0
+"""Seconds that the store has to answer a look, however long a request may wait for it."""
+AGES_EVERY = 5
+"""Looks at the store between two at the views' ages."""
+STATES = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
+
+
+@dataclass(slots=True)
+class Watch:
+    """Follows the store, the plan and the keys for the health name `readiness`, and tells metrics.
+
+    Attributes:
+        metrics: the module `serving.metrics`, where they are wanted.
+        marks: what was last seen to be loaded of each view: it grows older while the store is away.
+    """
+
+    reader: Reader
+    plans: Plans
+    keys: Keys | None
+    healthy: Any
+    door: Door
+    settings: ServingSettings
+    metrics: Any = None
+    is_ready: bool | None = None
+    marks: dict[str, Mark] = field(default_factory=dict)
+    version: str = ""
+
+    async def follow(self) -> None:
+        """Look for ever."""
+        looks = 0
+        while True:
+            await self.look()
+            if self.metrics is not None:
+                await self.tell(with_ages=looks % AGES_EVERY == 0)
+            looks += 1
+            await asyncio.sleep(EVERY)
+
+    async def look(self) -> None:
+        """Say whether we are ready, where that has changed."""
+        is_ready = await self.store_answers() and self.has_keys() and bool(self.plans.current.plan.views)
+        if is_ready is not self.is_ready:
+            log.info("ready: %s", is_ready)
+            self.is_ready = is_ready
+            await self.healthy.set(READINESS, STATES[is_ready])
+
+    async def store_answers(self) -> bool:
+        """Whether the online store takes commands."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.reader.ping()
+        except (StoreUnavailableError, TimeoutError):
+            return False
+        return True
+
+    def has_keys(self) -> bool:
+        """Whether tokens can be verified, where some are asked for."""
+        return self.keys is None or self.keys.text is not None
+
+    async def tell(self, *, with_ages: bool) -> None:
+        """Set the gauges."""
+        self.metrics.IN_FLIGHT.set(self.door.inside)
+        self.metrics.READY.set(bool(self.is_ready))
+        if self.keys is not None:
+            self.metrics.KEYS.set(len(self.keys.keys))
+        self.tell_plan(self.plans.current.version)
+        if with_ages:
+            await self.learn_marks()
+            self.tell_ages((self.settings.clock_at or datetime.now(UTC)).timestamp())
+
+    def tell_plan(self, version: str) -> None:
+        """Say which plan is served by, and of the one before that it is not any more."""
+        if version != self.version:
+            if self.version:
+                self.metrics.PLAN.labels(self.version).set(0)
+            self.metrics.PLAN.labels(version).set(1)
+            self.version = version
+
+    async def learn_marks(self) -> None:
+        """Read what is loaded of every view; where that fails, what was last seen stays."""
+        views = tuple(self.plans.current.plan.views)
+        fields = tuple(view.encode() for view in views)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                asked = [(names.views_key(self.reader.project), fields)]
+                [texts] = await self.reader.in_time(self.reader.store.hmget(asked))
+        except (StoreUnavailableError, TimeoutError):
+            return
+        self.marks = marks_of(dict(zip(views, texts, strict=True)))
+
+    def tell_ages(self, now: float) -> None:
+        """Say how old views are."""
+        for view, mark in self.marks.items():
+            if mark.newest_us is not None:
+                self.metrics.NEWEST.labels(view).set(now - mark.newest_us / 1e6)
+            if mark.loaded_us is not None:
+                self.metrics.LOADED.labels(view).set(now - mark.loaded_us / 1e6)
+
+
+def marks_of(texts: Mapping[str, bytes | None]) -> dict[str, Mark]:
+    """What is loaded of each view that is told of; what cannot be read is left out, and said to the log."""
+    found = {}
+    for view, text in texts.items():
+        try:
+            if text is not None:
+                found[view] = Mark.read(text)
+        except (ValueError, TypeError, KeyError):
+            log.error("what is loaded of %r cannot be read", view)
+    return found
