@@ -46,6 +46,17 @@ class Current:
         return found
 
 
+def readable(text: bytes | None) -> Plan | None:
+    """The plan that a text holds; None where there is none, or none that can be read, which the log then says."""
+    if text is None:
+        return None
+    try:
+        return decoded(text)
+    except PlanError as error:
+        log.error("a plan is refused: %s", error)
+        return None
+
+
 @dataclass(slots=True)
 class Plans:
     """Where plans come from.
@@ -70,8 +81,10 @@ class Plans:
             text = await reader.plan()
         except StoreUnavailableError:
             text = None
-        text = text or (kept.read_bytes() if kept.is_file() else None)
-        plan = decoded(text) if text else None
+        plan = readable(text)
+        if plan is None and kept.is_file():
+            text = kept.read_bytes()
+            plan = readable(text)
         if plan is None or plan.project != reader.project or not plan.views:
             raise NotAppliedError(reader.project, str(feature_store_yaml))
         plans = cls(reader, kept, Current.of(plan), text)

@@ -1,24 +1,28 @@
-"""The RPCs: `feast.serving.ServingService` as gRPC handlers. An RPC converts, calls, converts."""
+"""The RPCs of both services as gRPC handlers. An RPC converts, calls, converts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from serving.door import Door
+from serving.explaining import explained
+from serving.explaining import selection_of as feature_of
 from serving.plane import Plane
 from serving.principal import Principal
 from serving.sampling import Sampler, statuses_of_features, statuses_of_vectors
 from serving.statuses import told as told
-from serving.v1.pedigree_pb2 import GetVectorsRequest
+from serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest
 from serving.v1.serving_pb2 import GetFeastServingInfoRequest, GetOnlineFeaturesRequest
 
 SERVICE = "feast.serving.ServingService"
 """The name that stock Feast clients call. Our messages live in another package, so the path is registered by name."""
 
 OWN_SERVICE = "pedigree.serving.v1.FeatureService"
+Method = Callable[[Any, Any], Awaitable[bytes]]
 
 
 class ServingServicer:
@@ -57,6 +61,17 @@ class ServingServicer:
             self.sampler.see(statuses_of_vectors, reply, selection)
         return reply
 
+    async def explain(self, request: ExplainRequest, context: Any) -> bytes:
+        """The way back from one served value."""
+        return await self.door.answered(f"{OWN_SERVICE}/Explain", self.explained, request, context)
+
+    async def explained(self, request: ExplainRequest, context: Any, who: Principal | None) -> bytes:
+        """What `explain` answers, or the error it ends with."""
+        current = self.plane.plans.current
+        self.door.permit(who, current.plan, request, ())
+        selection = feature_of(current, request)
+        return await explained(self.plane, request, selection, current, remaining=context.time_remaining())
+
     async def get_feast_serving_info(self, request: GetFeastServingInfoRequest, context: Any) -> bytes:
         """The version of Feast that is spoken."""
         return await self.door.answered(f"{SERVICE}/GetFeastServingInfo", self.info, request, context)
@@ -71,14 +86,42 @@ class ServingServicer:
             "GetOnlineFeatures": (self.get_online_features, GetOnlineFeaturesRequest),
             "GetFeastServingInfo": (self.get_feast_serving_info, GetFeastServingInfoRequest),
         }
-        own = {"GetVectors": (self.get_vectors, GetVectorsRequest)}
+        own: dict[str, tuple[Any, Any]] = {
+            "GetVectors": (self.get_vectors, GetVectorsRequest),
+            "Explain": (self.explain, ExplainRequest),
+        }
         return (handler_of(SERVICE, feast), handler_of(OWN_SERVICE, own))
 
 
 def handler_of(service: str, methods: Mapping[str, tuple[Any, Any]]) -> Any:
     """A service's methods, each with the message it takes."""
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(method, request_deserializer=message.FromString)
+        name: grpc.unary_unary_rpc_method_handler(readable(method), request_deserializer=reader_of(message))
         for name, (method, message) in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, handlers)
+
+
+def reader_of(message: Any) -> Callable[[bytes], Any]:
+    """What reads a message, and gives None for bytes that are none; gRPC itself would call that an error inside the server."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return message.FromString(data)
+        except DecodeError:
+            return None
+
+    return read
+
+
+def readable(method: Method) -> Method:
+    """A method that is called with a message, and refuses what was none."""
+
+    async def call(request: Any, context: Any) -> bytes:
+        if request is None:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "The request is not the message that this method takes."
+            )
+        return await method(request, context)
+
+    return call

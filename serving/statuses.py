@@ -12,6 +12,7 @@ from online.errors import RecordError, SchemaMissingError
 from serving.errors import (
     DeadlinePassedError,
     InvalidRequestError,
+    LineageAwayError,
     NotLoadedError,
     NotReadyError,
     NotServedError,
@@ -36,6 +37,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     NotReadyError: grpc.StatusCode.FAILED_PRECONDITION,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
     NotLoadedError: grpc.StatusCode.UNAVAILABLE,
+    LineageAwayError: grpc.StatusCode.UNAVAILABLE,
     SchemaMissingError: grpc.StatusCode.DATA_LOSS,
     RecordError: grpc.StatusCode.DATA_LOSS,
     DeadlinePassedError: grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -60,7 +60,7 @@ def damaged(rng: random.Random, message: bytes) -> bytes:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_damaged_requests_are_refused_in_words_of_ours(client: Client, method: str) -> None:
-    """Each damaged request ends OK or with a code that tells the caller what is wrong, and never with what is inside the server."""
+    """Each damaged request ends OK or with a code that tells the caller what is wrong, and with no word of what is inside."""
     rng, codes, waiting = random.Random(13), Counter[grpc.StatusCode](), deque[grpc.Future]()
     call = client.channel.unary_unary(method)
 

@@ -13,8 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving.limits import PRINCIPALS, Rates
 from serving.settings import Limits
 
+from ..redis_server import wait_for
 from .asking import asking, refused
-from .conftest import Client, Repo, feast_stub, running, wait_for
+from .conftest import Client, Repo, feast_stub, running
 from .issuing import Authority, issuing
 
 DIET = asking("diet", {"bird_id": [1]})

@@ -25,8 +25,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from online.marks import Mark, State
 from serving import metrics
 
+from ..redis_server import wait_for
 from .asking import asking, refused, told
-from .conftest import Repo, feast_stub, running, wait_for
+from .conftest import Repo, feast_stub, running
 from .flightless import CLOCK_AT
 from .issuing import issuing
 from .processes import ROOT, command, ended, started

@@ -30,8 +30,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from serving.v1.pedigree_pb2 import GetVectorsRequest, GetVectorsResponse
 
+from ..redis_server import wait_for
 from .asking import asking, refused, told
-from .conftest import Client, Repo, repository, running, wait_for
+from .conftest import Client, Repo, repository, running
 from .issuing import AUDIENCE, Issuer, issuing
 
 DIET = asking("diet", {"bird_id": [1]})
