@@ -203,6 +203,7 @@ async def serve(settings: ServingSettings) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
+    orphaned = asyncio.create_task(when_orphaned(stop)) if SHARED in os.environ else None
     async with listening(settings) as server:
         sys.stdout.write(f"serving {server.project} on {server.address}\n")
         if server.metrics_address:
@@ -210,6 +211,16 @@ async def serve(settings: ServingSettings) -> None:
         sys.stdout.flush()
         await stop.wait()
         log.info("stopping; requests in flight have %s", settings.drain)
+    if orphaned is not None:
+        orphaned.cancel()
+
+
+async def when_orphaned(stop: asyncio.Event) -> None:
+    """Stop where the process that watches over us was killed: nobody would ever stop us."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(PAUSE)
+    stop.set()
 
 
 def main() -> int:

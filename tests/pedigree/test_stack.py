@@ -46,7 +46,9 @@ def test_a_service_is_started_once_and_stopped_once(service: stack.Service) -> N
 def test_stopping_redis_loses_nothing(service: stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was materialized is there again after `pedigree down` and `pedigree up`."""
     yaml = tmp_path / "feature_store.yaml"
-    yaml.write_text(f"project: p\nonline_store: {{type: online.store.PedigreeOnlineStore, connection_string: '{service.address},db=0'}}\n")
+    yaml.write_text(
+        f"project: p\nonline_store: {{type: online.store.PedigreeOnlineStore, connection_string: '{service.address},db=0'}}\n"
+    )
     monkeypatch.setenv("PEDIGREE_FEATURE_STORE_YAML", str(yaml))
     serving_settings.cache_clear()
     store = stack.redis()

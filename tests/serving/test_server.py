@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from feast import FeatureStore
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -19,6 +20,7 @@ from feature_repo.views import carrier_delays
 from serving.server import main
 from serving.settings import serving_settings
 
+from ..redis_server import wait_for
 from .asking import asking, told
 from .conftest import Client, Repo, feast_stub
 from .processes import ROOT, command, started
@@ -119,3 +121,19 @@ def test_reflection_lists_and_describes_feast_s_service(client: Client) -> None:
     assert request.full_name == "feast.serving.GetOnlineFeaturesRequest"
     assert pool.FindMessageTypeByName("feast.types.Value").fields_by_name["zoned_timestamp_val"].number == 48
     assert pool.FindServiceByName("grpc.health.v1.Health").methods_by_name["Check"]
+
+
+def test_a_worker_that_ends_is_replaced_and_none_outlives_the_server(repo: Repo, tmp_path: Path) -> None:
+    """A worker that is killed is started anew while the others answer; once the server itself is killed, all of them end."""
+    plan = {"PEDIGREE_SERVING_PLAN": str(tmp_path / "plan.json"), "PEDIGREE_SERVING_WORKERS": "2"}
+    with started(repo.path, **plan) as (process, address):
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 2
+        workers[0].kill()
+        wait_for(lambda: len([one for one in psutil.Process(process.pid).children() if one not in workers]) == 1)
+        with grpc.insecure_channel(address) as channel:
+            assert feast_stub(channel).GetOnlineFeatures(asking("calendar"), timeout=20).results
+        workers = psutil.Process(process.pid).children()
+        process.kill()
+        process.wait()
+        wait_for(lambda: not [one for one in workers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
