@@ -8,6 +8,7 @@ online_store: {type: online.store.PedigreeOnlineStore, connection_string: "127.0
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -29,6 +30,8 @@ from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError
 from online.plan import encoded
 from online.record import Head, Schema, head_of
 from online.registry import compile_plan
+
+log = logging.getLogger(__name__)
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -205,6 +208,8 @@ def open_bank(config: RepoConfig) -> Bank:
 
 def publish_plan(config: RepoConfig, bank: Bank) -> str:
     """Compile the registry as it stands and give it to the servers; returns the plan's version."""
+    if config.registry.registry_type == "file":
+        log.warning("a file registry is written after the plan was compiled: apply once more, or use the SQL registry")
     plan = compile_plan(FeatureStore(config=config).registry.proto(), config.project)
     bank.publish_plan(encoded(plan))
     return plan.version
