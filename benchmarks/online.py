@@ -32,7 +32,6 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import redis
-import redis.asyncio
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.infra.online_stores.helpers import get_online_store_from_config
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -45,6 +44,7 @@ from online.address import parse
 from online.bank import Bank
 from online.marks import Load, Mark, State
 from online.store import schema_of
+from serving.reader import PipeStore
 from serving.v1 import pedigree_pb2
 from serving.v1.serving_pb2 import GetOnlineFeaturesRequest, GetOnlineFeaturesResponse
 from serving.v1.value_pb2 import RepeatedValue, Value
@@ -335,16 +335,17 @@ async def open_loop(call: Any, rate: float, seconds: float) -> list[float]:
 
 async def tails(server: Server, redis_port: int, rate: float) -> dict[str, float]:
     """p50 and p99 of one entity's 50 features, through the server and from a bare Redis, by the same client at the same rate."""
-    client = redis.asyncio.Redis(port=redis_port)
+    client = PipeStore(parse(f"127.0.0.1:{redis_port}"), patience=5.0)  # one connection, as a server has it
     key = names.entity_prefix("bench", ["customer_id"]) + Value(int64_val=7).SerializeToString()
-    fields: list[Any] = [names.field(f"customer_activity_{number}", 0) for number in range(VIEWS)]
+    asked = [(key, tuple(names.field(f"customer_activity_{number}", 0) for number in range(VIEWS)))]
     message, own = request([7]), (("grpc.use_local_subchannel_pool", 1),)
     channels = [grpc.aio.insecure_channel(server.address, options=own) for _ in range(CONNECTIONS)]
     calls = cycle([channel.unary_unary(ONLINE) for channel in channels])
     await asyncio.gather(*(next(calls)(message) for _ in channels))
     through = await open_loop(lambda: next(calls)(message), rate, SECONDS)
-    bare = await open_loop(lambda: client.hmget(key, fields), rate, SECONDS)
-    await asyncio.gather(client.aclose(), *(channel.close() for channel in channels))
+    await client.hmget(asked)
+    bare = await open_loop(lambda: client.hmget(asked), rate, SECONDS)
+    await asyncio.gather(client.close(), *(channel.close() for channel in channels))
     found: dict[str, float] = {}
     for name, latencies in (("server", through), ("redis", bare)):
         cut = statistics.quantiles(latencies, n=100)

@@ -86,3 +86,15 @@ class SharedFieldError(OnlineError):
             f"The views {view} and {other} cannot be stored beside each other: the four bytes that stand for their names are "
             "the same by chance. Nothing was changed. Give one of them another name."
         )
+
+
+class StoreAwayError(OnlineError):
+    """The online store cannot be told of new definitions."""
+
+    transient = True
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"The online store at {address} does not answer. The registry has the new definitions, but servers and store "
+            "do not know them. Start it (on a laptop: pedigree up), then run `feast apply` again."
+        )

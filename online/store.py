@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import redis.exceptions
 from feast import Entity, FeatureStore, FeatureView, RepoConfig
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.infra_object import InfraObject
@@ -26,7 +27,7 @@ from feast.repo_config import FeastConfigBaseModel
 from online import names
 from online.address import Kind, parse
 from online.bank import Bank
-from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError
+from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError, StoreAwayError
 from online.plan import encoded
 from online.record import Head, Schema, head_of
 from online.registry import compile_plan
@@ -152,15 +153,23 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """What `feast apply` does here: forget views that are gone, know those that are new, and give servers a new plan."""
+        """What `feast apply` does here: forget views that are gone, know those that are new, and give servers a new plan.
+
+        Raises:
+            StoreAwayError: Redis does not answer.
+            SharedFieldError: two views cannot be stored beside each other.
+        """
         bank = self.opened(config)
-        names.refuse_shared_fields({*bank.marks(), *(table.name for table in tables_to_keep)})
-        self.forget(bank, tables_to_delete)
-        for table in tables_to_keep:
-            bank.register(schema_of(table))
-            if not getattr(table, "materialization_intervals", None):
-                bank.declare(table.name)
-        publish_plan(config, bank)
+        try:
+            names.refuse_shared_fields({*bank.marks(), *(table.name for table in tables_to_keep)})
+            self.forget(bank, tables_to_delete)
+            for table in tables_to_keep:
+                bank.register(schema_of(table))
+                if not getattr(table, "materialization_intervals", None):
+                    bank.declare(table.name)
+            publish_plan(config, bank)
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            raise StoreAwayError(str(bank.address)) from error
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Forget the project's views."""

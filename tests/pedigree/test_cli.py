@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ..redis_server import RedisServer
+
 ROOT = Path(__file__).resolve().parents[2]
 PEDIGREE = Path(sys.executable).parent / "pedigree"
 SLICE = ("--start", "2013-11-01", "--end", "2013-12-01")
@@ -33,7 +35,21 @@ def pedigree(
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "up", "down", "build", "materialize", "dataset", "vacuum", "serve", "explain", "lineage"]
+    "command",
+    [
+        "demo",
+        "up",
+        "down",
+        "build",
+        "materialize",
+        "rebuild",
+        "rollback",
+        "dataset",
+        "vacuum",
+        "serve",
+        "explain",
+        "lineage",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     """Each command of the tour says what it does, and the group lists it."""
@@ -85,14 +101,25 @@ def test_a_missing_source_is_told_with_the_command_that_lands_it(tmp_path: Path)
 
 
 def test_a_dead_lineage_backend_is_told_with_the_command_that_starts_it(tmp_path: Path) -> None:
-    """Lineage that nobody serves is one line that ends with `pedigree up`."""
+    """Lineage that nobody serves is one line that ends with `pedigree up`; so is a Redis that apply cannot reach."""
     yaml = tmp_path / "feature_store.yaml"
-    text = (ROOT / "feature_repo" / "feature_store.yaml").read_text()
+    redis = RedisServer(tmp_path)
+    text = (
+        (ROOT / "feature_repo" / "feature_store.yaml").read_text().replace("127.0.0.1:16379", f"127.0.0.1:{redis.port}")
+    )
     yaml.write_text(text.replace(".pedigree/registry.db", f"{tmp_path}/registry.db"))
     named = {"PEDIGREE_LINEAGE_URL": "http://127.0.0.1:9", "PEDIGREE_LINEAGE_OUTBOX": str(tmp_path / "outbox")}
     applied = [str(PEDIGREE.with_name("feast")), "-f", str(yaml), "apply", "--skip-source-validation"]
-    subprocess.run(applied, cwd=ROOT, env={**os.environ, **named}, check=True, capture_output=True)
-    done = pedigree("lineage", named={**named, "PEDIGREE_FEATURE_STORE_YAML": str(yaml)})
+    without = subprocess.run(
+        applied, cwd=ROOT, env={**os.environ, **named}, check=False, capture_output=True, text=True
+    )
+    assert "then run `feast apply` again" in without.stderr
+    redis.start()
+    try:
+        subprocess.run(applied, cwd=ROOT, env={**os.environ, **named}, check=True, capture_output=True)
+        done = pedigree("lineage", named={**named, "PEDIGREE_FEATURE_STORE_YAML": str(yaml)})
+    finally:
+        redis.kill()
     assert done.returncode == 1
     assert "pedigree up" in done.stdout
     assert "Traceback" not in done.stdout
