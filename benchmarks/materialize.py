@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import redis
 from feast import Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.table_format import DeltaFormat
@@ -89,13 +88,6 @@ def open_store(folder: Path, name: str, online: dict[str, Any], engine: str, uri
     return store
 
 
-def used_memory(port: int) -> int:
-    """Redis's memory, in bytes."""
-    with redis.Redis(port=port) as client:
-        info: Any = client.info("memory")
-        return int(info["used_memory"])
-
-
 def verify(store: FeatureStore, table: DataFrame) -> None:
     """A sample of what Feast reads from the store is what the table has."""
     rows = table.orderBy(F.xxhash64("customer_id")).limit(SAMPLE).toPandas().sort_values("customer_id")
@@ -125,14 +117,14 @@ def main() -> None:
         make_table(spark, large, ROWS)
         ours = open_store(folder, "ours", OURS, "spark_jobs.engine.PedigreeSparkEngine", large, mine.port)
         feast = open_store(folder, "feast", FEAST, "spark.engine", small, theirs.port)
-        empty = used_memory(mine.port), used_memory(theirs.port)
+        empty = mine.used_memory(), theirs.used_memory()
         feast_seconds = seconds_of(feast, END)
         our_seconds = seconds_of(ours, END)
         verify(ours, spark.read.format("delta").load(large))
         verify(feast, spark.read.format("delta").load(small))
         memory = [
-            (used_memory(mine.port) - empty[0]) / ROWS,
-            (used_memory(theirs.port) - empty[1]) / FEAST_ROWS,
+            (mine.used_memory() - empty[0]) / ROWS,
+            (theirs.used_memory() - empty[1]) / FEAST_ROWS,
         ]
         again_seconds = seconds_of(ours, END)
     rates = ROWS / our_seconds, FEAST_ROWS / feast_seconds

@@ -31,7 +31,6 @@ import grpc
 import numpy as np
 import psutil
 import pyarrow as pa
-import redis
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.infra.online_stores.helpers import get_online_store_from_config
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -403,27 +402,15 @@ def ratios(found: Mapping[str, Measured]) -> dict[str, float]:
     return told
 
 
-def bytes_per_entity(port: int, empty: int) -> float:
-    """Redis memory for one entity's five views."""
-    return (used_memory(port) - empty) / ENTITIES
-
-
-def used_memory(port: int) -> int:
-    """Redis's memory, in bytes."""
-    with redis.Redis(port=port) as client:
-        info: Any = client.info("memory")
-        return int(info["used_memory"])
-
-
 def main() -> None:
     """Figures as JSON on the last line."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         theirs, mine = (stack.enter_context(Redis.running(folder / name)) for name in ("theirs", "mine"))
-        empty = [used_memory(port) for port in (theirs.port, mine.port)]
+        empty = [one.used_memory() for one in (theirs, mine)]
         feast_repo(folder / "feast", theirs.port)
         yaml = our_repo(folder / "ours", mine.port)
-        memory = [bytes_per_entity(one.port, was) for one, was in zip((theirs, mine), empty, strict=True)]
+        memory = [(one.used_memory() - was) / ENTITIES for one, was in zip((theirs, mine), empty, strict=True)]
         replies = {}
         with ours(yaml, folder) as server, grpc.insecure_channel(server.address) as channel:
             for size in (1, 100):

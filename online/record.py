@@ -23,10 +23,7 @@ HEAD = Struct(">qqI4s")
 LONG = Struct(">I")
 LONG_MARK = 255
 NO_CREATED = -(2**53)
-"""What stands for a created time that nobody told; older than every other."""
-
-TIME_LIMIT = 2**53
-"""Times are exact in Redis's scripts below this many microseconds: from the year 1684 to 2255."""
+"""What stands for a created time that nobody told; older than every other. Redis's scripts are exact from here (1684) to 2255."""
 
 FIXED = {"DOUBLE": (b"\x29", 8), "FLOAT": (b"\x35", 4), "BOOL": (b"\x38", 1)}
 """The types of one width: the tag of their `Value`, and the bytes that follow it."""

@@ -108,7 +108,8 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             raise NotLoadedError(table.name)
         if mark.generation != generation:
             records = bank.read(keys, names.field(table.name, mark.generation))
-        schemas = {schema_of(table).fingerprint: schema_of(table)}
+        schema = schema_of(table)
+        schemas = {schema.fingerprint: schema}
         wanted = set(requested_features or [feature.name for feature in table.features])
         return [self.row_of(bank, table.name, record, schemas, wanted) for record in records]
 
