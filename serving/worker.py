@@ -166,12 +166,12 @@ class Sparing:
 
 
 def options_of(settings: ServingSettings) -> Sequence[tuple[str, int]]:
-    """What gRPC is told."""
+    """What gRPC is told. Streams have a loose limit: gRPC's own clients open more than they are told to, and lose those."""
     limits = settings.limits
     return (
         ("grpc.so_reuseport", int(SHARED in os.environ)),
         ("grpc.max_receive_message_length", limits.message_bytes),
-        ("grpc.max_concurrent_streams", limits.streams),
+        ("grpc.max_concurrent_streams", 4 * limits.concurrent),
         ("grpc.server.max_pending_requests", limits.waiting // 2),
         ("grpc.server.max_pending_requests_hard_limit", limits.waiting),
     )

@@ -53,7 +53,7 @@ def test_one_request_too_many_is_refused_at_once_and_told_when_to_come_again(own
 
 def test_a_flood_is_refused_and_not_waited_for(own_repo: Repo) -> None:
     """Of a thousand calls some are answered and others ended at once; health is answered; then all is as before."""
-    with running(own_repo.settings(limits=Limits(streams=100, waiting=2))) as client, ExitStack() as stack:
+    with running(own_repo.settings(limits=Limits(waiting=2))) as client, ExitStack() as stack:
         options = (("grpc.use_local_subchannel_pool", 1),)
         channels = [stack.enter_context(grpc.insecure_channel(client.address, options=options)) for _ in range(10)]
         calls = [feast_stub(channel).GetOnlineFeatures.future(DIET, timeout=20) for channel in channels * 100]
