@@ -74,7 +74,7 @@ class Limits:
 
     message_bytes: int = 4 * 1024 * 1024
     concurrent: int = 256
-    waiting: int = 128
+    waiting: int = 200
     rate: float | None = None
     burst: int = 1
 
