@@ -1,8 +1,11 @@
-"""Python gRPC and nothing else: every call is answered with the same bytes. One process per core on one port."""
+"""Python gRPC and nothing else: every call is answered with the same bytes. One process per core on one port.
+
+`python -m benchmarks.bare PORT REPLY [REDIS]`: with the port of a Redis the records that are asked for are read before, and
+thrown away, so that what is left to a server in Python is what it makes of them.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -11,14 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import uvloop
 
+from online import names
+from online.address import parse
+from serving.reader import PipeStore
 from serving.v1.serving_pb2 import GetOnlineFeaturesRequest
 
+FIELDS = tuple(names.field(f"customer_activity_{number}", 0) for number in range(5))
+PREFIX = names.entity_prefix("bench", ["customer_id"])
 
-async def serve(port: int, reply: bytes) -> None:
+
+async def serve(port: int, reply: bytes, redis: int | None) -> None:
     """Answer for ever."""
+    store = None if redis is None else PipeStore(parse(f"127.0.0.1:{redis}"), patience=5.0)
 
-    async def answer(_request: GetOnlineFeaturesRequest, _context: Any) -> bytes:
+    async def answer(request: GetOnlineFeaturesRequest, _context: Any) -> bytes:
+        if store is not None:
+            keys = [PREFIX + value.SerializeToString() for value in request.entities["customer_id"].val]
+            await store.hmget([(keys, FIELDS)])
         return reply
 
     method = grpc.unary_unary_rpc_method_handler(answer, request_deserializer=GetOnlineFeaturesRequest.FromString)
@@ -34,6 +48,7 @@ async def serve(port: int, reply: bytes) -> None:
 def main() -> None:
     """Serve with as many processes as there are cores."""
     port, reply = int(sys.argv[1]), Path(sys.argv[2]).read_bytes()
+    redis = int(sys.argv[3]) if len(sys.argv) > 3 else None
     others = []
     if "BARE_WORKER" not in os.environ:
         command = [sys.executable, "-m", "benchmarks.bare", *sys.argv[1:]]
@@ -41,7 +56,7 @@ def main() -> None:
         others = [subprocess.Popen(command, env=environment) for _ in range((os.cpu_count() or 1) - 1)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        asyncio.run(serve(port, reply))
+        uvloop.run(serve(port, reply, redis))
     finally:
         for other in others:
             other.terminate()

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,19 @@ NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server under measurement: where it listens, the processes whose CPU counts, and the RPC that is called."""
+    """A server under measurement: where it listens, the processes whose CPU counts, the RPC that is called, and for how much."""
 
     name: str
     address: str
     pids: tuple[int, ...]
     method: str = ONLINE
+    sizes: tuple[str, ...] = ("1", "100")
+
+    def call(self, size: str, asked: Mapping[str, bytes]) -> tuple[str, bytes]:
+        """The RPC, and its message; who is bare is asked for the same entities, whatever it replies."""
+        if self.name == "ours":
+            return VECTORS if size == "vectors_100" else ONLINE, asked[size]
+        return self.method, asked[size.removeprefix("vectors_")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +208,7 @@ def ours(yaml: Path, folder: Path) -> Iterator[Server]:
     }
     with process([sys.executable, "-m", "serving.server"], port, **settings) as found:
         time.sleep(2)
-        yield Server("ours", f"127.0.0.1:{port}", pids_of(found))
+        yield Server("ours", f"127.0.0.1:{port}", pids_of(found), sizes=("1", "100", "vectors_100"))
 
 
 @contextmanager
@@ -235,12 +243,13 @@ def feast_go(folder: Path, binary: str) -> Iterator[Server]:
 
 
 @contextmanager
-def bare_grpc(reply: Path) -> Iterator[Server]:
-    """Python gRPC that answers every call with the same bytes and asks nobody: what no Python server can pass."""
+def bare(size: str, reply: Path, *redis: int) -> Iterator[Server]:
+    """Python gRPC that answers every call with the same bytes, and asks nobody or reads Redis: what no Python server can pass."""
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.bare", str(port), str(reply)]
+    command = [sys.executable, "-m", "benchmarks.bare", str(port), str(reply), *map(str, redis)]
     with process(command, port) as found:
-        yield Server("bare_grpc", f"127.0.0.1:{port}", pids_of(found))
+        time.sleep(2)  # until the other process listens, too
+        yield Server("bare_read" if redis else "bare_grpc", f"127.0.0.1:{port}", pids_of(found), sizes=(size,))
 
 
 def pids_of(found: psutil.Process) -> tuple[int, ...]:
@@ -314,12 +323,20 @@ def closed_loop(server: Server, path: str, message: bytes, folder: Path) -> Meas
 
 
 async def open_loop(call: Any, rate: float, seconds: float) -> list[float]:
-    """Milliseconds from when each request was due to its reply; requests come at a rate, whether or not replies do."""
+    """Milliseconds from when each request was due to its reply; requests come at a rate, whether or not replies do.
+
+    Those that were refused, after a pause of the machine, are not among them.
+    """
     loop, latencies, tasks = asyncio.get_running_loop(), [], []
     start = loop.time() + 0.1
 
     async def one(due: float) -> None:
-        await call()
+        try:
+            await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.CANCELLED:
+                raise
+            return
         latencies.append((loop.time() - due) * 1e3)
 
     for number in range(int(rate * seconds)):
@@ -348,11 +365,24 @@ async def tails(server: Server, redis_port: int, rate: float) -> dict[str, float
     found: dict[str, float] = {}
     for name, latencies in (("server", through), ("redis", bare)):
         cut = statistics.quantiles(latencies, n=100)
+        share = 1 - len(latencies) / (int(rate * SECONDS) * 0.9)
         found |= {f"{name}_p50_ms": round(cut[49], 2), f"{name}_p99_ms": round(cut[98], 2)}
+        found[f"{name}_refused"] = round(max(share, 0.0), 4)
     return found
 
 
-def measure(servers: Mapping[str, Any], folder: Path) -> dict[str, Measured]:
+def replies_of(yaml: Path, folder: Path) -> dict[str, Path]:
+    """What our server answers, for the bare ones."""
+    found = {name: folder / f"reply_{name}" for name in ("1", "100", "vectors_100")}
+    some = list(range(100))
+    with ours(yaml, folder) as server, grpc.insecure_channel(server.address) as channel:
+        for name, entities in (("1", some[:1]), ("100", some)):
+            found[name].write_bytes(channel.unary_unary(ONLINE)(request(entities), timeout=30))
+        found["vectors_100"].write_bytes(channel.unary_unary(VECTORS)(vector_request(some), timeout=30))
+    return found
+
+
+def measure(servers: Sequence[Any], folder: Path) -> dict[str, Measured]:
     """Every server with one and with a hundred entities: the median of rounds, in turn, one server at a time."""
     rng = np.random.default_rng(3)
     found: dict[str, Measured] = {}
@@ -364,18 +394,13 @@ def measure(servers: Mapping[str, Any], folder: Path) -> dict[str, Measured]:
     }
     rounds: dict[str, list[Measured]] = {}
     for number in range(ROUNDS):
-        for name, opened in servers.items():
+        for opened in servers:
             with opened() as server:
-                if number == 0 and not name.startswith("bare"):
+                if number == 0 and not server.name.startswith("bare"):
                     verify(server)
-                for size, message in asked.items():
-                    if size.startswith("vectors") and name != "ours":
-                        continue
-                    if name.startswith("bare") and not name.endswith(f"_{size}"):
-                        continue
-                    path = VECTORS if size.startswith("vectors") else server.method
-                    result = closed_loop(server, path, message, folder)
-                    label = name if name.startswith("bare") else f"{name}_{size}"
+                for size in server.sizes:
+                    result = closed_loop(server, *server.call(size, asked), folder)
+                    label = f"{server.name}_{size}"
                     rounds.setdefault(label, []).append(result)
                     print(
                         f"  {label:<20} {result.rps:>9,.0f} requests/s {result.cpu_us:>9,.0f} µs of CPU each",
@@ -397,8 +422,12 @@ def ratios(found: Mapping[str, Measured]) -> dict[str, float]:
                 told[f"rps_vs_{peer}_{size}"] = round(found[f"ours_{size}"].rps / found[f"{peer}_{size}"].rps, 2)
         if f"{peer}_100" in found:
             told[f"vectors_vs_{peer}_100"] = round(found["ours_vectors_100"].rps / found[f"{peer}_100"].rps, 2)
-    for size in ("1", "100"):
-        told[f"of_bare_grpc_{size}"] = round(found[f"ours_{size}"].rps / found[f"bare_grpc_{size}"].rps, 2)
+    for size in ("1", "100", "vectors_100"):
+        for floor in ("bare_grpc", "bare_read"):
+            told[f"of_{floor}_{size}"] = round(found[f"ours_{size}"].rps / found[f"{floor}_{size}"].rps, 2)
+            go = found.get(f"feast_go_{size.removeprefix('vectors_')}")
+            if go:
+                told[f"{floor}_vs_feast_go_{size}"] = round(found[f"{floor}_{size}"].rps / go.rps, 2)
     return told
 
 
@@ -411,20 +440,13 @@ def main() -> None:
         feast_repo(folder / "feast", theirs.port)
         yaml = our_repo(folder / "ours", mine.port)
         memory = [(one.used_memory() - was) / ENTITIES for one, was in zip((theirs, mine), empty, strict=True)]
-        replies = {}
-        with ours(yaml, folder) as server, grpc.insecure_channel(server.address) as channel:
-            for size in (1, 100):
-                replies[size] = folder / f"reply_{size}"
-                replies[size].write_bytes(channel.unary_unary(ONLINE)(request(list(range(size))), timeout=30))
-        servers: dict[str, Any] = {
-            "ours": lambda: ours(yaml, folder),
-            "feast_listen": lambda: feast_listen(folder / "feast"),
-            "bare_grpc_1": lambda: bare_grpc(replies[1]),
-            "bare_grpc_100": lambda: bare_grpc(replies[100]),
-        }
+        replies = replies_of(yaml, folder)
+        servers = [partial(ours, yaml, folder), partial(feast_listen, folder / "feast")]
+        for redis in ((), (mine.port,)):
+            servers.extend(partial(bare, size, reply, *redis) for size, reply in replies.items())
         binary = os.environ.get("FEAST_GO_SERVER")
         if binary:
-            servers["feast_go"] = lambda: feast_go(folder / "feast", binary)
+            servers.append(partial(feast_go, folder / "feast", binary))
         found = measure(servers, folder)
         with ours(yaml, folder) as server:
             rate = found["ours_1"].rps / 2
