@@ -34,13 +34,13 @@ class Store(Protocol):
     """What a reader needs of a Redis, or of a cluster of them."""
 
     async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
-        """The fields of each hash; in the order of `asked`, one round trip for all of them."""
+        """The fields of each hash, in the order of `asked`. The last is read when all before it were."""
 
     async def get(self, key: bytes) -> Any:
         """One string."""
 
-    async def ping(self) -> None:
-        """Raises where nobody answers."""
+    async def ping(self, key: bytes) -> None:
+        """Raises where nobody answers who has this key."""
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -65,9 +65,9 @@ class PipeStore:
         """See `Store`."""
         return (await self.call(command(b"GET", key), 1))[0]
 
-    async def ping(self) -> None:
+    async def ping(self, key: bytes) -> None:
         """See `Store`."""
-        await self.call(command(b"PING"), 1)
+        await self.call(command(b"EXISTS", key), 1)
 
     async def call(self, commands: bytes, count: int) -> list[Any]:
         """Send commands; a reply that is an error is raised."""
@@ -82,48 +82,12 @@ class PipeStore:
         await self.pipe.close()
 
 
-class ClusterStore:
-    """A Redis Cluster, through redis-py."""
-
-    def __init__(self, address: Address) -> None:
-        from redis.asyncio.cluster import ClusterNode, RedisCluster
-
-        nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        self.redis = RedisCluster(startup_nodes=nodes, **address.options)
-
-    async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
-        """See `Store`."""
-        pipe: Any = self.redis.pipeline()
-        for key, fields in asked:
-            pipe.hmget(key, fields)
-        return list(await self.guarded(pipe.execute()))
-
-    async def get(self, key: bytes) -> Any:
-        """See `Store`."""
-        return await self.guarded(self.redis.get(key))
-
-    async def ping(self) -> None:
-        """See `Store`."""
-        await self.guarded(self.redis.ping())
-
-    async def guarded(self, call: Any) -> Any:
-        """The result of a call; what redis-py raises is one kind of error here."""
-        from redis.exceptions import RedisError
-
-        try:
-            return await call
-        except (RedisError, OSError) as error:
-            raise PipeError(str(error)) from error
-
-    async def close(self) -> None:
-        """See `Store`."""
-        await self.redis.aclose()
-
-
 def open_store(address: Address, *, patience: float) -> Store:
     """The store at an address; it is first spoken to by the first read."""
     if address.kind == "redis_cluster":
-        return ClusterStore(address)
+        from serving.cluster import ClusterStore
+
+        return ClusterStore(address, patience=patience)
     return PipeStore(address, patience=patience)
 
 
@@ -240,7 +204,7 @@ class Reader:
 
     async def ping(self) -> None:
         """Raises `StoreUnavailableError` where the store does not answer in time."""
-        await self.in_time(self.store.ping())
+        await self.in_time(self.store.ping(names.views_key(self.project)))
 
     async def close(self) -> None:
         """Let go of the store's connections."""
