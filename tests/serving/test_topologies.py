@@ -213,7 +213,9 @@ def at(repo: Repo, old: str, new: str) -> Repo:
     folder = repo.path.parent / str(len(list(repo.path.parent.iterdir())))
     folder.mkdir()
     path = folder / "feature_store.yaml"
-    path.write_text(repo.path.read_text().replace(old, new))
+    text = repo.path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
     return replace(repo, path=path)
 
 
@@ -284,3 +286,23 @@ def test_a_user_may_have_only_the_keys_of_its_project(guarded: RedisServer, tmp_
     assert "WRONGPASS" in started_error(nobody)
     with pytest.raises(StoreAwayError, match="invalid username-password pair"):
         publish(nobody)
+
+
+def test_users_of_a_cluster_have_no_more_rights_than_they_need(in_cluster: Repo, cluster: Cluster) -> None:
+    """In a cluster who fills and who reads need the slots beside what they need of a single Redis, and nothing else."""
+    users = (
+        "filler on >fill ~flightless:* +@all -@admin -@dangerous +cluster|slots",
+        "reader on >read ~flightless:* +hmget +get +exists +cluster|slots +asking",
+    )
+    for node in cluster.nodes:
+        with redis.Redis(port=node.port) as admin:
+            for user in users:
+                admin.execute_command("ACL", "SETUSER", *user.split())
+    filling, reading = (
+        at(in_cluster, f'"{cluster.address}"', f'"redis+cluster://{who}@{cluster.address}"')
+        for who in ("filler:fill", "reader:read")
+    )
+    publish(filling)
+    write(FeatureStore(fs_yaml_file=filling.path), bird_weight, [(key(bird_id=7), weights(1.0, 1, "rowi"), FRESH)])
+    with running(reading.settings()) as client:
+        assert told(client.stub.GetOnlineFeatures(asking("diet", {"bird_id": [7, 1]})))["nickname"][0].value == "rowi"
