@@ -336,7 +336,7 @@ async def tails(server: Server, redis_port: int, rate: float) -> dict[str, float
     """p50 and p99 of one entity's 50 features, through the server and from a bare Redis, by the same client at the same rate."""
     client = PipeStore(parse(f"127.0.0.1:{redis_port}"), patience=5.0)  # one connection, as a server has it
     key = names.entity_prefix("bench", ["customer_id"]) + Value(int64_val=7).SerializeToString()
-    asked = [(key, tuple(names.field(f"customer_activity_{number}", 0) for number in range(VIEWS)))]
+    asked = [((key,), tuple(names.field(f"customer_activity_{number}", 0) for number in range(VIEWS)))]
     message, own = request([7]), (("grpc.use_local_subchannel_pool", 1),)
     channels = [grpc.aio.insecure_channel(server.address, options=own) for _ in range(CONNECTIONS)]
     calls = cycle([channel.unary_unary(ONLINE) for channel in channels])

@@ -7,7 +7,7 @@
         model.predict(vectors.numbers)
 
 `AsyncClient` is the same with `async with` and `await`. Calls are tried again where the server says that it may help
-(UNAVAILABLE, RESOURCE_EXHAUSTED), within the deadline.
+(`MAY_HELP`), within the deadline.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from serving.v1.pedigree_pb2 import (
 from serving.v1.value_pb2 import Value
 
 SERVICE = "pedigree.serving.v1.FeatureService"
+MAY_HELP = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED")
+"""Statuses after which a call is tried again; with CANCELLED the server's gRPC ends what it has no room for."""
 EPOCH = datetime.fromtimestamp(0, UTC)
 KeyColumn = Sequence[int] | Sequence[str] | Sequence[Value]
 
@@ -114,7 +116,7 @@ class Options:
             "initialBackoff": "0.02s",
             "maxBackoff": "0.5s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+            "retryableStatusCodes": list(MAY_HELP),
         }
         config = {"methodConfig": [{"name": [{"service": SERVICE}], "retryPolicy": policy}]}
         return (("grpc.service_config", json.dumps(config)), ("grpc.enable_retries", int(self.attempts > 1)))

@@ -56,18 +56,30 @@ class ClusterStore:
         self.looked_at = -PAUSE
         self.looking = asyncio.Lock()
 
-    async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
+    async def hmget(self, asked: Sequence[tuple[Sequence[bytes], tuple[bytes, ...]]]) -> list[Any]:
         """The fields of each hash. The last is read when all before it were, as in a single Redis."""
-        *before, last = [Errand(key, command(b"HMGET", key, *fields)) for key, fields in asked]
-        return [*await self.call(before), *await self.call([last])]
+        *before, last = [Errand(key, command(b"HMGET", key, *fields)) for keys, fields in asked for key in keys]
+        return await self.in_time(before, [last])
 
     async def get(self, key: bytes) -> Any:
         """One string."""
-        return (await self.call([Errand(key, command(b"GET", key))]))[0]
+        return (await self.in_time([Errand(key, command(b"GET", key))]))[0]
 
     async def ping(self, key: bytes) -> None:
         """Raises where the master that has this key does not answer for it."""
-        await self.call([Errand(key, command(b"EXISTS", key))])
+        await self.in_time([Errand(key, command(b"EXISTS", key))])
+
+    async def in_time(self, *parts: Sequence[Errand]) -> list[Any]:
+        """The replies to one part after the other, all within the time that there is.
+
+        Raises:
+            PipeError: they did not come.
+        """
+        try:
+            async with asyncio.timeout(self.patience):
+                return [reply for part in parts for reply in await self.call(part)]
+        except TimeoutError as error:
+            raise PipeError(f"no reply within {self.patience} s") from error
 
     async def close(self) -> None:
         """Let go of the connections."""

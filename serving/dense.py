@@ -29,19 +29,30 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What there is of one view beside its numbers: statuses by row and number feature, times and loads by row, other features.
+    """What there is of one view beside its numbers: statuses by row and number feature, other features, and what its rows say of
+    themselves.
 
     Attributes:
         statuses: None where every number is PRESENT.
+        heads: the head of each row's record, or more of it; zeros where there is none.
         others: for each feature that is no number its serialized values, None where there is none.
         other_statuses: their statuses, by feature and row.
     """
 
     statuses: Bytes | None
-    events_us: npt.NDArray[np.int64]
-    loads: npt.NDArray[np.uint32]
+    heads: Bytes
     others: list[list[bytes | None]]
     other_statuses: list[bytes]
+
+    @property
+    def events_us(self) -> npt.NDArray[np.int64]:
+        """Event times by row, in µs of UTC."""
+        return events_of(self.heads)
+
+    @property
+    def loads(self) -> npt.NDArray[np.uint32]:
+        """The number of the load that wrote each row; 0 is none."""
+        return loads_of(self.heads)
 
 
 @dataclass(frozen=True)
@@ -105,40 +116,37 @@ class Dense:
             SchemaMissingError: a record has a layout that nobody tells.
             RecordError: bytes are no record.
         """
-        oldest_us = now_us - self.splicer.ttl_us if self.splicer.ttl_us else None
+        oldest_us = self.splicer.oldest_us(now_us)
         block = self.splicer.even.block(records, oldest_us=oldest_us) if not self.others else None
         if block is not None:
-            self.copy(block, numbers)
-            return Told(None, events_of(block), loads_of(block), [], [])
+            return self.from_block(block, numbers)
         rows = len(records)
         there = [row for row, record in enumerate(records) if record is not None]
-        values, statuses, events, loads = self.read([records[row] for row in there], oldest_us, schemas)  # type: ignore[misc]
+        values, statuses, heads = self.read([records[row] for row in there], oldest_us, schemas)  # type: ignore[misc]
         found = Told(
             np.full((rows, len(self.numbers)), NOT_FOUND, np.uint8),
-            np.zeros(rows, np.int64),
-            np.zeros(rows, np.uint32),
+            np.zeros((rows, HEAD.size), np.uint8),
             [[None] * rows for _ in self.others],
             [],
         )
         numbers[:] = np.nan
         numbers[there], found.statuses[there] = values, statuses  # type: ignore[index]
-        found.events_us[there], found.loads[there] = events, loads
+        found.heads[there] = heads
         if self.others:
             self.fill_others(found, records, oldest_us, schemas)
         return replace(found, statuses=None) if np.all(found.statuses == PRESENT) else found
 
-    def copy(self, block: Bytes, numbers: Matrix) -> None:
-        """The numbers of a block of records, run by run."""
+    def from_block(self, block: Bytes, numbers: Matrix) -> Told:
+        """The same of a block of records, of a view that has nothing but numbers."""
         column = 0
         for run in self.splicer.even.runs:
             part = np.ascontiguousarray(block[:, run.start : run.stop]).view(DTYPES[run.kind])
             numbers[:, column : column + run.count] = part
             column += run.count
+        return Told(None, block, [], [])
 
-    def read(
-        self, records: list[bytes], oldest_us: int | None, schemas: Schemas
-    ) -> tuple[Matrix, Bytes, npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
-        """Numbers, statuses, event times and loads of rows that have a record."""
+    def read(self, records: list[bytes], oldest_us: int, schemas: Schemas) -> tuple[Matrix, Bytes, Bytes]:
+        """Numbers, statuses and heads of rows that have a record."""
         if any(size < HEAD.size for size in set(map(len, records))):
             raise RecordError("it is too short")
         heads = np.frombuffer(b"".join([record[: HEAD.size] for record in records]), np.uint8).reshape(-1, HEAD.size)
@@ -150,10 +158,9 @@ class Dense:
             numbers[ours], statuses[ours] = self.read_numbers([records[at] for at in np.flatnonzero(ours)])
         for at in np.flatnonzero(~ours):
             numbers[at], statuses[at] = self.read_slowly(records[at], schemas)
-        if oldest_us is not None:
-            old = events < oldest_us
-            numbers[old], statuses[old] = np.nan, OUTSIDE_MAX_AGE
-        return numbers, statuses, events, loads_of(heads)
+        old = events < oldest_us
+        numbers[old], statuses[old] = np.nan, OUTSIDE_MAX_AGE
+        return numbers, statuses, heads
 
     @cached_property
     def fingerprint(self) -> int:
@@ -221,16 +228,14 @@ class Dense:
         statuses = np.array([PRESENT if value else NULL_VALUE for value in mine], np.uint8)
         return np.array([np.nan if value is None else float(plain(value)) for value in mine]), statuses
 
-    def fill_others(
-        self, found: Told, records: Sequence[bytes | None], oldest_us: int | None, schemas: Schemas
-    ) -> None:
+    def fill_others(self, found: Told, records: Sequence[bytes | None], oldest_us: int, schemas: Schemas) -> None:
         """The features that are no numbers."""
         statuses = np.full((len(self.others), len(records)), NOT_FOUND, np.uint8)
         for row, record in enumerate(records):
             if record is None:
                 continue
             event_us = int.from_bytes(record[:8], "big", signed=True)
-            if oldest_us is not None and event_us < oldest_us:
+            if event_us < oldest_us:
                 statuses[:, row] = OUTSIDE_MAX_AGE
                 continue
             values = self.splicer.values(record, schemas)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ from online.record import FIXED, HEAD, Schema
 
 Bytes = npt.NDArray[np.uint8]
 
+FINGERPRINT = 4
+"""The bytes at the end of a record's head that name its layout."""
 WORTH_IT = 6
 """Fewer rows are read sooner one by one."""
 
@@ -38,6 +40,61 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """Records of some schemas, side by side: a row holds one of each, in their order."""
+
+    schemas: tuple[Schema, ...]
+
+    @cached_property
+    def are_even(self) -> bool:
+        """Whether all their records are of one width."""
+        return not any(schema.varying for schema in self.schemas)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The width of a record of each."""
+        return [schema.head.size for schema in self.schemas]
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The byte of a row at which the record of each starts."""
+        return [0, *accumulate(self.sizes[:-1])]
+
+    @cached_property
+    def told(self) -> tuple[npt.NDArray[np.intp], Bytes]:
+        """The bytes of a row that are the same in every one, and what they are: the present layouts, and no nulls."""
+        places = [
+            np.arange(start + HEAD.size - FINGERPRINT, start + HEAD.size + schema.null_bytes)
+            for start, schema in zip(self.starts, self.schemas, strict=True)
+        ]
+        same = b"".join(schema.fingerprint + bytes(schema.null_bytes) for schema in self.schemas)
+        return np.concatenate(places), np.frombuffer(same, np.uint8)
+
+    @cached_property
+    def times(self) -> npt.NDArray[np.intp]:
+        """The bytes of a row that hold event times."""
+        return np.concatenate([np.arange(start, start + 8) for start in self.starts])
+
+    def read(self, records: Sequence[bytes | None], *, oldest_us: Sequence[int]) -> list[Bytes] | None:
+        """A block of each schema, a row each; None where they cannot be read so, and each record has to be looked at.
+
+        Args:
+            records: row by row, all of a row behind each other.
+            oldest_us: the oldest event time of each schema that still counts.
+        """
+        if not self.are_even or list(map(len, filter(None, records))) != self.sizes * (len(records) // len(self.sizes)):
+            return None
+        rows = np.frombuffer(b"".join(records), np.uint8).reshape(-1, sum(self.sizes))  # type: ignore[arg-type]  # none is None here
+        places, same = self.told
+        if (rows.take(places, axis=1) != same).any():
+            return None
+        events = rows.take(self.times, axis=1).view(">i8")
+        if (events.min(axis=0) < oldest_us).any():
+            return None
+        return [rows[:, start : start + size] for start, size in zip(self.starts, self.sizes, strict=True)]
+
+
+@dataclass(frozen=True)
 class Even:
     """How records of a schema are read as a block; only features of one width can be.
 
@@ -49,9 +106,9 @@ class Even:
     wanted: tuple[int, ...]
 
     @cached_property
-    def same(self) -> Bytes:
-        """What every record has of fingerprint and nulls: the present layout, and none."""
-        return np.frombuffer(self.schema.fingerprint + bytes(self.schema.null_bytes), np.uint8)
+    def blocks(self) -> Blocks:
+        """How they are read."""
+        return Blocks((self.schema,))
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -67,23 +124,16 @@ class Even:
         runs = [list(run) for _, run in groupby(numbered, key=lambda cell: cell[:2])]
         return tuple(Run(run[0][2], len(run), run[0][1]) for run in runs)
 
-    def block(self, records: Sequence[bytes | None], *, oldest_us: int | None) -> Bytes | None:
+    def block(self, records: Sequence[bytes | None], *, oldest_us: int) -> Bytes | None:
         """The records as a block; None where they cannot be read so, and each has to be looked at.
 
         Args:
-            oldest_us: the oldest event time that still counts; None: any does.
+            oldest_us: the oldest event time that still counts.
         """
-        size = self.schema.head.size
-        if len(records) < WORTH_IT or self.schema.varying or not self.runs or None in records:
+        if len(records) < WORTH_IT or not self.runs:
             return None
-        if set(map(len, records)) != {size}:  # type: ignore[arg-type]  # none is None here
-            return None
-        block = np.frombuffer(b"".join(records), np.uint8).reshape(-1, size)  # type: ignore[arg-type]
-        if (block[:, HEAD.size - 4 : HEAD.size + self.schema.null_bytes] != self.same).any():
-            return None
-        if oldest_us is not None and events_of(block).min() < oldest_us:
-            return None
-        return block
+        blocks = self.blocks.read(records, oldest_us=(oldest_us,))
+        return None if blocks is None else blocks[0]
 
 
 def events_of(block: Bytes) -> npt.NDArray[np.int64]:

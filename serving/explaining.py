@@ -50,12 +50,11 @@ async def explained(
     """
     entity = {name: RepeatedValue(val=[request.entity[name]]) for name in selection.keys if name in request.entity}
     columns, rows = columns_of(entity, selection, current.plan)
-    [(splicer, [record], _)] = await plane.records(selection, columns, rows, remaining=remaining)
+    read = await plane.read(selection, columns, rows, remaining=remaining)
+    [splicer], [[[record]]] = selection.splicers, read
     reply = messages.ExplainResponse(feature=selection.columns[-1], status=NOT_FOUND)
     if record is not None:
-        await plane.with_layouts(
-            lambda: tell_value(reply, splicer, record, plane), [(splicer, [record], None)], remaining
-        )
+        await plane.with_layouts(lambda: tell_value(reply, splicer, record, plane), read, remaining)
         number = head_of(record).load
         loads = await plane.reader.learn_loads({number})
         if number in loads:
@@ -72,7 +71,7 @@ def tell_value(reply: messages.ExplainResponse, splicer: Splicer, record: bytes,
     reply.event_time.FromMicroseconds(head.event_us)
     if head.created_us is not None:
         reply.created_time.FromMicroseconds(head.created_us)
-    is_old = splicer.ttl_us and head.event_us < plane.now_us() - splicer.ttl_us
+    is_old = head.event_us < splicer.oldest_us(plane.now_us())
     reply.status = OUTSIDE_MAX_AGE if is_old else PRESENT if value else NULL_VALUE
     if value and not is_old:
         reply.value.CopyFrom(Value.FromString(value))

@@ -75,7 +75,12 @@ class Shape:
     @cached_property
     def denses(self) -> tuple[Dense, ...]:
         """How the records of each view become numbers."""
-        return tuple(Dense(splicer) for splicer, _, _ in self.selection.parts)
+        return tuple(map(Dense, self.selection.splicers))
+
+    @cached_property
+    def grouped(self) -> tuple[tuple[Dense, ...], ...]:
+        """The same, by the groups in which views are read."""
+        return tuple(tuple(self.denses[one] for one in members) for _, members in self.selection.abreast)
 
     @cached_property
     def columns(self) -> tuple[slice, ...]:

@@ -5,14 +5,14 @@ Imported only where metrics are wanted: `prometheus_client` looks at the environ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from serving.reader import Store
+from serving.reader import Asked, Store
 
 FAST = (0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 """Seconds; a request takes a millisecond or two."""
@@ -79,7 +79,7 @@ class TimedStore:
         self.store = store
         self.read, self.failed = STORE.labels("read"), STORE.labels("failed")
 
-    async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
+    async def hmget(self, asked: Asked) -> list[Any]:
         """See `Store`."""
         start, outcome = perf_counter(), self.failed
         try:

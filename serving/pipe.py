@@ -10,34 +10,42 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import hiredis
 
 from online.address import Address
 
+MORE = object()
+"""What hiredis gives where no whole reply is there."""
+
 
 class PipeError(Exception):
-    """Redis cannot be reached, or said no. The text is for the log."""
+    """Redis cannot be reached, did not answer in time, or said no. The text is for the log."""
 
 
 @dataclass(slots=True)
 class Waiting:
-    """A caller, how many replies it waits for, and those that came."""
+    """A caller, how many replies it waits for and until when (by the loop's clock), and those that came."""
 
     future: asyncio.Future[list[Any]]
     count: int
+    until: float
     replies: list[Any] = field(default_factory=list)
 
 
 class Connection(asyncio.Protocol):
-    """A connection and those who wait on it."""
+    """A connection and those who wait on it: each no longer than `patience` seconds, by one timer for all."""
 
-    def __init__(self) -> None:
-        self.reader = hiredis.Reader()
+    def __init__(self, patience: float) -> None:
+        self.reader = hiredis.Reader(notEnoughData=MORE)
         self.waiting: deque[Waiting] = deque()
         self.transport: Any = None
         self.lost = False
+        self.patience = patience
+        self.timer: asyncio.TimerHandle | None = None
+        self.loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: Any) -> None:
         """The connection stands."""
@@ -54,15 +62,13 @@ class Connection(asyncio.Protocol):
     def deal(self) -> None:
         """Take every whole reply that is there."""
         while self.waiting:
-            reply = self.reader.gets()
-            if reply is False:
-                return
             first = self.waiting[0]
-            first.replies.append(reply)
-            if len(first.replies) == first.count:
-                self.waiting.popleft()
-                if not first.future.done():
-                    first.future.set_result(first.replies)
+            first.replies.extend(islice(iter(self.reader.gets, MORE), first.count - len(first.replies)))
+            if len(first.replies) < first.count:
+                return
+            self.waiting.popleft()
+            if not first.future.done():
+                first.future.set_result(first.replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all who wait."""
@@ -75,22 +81,45 @@ class Connection(asyncio.Protocol):
         for one in waiting:
             if not one.future.done():
                 one.future.set_exception(error)
+        if self.timer is not None:
+            self.timer.cancel()
         if self.transport is not None:
             self.transport.abort()
 
     async def call(self, commands: bytes, count: int) -> list[Any]:
         """Send commands that are written as Redis wants them; returns their replies."""
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self.waiting.append(Waiting(future, count))
+        future: asyncio.Future[list[Any]] = self.loop.create_future()
+        until = self.loop.time() + self.patience
+        self.waiting.append(Waiting(future, count, until))
+        if self.timer is None:
+            self.timer = self.loop.call_at(until, self.look)
         self.transport.write(commands)
         return await future
+
+    def look(self) -> None:
+        """Tell those whose time is over; where the first in the queue waits for twice that, nothing will come back any more."""
+        self.timer = None
+        if not self.waiting:
+            return
+        now = self.loop.time()
+        over = self.waiting[0].until + self.patience
+        if over <= now:
+            self.fail(PipeError(f"nothing came back for {2 * self.patience} s"))
+            return
+        for one in self.waiting:
+            if one.until > now:
+                over = min(over, one.until)
+                break
+            if not one.future.done():
+                one.future.set_exception(PipeError(f"no reply within {self.patience} s"))
+        self.timer = self.loop.call_at(over, self.look)
 
 
 class Pipe:
     """A connection that is made when it is needed, and made anew when it broke.
 
     Args:
-        patience: seconds after which a connection on which nothing comes back is given up, with all who wait on it.
+        patience: seconds that a caller waits; a connection on which nothing comes back for twice that is given up.
     """
 
     def __init__(self, address: Address, *, patience: float) -> None:
@@ -103,27 +132,12 @@ class Pipe:
         """Send commands; returns their replies, of which each may be an error of Redis's.
 
         Raises:
-            PipeError: Redis cannot be reached, or the connection broke.
+            PipeError: Redis cannot be reached, did not answer in time, or the connection broke.
         """
         connection = self.connection
         if connection is None or connection.lost:
             connection = await self.opened()
-        try:
-            return await connection.call(commands, count)
-        except asyncio.CancelledError:
-            self.give_up_on(connection)
-            raise
-
-    def give_up_on(self, connection: Connection) -> None:
-        """A caller stopped waiting: where nothing has come back for long, nothing will."""
-        if connection.waiting and not connection.lost and self.patience > 0:
-            oldest = connection.waiting[0]
-            asyncio.get_running_loop().call_later(self.patience, self.end_if_stuck, connection, oldest)
-
-    def end_if_stuck(self, connection: Connection, oldest: Waiting) -> None:
-        """End a connection whose first in the queue is still the same."""
-        if connection.waiting and connection.waiting[0] is oldest and not connection.lost:
-            connection.fail(PipeError(f"nothing came back for {self.patience} s"))
+        return await connection.call(commands, count)
 
     async def opened(self) -> Connection:
         """The connection; callers that come while it is being made wait for the same one."""
@@ -145,7 +159,7 @@ class Pipe:
                 host, port = await self.place()
                 context = tls_context(self.address) if self.address.tls else None
                 loop = asyncio.get_running_loop()
-                _, connection = await loop.create_connection(Connection, host, port, ssl=context)
+                _, connection = await loop.create_connection(lambda: Connection(self.patience), host, port, ssl=context)
                 await introduce(connection, self.address)
         except (OSError, TimeoutError) as error:
             raise PipeError(f"{self.address} cannot be reached: {error or 'no answer in time'}") from error
@@ -216,4 +230,6 @@ def bulk(part: bytes) -> bytes:
 
 def first_error(replies: Sequence[Any]) -> hiredis.ReplyError | None:
     """The first error among replies."""
-    return next((reply for reply in replies if isinstance(reply, hiredis.ReplyError)), None)
+    if hiredis.ReplyError not in set(map(type, replies)):
+        return None
+    return next(reply for reply in replies if isinstance(reply, hiredis.ReplyError))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -16,9 +16,9 @@ from serving.errors import DeadlinePassedError, InvalidRequestError
 from serving.matrix import Shape, columns_of_keys, reply_of
 from serving.plans import WAYS_OF_ASKING, Current, Plans
 from serving.question import Columns, Selection, columns_of, keys_of, refuse_context
-from serving.reader import Reader, Record, Wanted
+from serving.reader import Reader, Row, Wanted
 from serving.settings import ServingSettings
-from serving.splice import Splicer, echo, fingerprints
+from serving.splice import echo, fingerprints
 from serving.v1 import pedigree_pb2
 from serving.v1.serving_pb2 import GetFeastServingInfoResponse, GetOnlineFeaturesRequest
 
@@ -30,8 +30,8 @@ MICROSECOND = timedelta(microseconds=1)
 
 T = TypeVar("T")
 
-Found = tuple[Splicer, Sequence[Record], list[int] | None]
-"""What was read of a view: how its records become columns, the record of each key, and for each row the place of its key."""
+Read = Sequence[Sequence[Row]]
+"""What was read: for each group of views, for each row of the request, a record of each view."""
 
 
 @dataclass(slots=True)
@@ -64,17 +64,18 @@ class Plane:
         """
         columns, rows = columns_of(request.entities, selection, current.plan)
         self.refuse_too_much(selection, rows)
-        found = await self.records(selection, columns, rows, remaining=remaining)
+        read = await self.read(selection, columns, rows, remaining=remaining)
         now_us = self.now_us()
         versions = request.include_feature_view_version_metadata
         parts = [selection.metadata_with_versions if versions else selection.metadata]
         parts.extend(echo(column) for column in columns.values())
+        schemas = self.reader.schemas
         spliced = await self.with_layouts(
-            lambda: [
-                splicer.columns(records, places=places, now_us=now_us, schemas=self.reader.schemas)
-                for splicer, records, places in found
-            ],
-            found,
+            lambda: in_order(
+                (members, abreast.columns(rows, now_us=now_us, schemas=schemas))
+                for (abreast, members), rows in zip(selection.abreast, read, strict=True)
+            ),
+            read,
             remaining,
         )
         parts.extend(spliced)
@@ -91,17 +92,18 @@ class Plane:
         """The matrix that `request` asks for: a serialized `GetVectorsResponse`."""
         columns, rows = columns_of_keys(request.keys, selection, current.plan)
         self.refuse_too_much(selection, rows)
-        found = await self.records(selection, columns, rows, remaining=remaining)
-        now_us = self.now_us()
+        read = await self.read(selection, columns, rows, remaining=remaining)
+        now_us, schemas = self.now_us(), self.reader.schemas
         shape = self.shape_of(selection)
         single = request.precision == pedigree_pb2.PRECISION_FLOAT
         matrix = np.empty((rows, shape.width), np.float32 if single else np.float64)
+        into = [matrix[:, columns] for columns in shape.columns]
         told = await self.with_layouts(
-            lambda: [
-                dense.told(spread(records, places), matrix[:, columns], now_us=now_us, schemas=self.reader.schemas)
-                for dense, columns, (_, records, places) in zip(shape.denses, shape.columns, found, strict=True)
-            ],
-            found,
+            lambda: in_order(
+                (members, abreast.told(denses, rows, [into[one] for one in members], now_us=now_us, schemas=schemas))
+                for (abreast, members), denses, rows in zip(selection.abreast, shape.grouped, read, strict=True)
+            ),
+            read,
             remaining,
         )
         loads = await self.reader.learn_loads(loads_of(told)) if request.include_provenance else None
@@ -116,20 +118,14 @@ class Plane:
             kept = self.shapes[id(selection)] = Shape(selection)
         return kept
 
-    async def records(
-        self, selection: Selection, columns: Columns, rows: int, *, remaining: float | None
-    ) -> list[Found]:
-        """For each view: its splicer, the record of each key, and for each row the place of its key."""
+    async def read(self, selection: Selection, columns: Columns, rows: int, *, remaining: float | None) -> Read:
+        """What each row has of each group's views."""
         keyed = [keys_of(group, columns, rows) for group in selection.groups]
         wanted = [Wanted(group.stored, keys) for group, (keys, _) in zip(selection.groups, keyed, strict=True)]
         answers = await self.in_time(self.reader.read(wanted), remaining)
-        found: list[Found] = []
-        by_view = [list(zip(*answer, strict=True)) for answer in answers]
-        for splicer, group, place in selection.parts:
-            found.append((splicer, by_view[group][place], keyed[group][1]))
-        return found
+        return [spread(answer, places) for answer, (_, places) in zip(answers, keyed, strict=True)]
 
-    async def with_layouts(self, make: Callable[[], T], found: Sequence[Found], remaining: float | None) -> T:
+    async def with_layouts(self, make: Callable[[], T], read: Read, remaining: float | None) -> T:
         """What `make` gives; where a record has a layout that is not known yet, it is learnt and `make` called again.
 
         Raises:
@@ -138,7 +134,7 @@ class Plane:
         try:
             return make()
         except SchemaMissingError:
-            seen = set().union(*(fingerprints(records) for _, records, _ in found))
+            seen = {one for rows in read for row in rows for one in fingerprints(row)}
             await self.in_time(self.reader.learn_schemas(seen), remaining)
             return make()
 
@@ -176,9 +172,15 @@ class Plane:
         return bytes(GetFeastServingInfoResponse(version=FEAST_VERSION).SerializeToString())
 
 
-def spread(records: Sequence[Record], places: list[int] | None) -> Sequence[Record]:
-    """The record of each row."""
-    return records if places is None else [records[place] for place in places]
+def spread(rows: Sequence[Row], places: list[int] | None) -> Sequence[Row]:
+    """What each row of a request has, by the place of its key; None: every key has one row, in order."""
+    return rows if places is None else [rows[place] for place in places]
+
+
+def in_order(groups: Iterable[tuple[Sequence[int], Sequence[T]]]) -> list[T]:
+    """What groups tell of their members, by the members' numbers."""
+    found = {number: one for numbers, ones in groups for number, one in zip(numbers, ones, strict=True)}
+    return [found[number] for number in range(len(found))]
 
 
 def loads_of(told: Sequence[Told]) -> set[int]:

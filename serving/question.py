@@ -9,6 +9,7 @@ from functools import cached_property
 
 from online import names
 from online.plan import JoinKey, Plan, View
+from serving.abreast import Abreast
 from serving.catalog import views_of_references, views_of_service
 from serving.errors import InvalidRequestError
 from serving.splice import Splicer, parted
@@ -60,12 +61,18 @@ class Selection:
         )
 
     @cached_property
-    def parts(self) -> tuple[tuple[Splicer, int, int], ...]:
-        """For each view, in the order of the answer: how its records become columns, its group, and its place in that group."""
+    def splicers(self) -> tuple[Splicer, ...]:
+        """How the records of each view become columns."""
+        return tuple(map(Splicer, self.views))
+
+    @cached_property
+    def abreast(self) -> tuple[tuple[Abreast, tuple[int, ...]], ...]:
+        """How the views of each group are read, and which of the views those are."""
         found = []
-        for view in self.views:
-            group = next(place for place, one in enumerate(self.groups) if view in one.views)
-            found.append((Splicer(view), group, self.groups[group].stored.index(view.stored_as)))
+        for group in self.groups:
+            members = tuple(number for number, view in enumerate(self.views) if view in group.views)
+            pairs = tuple((self.splicers[one], group.stored.index(self.views[one].stored_as)) for one in members)
+            found.append((Abreast(pairs, len(group.stored)), members))
         return tuple(found)
 
     @cached_property

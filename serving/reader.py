@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
 
 from online import names
 from online.address import Address
@@ -18,8 +18,18 @@ from serving.pipe import Pipe, PipeError, bulk, command, first_error
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 Record = bytes | None
-HMGET = b"$5\r\nHMGET\r\n"
+Row = Sequence[Record]
+"""What one key has of some views, in their order."""
+Asked = Sequence[tuple[Sequence[bytes], tuple[bytes, ...]]]
+"""Hashes, by their keys, and the fields that are wanted of each."""
+
+ATTEMPTS = 3
+"""How often is read anew where views change under a reader: one is enough for a refresh."""
+WAYS = 1024
+"""How many ways of reading are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +43,12 @@ class Wanted:
 class Store(Protocol):
     """What a reader needs of a Redis, or of a cluster of them."""
 
-    async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
-        """The fields of each hash, in the order of `asked`. The last is read when all before it were."""
+    async def hmget(self, asked: Asked) -> list[Any]:
+        """The fields of each hash, in the order of `asked`. The last is read when all before it were.
+
+        Raises:
+            PipeError: the store cannot be reached, did not answer in time, or said no. So do the others.
+        """
 
     async def get(self, key: bytes) -> Any:
         """One string."""
@@ -52,14 +66,10 @@ class PipeStore:
     def __init__(self, address: Address, *, patience: float) -> None:
         self.pipe = Pipe(address, patience=patience)
 
-    async def hmget(self, asked: Sequence[tuple[bytes, tuple[bytes, ...]]]) -> list[Any]:
+    async def hmget(self, asked: Asked) -> list[Any]:
         """See `Store`."""
-        commands, last, start, end = [], None, b"", b""
-        for key, fields in asked:
-            if fields is not last:
-                start, end, last = b"*%d\r\n" % (len(fields) + 2) + HMGET, b"".join(map(bulk, fields)), fields
-            commands.append(b"%b$%d\r\n%b\r\n%b" % (start, len(key), key, end))
-        return await self.call(b"".join(commands), len(commands))
+        commands = b"".join([hmget_commands(keys, fields) for keys, fields in asked])
+        return await self.call(commands, sum([len(keys) for keys, _ in asked]))
 
     async def get(self, key: bytes) -> Any:
         """See `Store`."""
@@ -91,89 +101,128 @@ def open_store(address: Address, *, patience: float) -> Store:
     return PipeStore(address, patience=patience)
 
 
+def hmget_commands(keys: Sequence[bytes], fields: tuple[bytes, ...]) -> bytes:
+    """A command for each hash, as Redis reads it."""
+    start, end = around_key(fields)
+    starts = {size: b"%b$%d\r\n" % (start, size) for size in set(map(len, keys))}
+    return end.join([starts[len(key)] + key for key in keys]) + end
+
+
+@lru_cache(maxsize=4096)
+def around_key(fields: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    """What an HMGET of some fields has before its key, and behind it."""
+    return b"*%d\r\n%b" % (len(fields) + 2, bulk(b"HMGET")), b"\r\n" + b"".join(map(bulk, fields))
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How views are read for as long as nothing changes of what is loaded.
+
+    Attributes:
+        fields: what holds their records, by the groups in which they are wanted.
+        views: all of them, each once.
+        marks: what the store says of each while it is as we know it; empty, which it never says, of one that cannot be read.
+    """
+
+    fields: tuple[tuple[bytes, ...], ...]
+    views: tuple[str, ...]
+    marks: list[bytes]
+    asked_marks: tuple[tuple[bytes], tuple[bytes, ...]]
+
+
 @dataclass(slots=True)
 class Reader:
-    """Reads records of one project. Never waits longer than `timeout`.
+    """Reads records of one project.
 
     Attributes:
         marks: what was last seen to be loaded of each view; every read checks it.
         schemas: the layouts of records that were seen under another than the plan's.
+        ways: how views are read, by the groups in which they are wanted.
     """
 
     project: str
     store: Store
-    timeout: timedelta
     marks: dict[str, tuple[bytes, Mark]] = field(default_factory=dict)
     schemas: dict[bytes, Schema] = field(default_factory=dict)
     loads: dict[int, Load] = field(default_factory=dict)
-    fields: dict[tuple[tuple[str, int], ...], tuple[bytes, ...]] = field(default_factory=dict)
+    ways: dict[tuple[tuple[str, ...], ...], Way] = field(default_factory=dict)
 
     @classmethod
     def open(cls, project: str, address: Address, *, timeout: timedelta) -> Reader:
-        """A reader of the store at an address."""
-        return cls(project, open_store(address, patience=timeout.total_seconds()), timeout)
+        """A reader of the store at an address, which never waits longer than `timeout` for an answer."""
+        return cls(project, open_store(address, patience=timeout.total_seconds()))
 
-    async def read(self, wanted: Sequence[Wanted]) -> list[list[list[Record]]]:
+    async def read(self, wanted: Sequence[Wanted]) -> list[list[Row]]:
         """For each of `wanted`, for each key, the record of each view; None where there is none.
+
+        The marks are read behind the records: what they say was true when the records were read. Where a view is found to be
+        in another generation, which happens once per full refresh, is read again.
 
         Raises:
             StoreUnavailableError: the store refused, or did not answer in time.
             NotLoadedError: a view is not loaded, so what is missing says nothing.
         """
-        found: list[list[list[Record]]] = await self.in_time(self.read_now(wanted))
-        return found
+        views = tuple([one.views for one in wanted])
+        way = self.ways.get(views) or self.way(views)
+        for _ in range(ATTEMPTS):
+            asked = [(one.keys, fields) for one, fields in zip(wanted, way.fields, strict=True)]
+            replies = await self.answer(self.store.hmget([*asked, way.asked_marks]))
+            marks = replies.pop()
+            if marks == way.marks:
+                return dealt(replies, wanted)
+            before, way = way, self.learnt(way, marks, views)
+            if way.fields == before.fields:
+                return dealt(replies, wanted)
+        raise StoreUnavailableError
 
-    async def in_time(self, work: Any) -> Any:
-        """The result of reading, within the time that there is."""
+    async def answer(self, call: Awaitable[T]) -> T:
+        """What the store answers.
+
+        Raises:
+            StoreUnavailableError: it does not.
+        """
         try:
-            async with asyncio.timeout(self.timeout.total_seconds()):
-                return await work
-        except TimeoutError as error:
-            log.warning("the online store did not answer within %s", self.timeout)
-            raise StoreUnavailableError from error
+            return await call
         except PipeError as error:
             log.warning("the online store cannot be read: %s", error)
             raise StoreUnavailableError from error
 
-    async def read_now(self, wanted: Sequence[Wanted]) -> list[list[list[Record]]]:
-        """Read; and read again where a view was found to be in another generation, which happens once per full refresh.
+    def learnt(self, way: Way, marks: Sequence[bytes | None], views: tuple[tuple[str, ...], ...]) -> Way:
+        """How the same views are read by what the store says of them now.
 
-        The marks are read behind the records: what they say was true when the records were read.
+        Raises:
+            NotLoadedError: one of them is not loaded.
         """
-        views = tuple(dict.fromkeys(view for one in wanted for view in one.views))
-        told_views = tuple(view.encode() for view in views)
-        for _ in range(3):
-            before = [self.generation(view) for view in views]
-            asked = [(key, fields) for one in wanted for fields in (self.fields_of(one.views),) for key in one.keys]
-            *replies, marks = await self.store.hmget([*asked, (names.views_key(self.project), told_views)])
-            for view, text in zip(views, marks, strict=True):
-                self.notice(view, text)
-            if [self.generation(view) for view in views] == before:
-                return dealt(replies, wanted)
-        raise StoreUnavailableError
-
-    def generation(self, view: str) -> int:
-        """The generation that is read of a view, as far as we know."""
-        return self.marks[view][1].generation if view in self.marks else 0
+        self.ways.clear()
+        for view, text in zip(way.views, marks, strict=True):
+            self.notice(view, text)
+        return self.way(views)
 
     def notice(self, view: str, text: bytes | None) -> None:
         """Take note of what is loaded of a view."""
+        if text is None:
+            self.marks.pop(view, None)
+            raise NotLoadedError(view)
         seen = self.marks.get(view)
         if seen is None or seen[0] != text:
-            if text is None:
-                self.marks.pop(view, None)
-                raise NotLoadedError(view)
             self.marks[view] = seen = (text, Mark.read(text))
         if not seen[1].readable:
             raise NotLoadedError(view)
 
-    def fields_of(self, views: tuple[str, ...]) -> tuple[bytes, ...]:
-        """The fields that hold the records of views; the same tuple each time."""
-        name = tuple((view, self.generation(view)) for view in views)
-        found = self.fields.get(name)
-        if found is None:
-            found = self.fields[name] = tuple(names.field(view, generation) for view, generation in name)
-        return found
+    def way(self, views: tuple[tuple[str, ...], ...]) -> Way:
+        """How views are read, as far as we know what is loaded of them."""
+        if len(self.ways) >= WAYS:
+            self.ways.clear()
+        every = tuple(dict.fromkeys(view for group in views for view in group))
+        known = {view: self.marks[view] for view in every if view in self.marks and self.marks[view][1].readable}
+        generations = {view: mark.generation for view, (_, mark) in known.items()}
+        way = self.ways[views] = Way(
+            fields=tuple(tuple(names.field(view, generations.get(view, 0)) for view in group) for group in views),
+            views=every,
+            marks=[known[view][0] if view in known else b"" for view in every],
+            asked_marks=((names.views_key(self.project),), tuple(view.encode() for view in every)),
+        )
+        return way
 
     async def learn_schemas(self, fingerprints: set[bytes]) -> None:
         """Know layouts of records that were written under an older one."""
@@ -181,7 +230,7 @@ class Reader:
         if not unknown:
             return
         fields = tuple(one.hex().encode() for one in unknown)
-        [texts] = await self.in_time(self.store.hmget([(names.schemas_key(self.project), fields)]))
+        [texts] = await self.answer(self.store.hmget([((names.schemas_key(self.project),), fields)]))
         for fingerprint, text in zip(unknown, texts, strict=True):
             if text is not None:
                 self.schemas[fingerprint] = Schema.read(text.decode())
@@ -191,7 +240,7 @@ class Reader:
         unknown = sorted(number for number in numbers if number and number not in self.loads)
         if unknown:
             fields = tuple(str(number).encode() for number in unknown)
-            [texts] = await self.in_time(self.store.hmget([(names.loads_key(self.project), fields)]))
+            [texts] = await self.answer(self.store.hmget([((names.loads_key(self.project),), fields)]))
             for number, text in zip(unknown, texts, strict=True):
                 if text is not None:
                     self.loads[number] = Load.read(text)
@@ -199,22 +248,24 @@ class Reader:
 
     async def plan(self) -> bytes | None:
         """The plan as it is kept beside the rows."""
-        text: bytes | None = await self.in_time(self.store.get(names.plan_key(self.project)))
+        text: bytes | None = await self.answer(self.store.get(names.plan_key(self.project)))
         return text
 
     async def ping(self) -> None:
         """Raises `StoreUnavailableError` where the store does not answer in time."""
-        await self.in_time(self.store.ping(names.views_key(self.project)))
+        await self.answer(self.store.ping(names.views_key(self.project)))
 
     async def close(self) -> None:
         """Let go of the store's connections."""
         await self.store.close()
 
 
-def dealt(replies: Sequence[Any], wanted: Sequence[Wanted]) -> list[list[list[Record]]]:
+def dealt(replies: list[Row], wanted: Sequence[Wanted]) -> list[list[Row]]:
     """Replies in the shape of what was wanted."""
+    if len(wanted) == 1:
+        return [replies]
     found, at = [], 0
     for one in wanted:
-        found.append(list(replies[at : at + len(one.keys)]))
+        found.append(replies[at : at + len(one.keys)])
         at += len(one.keys)
     return found

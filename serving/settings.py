@@ -66,12 +66,17 @@ class Limits:
     Attributes:
         message_bytes: the largest request.
         concurrent: how many requests may be under way; one more is refused at once.
+        streams: how many a connection may have open; a client keeps more to itself until some are answered.
+        waiting: how many may have come that are not under way yet. From half of it on some are ended by gRPC itself, and all
+            beyond it, which costs next to nothing: so a flood is not waited for.
         rate: how many requests a principal may make per second; None is no limit.
         burst: how many of them at once.
     """
 
     message_bytes: int = 4 * 1024 * 1024
     concurrent: int = 256
+    streams: int = 32
+    waiting: int = 64
     rate: float | None = None
     burst: int = 1
 
@@ -212,6 +217,8 @@ def limits_of(reading: Reading) -> Limits:
     return Limits(
         message_bytes=setting("PEDIGREE_SERVING_MAX_MESSAGE_BYTES", count, otherwise=default.message_bytes),
         concurrent=setting("PEDIGREE_SERVING_MAX_CONCURRENT", count, otherwise=default.concurrent),
+        streams=setting("PEDIGREE_SERVING_MAX_STREAMS", count, otherwise=default.streams),
+        waiting=setting("PEDIGREE_SERVING_MAX_WAITING", count, otherwise=default.waiting),
         rate=per_second,
         burst=setting("PEDIGREE_SERVING_BURST", count, otherwise=max(1, round(per_second or 1))),
     )

@@ -19,6 +19,8 @@ from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESE
 from serving.v1.value_pb2 import RepeatedValue
 from serving.wire import IN_VALUES, in_values, timestamp, told, told_head, varint
 
+EARLIEST = -(1 << 63)
+"""No event time is before this, in µs of UTC."""
 NO_TIME = b"\x1a\x00"
 FIRST_FIELD, SHORT = 0x0A, 127
 """The tag of a `RepeatedValue`'s values, and the longest length that one byte tells."""
@@ -43,6 +45,10 @@ class Splicer:
     def ttl_us(self) -> int:
         """The age from which a value no longer counts; 0 is no limit."""
         return round(self.view.ttl.total_seconds() * 1e6)
+
+    def oldest_us(self, now_us: int) -> int:
+        """The oldest event time that still counts at an instant."""
+        return now_us - self.ttl_us if self.ttl_us else EARLIEST
 
     @cached_property
     def wanted(self) -> tuple[int, ...]:
@@ -74,29 +80,25 @@ class Splicer:
                 found.append((self.schema.varying.index(place), b""))
         return tuple(found)
 
-    def columns(
-        self, records: Sequence[bytes | None], *, places: Sequence[int] | None, now_us: int, schemas: Schemas
-    ) -> bytes:
+    def columns(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> bytes:
         """The serialized `results` entries of the reply, one per feature.
 
         Args:
-            records: the record of each key, None where there is none.
-            places: for each row the place of its key; None: every key has one row, in order.
+            records: the record of each row, None where there is none.
             now_us: the instant against which ages are judged.
             schemas: the layouts of records that were written under an older one.
         Raises:
             SchemaMissingError: a record has a layout that nobody tells.
         """
-        spread = records if places is None else [records[place] for place in places]
-        oldest_us = now_us - self.ttl_us if self.ttl_us else None
-        block = self.even.block(spread, oldest_us=oldest_us)
+        oldest_us = self.oldest_us(now_us)
+        block = self.even.block(records, oldest_us=oldest_us)
         if block is not None:
             return self.from_block(block)
-        if None not in spread:
-            found = self.unpacked(spread)  # type: ignore[arg-type]  # none is None here
+        if None not in records:
+            found = self.unpacked(records)  # type: ignore[arg-type]  # none is None here
             if found and self.are_plain(found, oldest_us):
-                return self.single(found, spread[0]) if len(spread) == 1 else self.plain(found, spread)  # type: ignore[arg-type]
-        return self.careful(spread, now_us=now_us, schemas=schemas)
+                return self.plain(found, records)  # type: ignore[arg-type]
+        return self.careful(records, now_us=now_us, schemas=schemas)
 
     @cached_property
     def even(self) -> Even:
@@ -130,43 +132,15 @@ class Splicer:
         except StructError:
             return []
 
-    def are_plain(self, columns: Sequence[tuple[Any, ...]], oldest_us: int | None) -> bool:
+    def are_plain(self, columns: Sequence[tuple[Any, ...]], oldest_us: int) -> bool:
         """True where every row has the present layout, no null, and is young enough."""
         events, layouts, nulls, *_ = columns
-        is_young = oldest_us is None or min(events) >= oldest_us
-        return is_young and set(layouts) == {self.schema.fingerprint} and set(nulls) == {self.no_nulls}
+        return min(events) >= oldest_us and set(layouts) == {self.schema.fingerprint} and set(nulls) == {self.no_nulls}
 
     @cached_property
     def no_nulls(self) -> bytes:
         """What a record says of nulls that has none."""
         return bytes(self.schema.null_bytes)
-
-    def single(self, fixed: Sequence[tuple[Any, ...]], record: bytes) -> bytes:
-        """Columns of one row, in which every value is PRESENT."""
-        tail = ONE_PRESENT + stamp(fixed[0][0])
-        if self.schema.varying:
-            return self.plain(fixed, (record,))
-        if len(record) != self.schema.head.size:
-            raise RecordError("its length is not that of its layout")
-        heads = self.heads.get(len(tail))
-        if heads is None:
-            widths = [len(prefix) + FIXED[self.schema.types[place]][1] for place, (_, prefix) in self.placed]
-            heads = tuple(
-                told_head(2, width + len(tail)) + prefix
-                for width, (_, prefix) in zip(widths, self.sources, strict=True)
-            )
-            self.heads[len(tail)] = heads
-        return b"".join([head + fixed[place][0] + tail for head, (place, _) in zip(heads, self.sources, strict=True)])
-
-    @cached_property
-    def heads(self) -> dict[int, tuple[bytes, ...]]:
-        """What goes before each feature's value in a reply of one row, by how long what follows is."""
-        return {}
-
-    @cached_property
-    def placed(self) -> tuple[tuple[int, tuple[int, bytes]], ...]:
-        """Each feature's place in a record, with its source."""
-        return tuple(zip(self.wanted, self.sources, strict=True))
 
     def plain(self, fixed: Sequence[tuple[Any, ...]], records: Sequence[bytes]) -> bytes:
         """Columns in which every value is PRESENT."""
@@ -204,7 +178,7 @@ class Splicer:
 
     def careful(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> bytes:
         """Columns whose rows differ in what is to be said of them."""
-        count = len(self.wanted)
+        count, oldest_us = len(self.wanted), self.oldest_us(now_us)
         values: list[list[bytes]] = []
         statuses: list[bytes] = []
         stamps: list[bytes] = []
@@ -218,7 +192,7 @@ class Splicer:
                 raise RecordError("it is too short")
             event_us = int.from_bytes(record[:8], "big", signed=True)
             stamps.append(stamp(event_us))
-            if self.ttl_us and event_us < now_us - self.ttl_us:
+            if event_us < oldest_us:
                 values.append([NULL] * count)
                 statuses.append(bytes([OUTSIDE_MAX_AGE]) * count)
                 continue

@@ -108,8 +108,8 @@ class Watch:
         fields = tuple(view.encode() for view in views)
         try:
             async with asyncio.timeout(PATIENCE):
-                asked = [(names.views_key(self.reader.project), fields)]
-                [texts] = await self.reader.in_time(self.reader.store.hmget(asked))
+                asked = [((names.views_key(self.reader.project),), fields)]
+                [texts] = await self.reader.answer(self.reader.store.hmget(asked))
         except (StoreUnavailableError, TimeoutError):
             return
         self.marks = marks_of(dict(zip(views, texts, strict=True)))

@@ -7,12 +7,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
@@ -132,9 +133,9 @@ def server_of(settings: ServingSettings, servicer: ServingServicer, healthy: Any
     """The gRPC server with everything that it answers. Health needs no token; reflection is for servers that are open anyway."""
     server = grpc.aio.server(options=options_of(settings))
     server.add_generic_rpc_handlers(servicer.handlers())
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, Sparing(server, frozenset({"Check"})))
     if settings.auth is None:
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_servicer(SERVICE), server)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_servicer(SERVICE), Sparing(server))
     elif settings.tls is None:
         log.warning(
             "tokens are taken without TLS: whoever listens on the way can use them; set PEDIGREE_SERVING_TLS_CERT"
@@ -142,12 +143,37 @@ def server_of(settings: ServingSettings, servicer: ServingServicer, healthy: Any
     return server
 
 
+@dataclass(frozen=True, slots=True)
+class Sparing:
+    """A server to which services are added by name.
+
+    gRPC's generated code registers each method besides, which gives it a queue of its own; gRPC then looks at all queues before
+    every request. Only a health check is worth that: it is not to wait behind others.
+    """
+
+    server: Any
+    queued_apart: frozenset[str] = frozenset()
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Add services by their names."""
+        self.server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Register those of a service's methods that have a queue of their own."""
+        apart = {name: handler for name, handler in handlers.items() if name in self.queued_apart}
+        if apart:
+            self.server.add_registered_method_handlers(service, apart)
+
+
 def options_of(settings: ServingSettings) -> Sequence[tuple[str, int]]:
-    """What gRPC is told. A connection may have more calls open than are answered: the others are refused, not kept waiting."""
+    """What gRPC is told."""
+    limits = settings.limits
     return (
         ("grpc.so_reuseport", int(SHARED in os.environ)),
-        ("grpc.max_receive_message_length", settings.limits.message_bytes),
-        ("grpc.max_concurrent_streams", 4 * settings.limits.concurrent),
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_concurrent_streams", limits.streams),
+        ("grpc.server.max_pending_requests", limits.waiting // 2),
+        ("grpc.server.max_pending_requests_hard_limit", limits.waiting),
     )
 
 
@@ -228,7 +254,7 @@ def main() -> int:
     try:
         settings = serving_settings()
         logs.configure(settings.log_format)
-        asyncio.run(serve(settings))
+        uvloop.run(serve(settings))
     except (ServingError, OnlineError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

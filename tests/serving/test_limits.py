@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,18 @@ def test_one_request_too_many_is_refused_at_once_and_told_when_to_come_again(own
             assert not any(one.done() for one in inside)
             assert health_pb2_grpc.HealthStub(client.channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
         assert [one.code() for one in inside] == [grpc.StatusCode.OK] * 2
+        assert client.stub.GetOnlineFeatures(DIET, timeout=20).results
+
+
+def test_a_flood_is_refused_and_not_waited_for(own_repo: Repo) -> None:
+    """Of a thousand calls some are answered and others ended at once; health is answered; then all is as before."""
+    with running(own_repo.settings(limits=Limits(streams=100, waiting=2))) as client, ExitStack() as stack:
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        channels = [stack.enter_context(grpc.insecure_channel(client.address, options=options)) for _ in range(10)]
+        calls = [feast_stub(channel).GetOnlineFeatures.future(DIET, timeout=20) for channel in channels * 100]
+        assert health_pb2_grpc.HealthStub(client.channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+        ends = {call.code() for call in calls}
+        assert ends == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
         assert client.stub.GetOnlineFeatures(DIET, timeout=20).results
 
 

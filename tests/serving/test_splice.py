@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from online.errors import RecordError, SchemaMissingError
 from online.plan import Feature, View
 from online.record import Head, Schema
-from serving.dense import NUMBERS, Dense
+from serving.abreast import Abreast
+from serving.dense import NUMBERS, Dense, Matrix
 from serving.splice import Splicer
 
 from .test_protocol import fill_field
@@ -92,6 +94,52 @@ def value(draw: Any, kind: str) -> Value:
     return message
 
 
+def alone(case: Case) -> Abreast:
+    """A case's view as the only one of its group."""
+    return Abreast(((Splicer(case.view), 0),), 1)
+
+
+def rows_of(*records: Sequence[bytes | None]) -> list[tuple[bytes | None, ...]]:
+    """What each row has of each view."""
+    return list(zip(*records, strict=True))
+
+
+def room(dense: Dense, records: Sequence[object]) -> Matrix:
+    """Where the numbers of records go."""
+    return np.empty((len(records), len(dense.numbers)))
+
+
+@pytest.mark.parametrize("kinds", [SIMPLE, ["FLOAT", "DOUBLE", "BOOL"]], ids=["simple", "fixed"])
+def test_views_that_are_read_abreast_tell_what_each_tells_alone(kinds: list[str]) -> None:
+    """Columns and numbers of two or three views about the same rows, in any order of records, are those of each by itself."""
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @given(some=st.lists(cases(kinds), min_size=2, max_size=3), data=st.data())
+    def same(some: list[Case], data: st.DataObject) -> None:
+        count = min(len(case.rows) for case in some)
+        records = [case.records()[:count] for case in some]
+        schemas = {case.older.fingerprint: case.older for case in some if case.older is not None}
+        order = data.draw(st.permutations(range(len(some))))
+        splicers = [Splicer(case.view) for case in some]
+        abreast = Abreast(tuple((splicers[one], place) for place, one in enumerate(order)), len(some))
+        rows = rows_of(*(records[one] for one in order))
+        told = abreast.columns(rows, now_us=NOW_US, schemas=schemas)
+        assert told == [splicers[one].columns(records[one], now_us=NOW_US, schemas=schemas) for one in order]
+        denses = [Dense(splicers[one]) for one in order]
+        together, apart = ([room(dense, rows) for dense in denses] for _ in range(2))
+        read = abreast.told(denses, rows, together, now_us=NOW_US, schemas=schemas)
+        for dense, one, mine, theirs, found in zip(denses, order, together, apart, read, strict=True):
+            expected = dense.told(records[one], theirs, now_us=NOW_US, schemas=schemas)
+            assert np.array_equal(mine, theirs, equal_nan=True)
+            assert np.array_equal(found.events_us, expected.events_us)
+            assert np.array_equal(found.loads, expected.loads)
+            assert (found.others, found.other_statuses) == (expected.others, expected.other_statuses)
+            statuses = [None if one.statuses is None else one.statuses.tolist() for one in (found, expected)]
+            assert statuses[0] == statuses[1]
+
+    same()
+
+
 @pytest.mark.parametrize("kinds", [SIMPLE, ["FLOAT", "DOUBLE"], KINDS], ids=["simple", "fixed", "all"])
 def test_a_spliced_reply_is_the_reply_that_protobuf_builds(kinds: list[str]) -> None:
     """Of every type, with nulls, missing, old and older-layout rows: Feast's own classes read what they would have built."""
@@ -100,7 +148,7 @@ def test_a_spliced_reply_is_the_reply_that_protobuf_builds(kinds: list[str]) -> 
     @given(case=cases(kinds))
     def same(case: Case) -> None:
         schemas = {} if case.older is None else {case.older.fingerprint: case.older}
-        spliced = Splicer(case.view).columns(case.records(), places=None, now_us=NOW_US, schemas=schemas)
+        [spliced] = alone(case).columns(rows_of(case.records()), now_us=NOW_US, schemas=schemas)
         expected = GetOnlineFeaturesResponse()
         for feature in case.view.features:
             column = expected.results.add()
@@ -127,7 +175,8 @@ def test_a_matrix_holds_what_the_rows_hold(kinds: list[str]) -> None:
         schemas = {} if case.older is None else {case.older.fingerprint: case.older}
         dense = Dense(Splicer(case.view))
         numbers = np.empty((len(case.rows), len(dense.numbers)))
-        found = dense.told(case.records(), numbers, now_us=NOW_US, schemas=schemas)
+        rows = rows_of(case.records())
+        [found] = alone(case).told([dense], rows, [numbers], now_us=NOW_US, schemas=schemas)
         for place, row in enumerate(case.rows):
             assert found.events_us[place] == (0 if row is None else row[0])
             assert found.loads[place] == (0 if row is None else 3)
@@ -158,8 +207,8 @@ def test_damaged_records_end_in_an_error_that_is_known(data: st.DataObject, case
     records[at] = data.draw(st.sampled_from([junk, whole[:cut], whole[:cut] + junk, whole[:cut] + junk + whole[cut:]]))
     dense = Dense(Splicer(case.view))
     for read in (
-        lambda: Splicer(case.view).columns(records, places=None, now_us=NOW_US, schemas={}),
-        lambda: dense.told(records, np.empty((len(records), len(dense.numbers))), now_us=NOW_US, schemas={}),
+        lambda: alone(case).columns(rows_of(records), now_us=NOW_US, schemas={}),
+        lambda: alone(case).told([dense], rows_of(records), [room(dense, records)], now_us=NOW_US, schemas={}),
     ):
         try:
             read()
