@@ -198,7 +198,7 @@ def test_secrets_are_not_in_the_log(repo: Repo, tmp_path: Path) -> None:
     """Neither a token, right or wrong, nor the store's password is in the log of a server that refuses and is refused."""
     yaml_file = tmp_path / "feature_store.yaml"
     yaml_file.write_text(
-        repo.path.read_text().replace(f":{repo.redis.port}'", f":{repo.redis.port},password=hunter2secret'")
+        repo.path.read_text().replace(f':{repo.redis.port}"', f':{repo.redis.port},password=hunter2secret"')
     )
     with issuing() as issuer:
         named = {
