@@ -18,6 +18,11 @@ BATCH = 256
 """Rows per script call: Redis does nothing else meanwhile, which is about a millisecond."""
 
 SCAN = 1000
+AT_ONCE = 1000
+"""Script calls that are sent to a master of a cluster without waiting for its replies."""
+
+Call = tuple[Sequence[bytes], Sequence[Any]]
+"""The keys and the arguments of a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,34 +100,58 @@ class Bank:
             rows: the key of each entity's hash, and its record.
             script: `scripts.WRITE` or `scripts.RESTORE`.
         """
-        written = 0
-        for node, mine, size in self.parted(rows):
-            for start in range(0, len(mine), size):
-                part = mine[start : start + size]
-                keys, records = [key for key, _ in part], [record for _, record in part]
-                written += int(self.script(node, script, keys, [field, *records]))
-        return written
+        calls = [([key for key, _ in part], [field, *(record for _, record in part)]) for part in self.parted(rows)]
+        return sum(int(written) for written in self.each(script, calls))
 
-    def parted(self, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[Any, Sequence[tuple[bytes, bytes]], int]]:
-        """Rows by the node that has them, and how many may go in one script; in a cluster a script has keys of one slot."""
-        if self.address.kind != "redis_cluster":
-            yield self.redis, rows, BATCH
-            return
+    def parted(self, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        """Rows in parts that may go in one script; in a cluster a script has keys of one slot."""
         slots: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
-        for row in rows:
+        is_cluster = self.address.kind == "redis_cluster"
+        for row in rows if is_cluster else ():
             slots[self.redis.keyslot(row[0])].append(row)
-        for mine in slots.values():
-            yield self.redis, mine, BATCH
+        for mine in slots.values() if is_cluster else (rows,):
+            for start in range(0, len(mine), BATCH):
+                yield mine[start : start + BATCH]
+
+    def each(self, script: str, calls: Sequence[Call]) -> Iterator[Any]:
+        """What a script says to each of many calls; in a cluster many go to a master at once, as each has few keys."""
+        if self.address.kind != "redis_cluster":
+            for keys, arguments in calls:
+                yield self.script(self.redis, script, keys, arguments)
+            return
+        nodes: dict[str, list[Call]] = defaultdict(list)
+        for call in calls:
+            nodes[self.redis.get_node_from_key(call[0][0]).name].append(call)
+        for name, mine in nodes.items():
+            for start in range(0, len(mine), AT_ONCE):
+                yield from self.at_once(name, script, mine[start : start + AT_ONCE])
+
+    def at_once(self, node: str, script: str, calls: Sequence[Call]) -> Iterator[Any]:
+        """The same of one master; what it does not answer goes one by one to whoever has the slot by now."""
+        pipe = self.redis.get_redis_connection(self.redis.get_node(node_name=node)).pipeline(transaction=False)
+        for keys, arguments in calls:
+            pipe.evalsha(self.hash_of(self.redis, script), len(keys), *keys, *arguments)
+        try:
+            replies = pipe.execute(raise_on_error=False)
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            replies = [error] * len(calls)
+        for call, reply in zip(calls, replies, strict=True):
+            yield self.script(self.redis, script, *call) if isinstance(reply, Exception) else reply
 
     def script(self, node: Any, script: str, keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:
         """Run a script, which Redis is sent once."""
-        if script not in self.hashes:
-            self.hashes[script] = node.script_load(script)
+        digest = self.hash_of(node, script)
         try:
-            return node.evalsha(self.hashes[script], len(keys), *keys, *arguments)
+            return node.evalsha(digest, len(keys), *keys, *arguments)
         except redis.exceptions.NoScriptError:
             node.script_load(script)
-            return node.evalsha(self.hashes[script], len(keys), *keys, *arguments)
+            return node.evalsha(digest, len(keys), *keys, *arguments)
+
+    def hash_of(self, node: Any, script: str) -> str:
+        """What a script is called by; it is sent where it never was."""
+        if script not in self.hashes:
+            self.hashes[script] = node.script_load(script)
+        return self.hashes[script]
 
     def read(self, keys: Sequence[bytes], field: bytes) -> list[bytes | None]:
         """The record of each entity in one field."""
@@ -146,10 +175,9 @@ class Bank:
         """Take pushed rows from one generation's field into the next, and end the old one where it `ends`; returns how many."""
         moved = 0
         for keys in self.entities(prefix):
-            for node, rows, size in self.parted([(key, b"") for key in keys]):
-                for start in range(0, len(rows), size):
-                    part = [key for key, _ in rows[start : start + size]]
-                    moved += int(self.script(node, scripts.MOVE, part, [old, new, "1" if ends else "0"]))
+            parts = self.parted([(key, b"") for key in keys])
+            calls = [([key for key, _ in part], [old, new, "1" if ends else "0"]) for part in parts]
+            moved += sum(int(rows) for rows in self.each(scripts.MOVE, calls))
         return moved
 
     def entities(self, prefix: bytes) -> Iterator[list[bytes]]:

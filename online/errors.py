@@ -93,8 +93,8 @@ class StoreAwayError(OnlineError):
 
     transient = True
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, reason: str) -> None:
         super().__init__(
-            f"The online store at {address} does not answer. The registry has the new definitions, but servers and store "
-            "do not know them. Start it (on a laptop: pedigree up), then run `feast apply` again."
+            f"The online store at {address} cannot be written: {reason}. The registry has the new definitions, but servers and "
+            "store do not know them. Start it (on a laptop: pedigree up) or put `online_store` right; then `feast apply` again."
         )

@@ -16,7 +16,17 @@ from typing import Any
 from online.errors import PlanError
 from online.record import Schema
 
-FORMAT = 1
+FORMAT = 2
+
+
+class Kind(StrEnum):
+    """What can be read, as Feast's permissions name it (`PermissionSpec.Type`)."""
+
+    FEATURE_VIEW = "FEATURE_VIEW"
+    BATCH_FEATURE_VIEW = "BATCH_FEATURE_VIEW"
+    STREAM_FEATURE_VIEW = "STREAM_FEATURE_VIEW"
+    ON_DEMAND_FEATURE_VIEW = "ON_DEMAND_FEATURE_VIEW"
+    FEATURE_SERVICE = "FEATURE_SERVICE"
 
 
 class Refusal(StrEnum):
@@ -83,6 +93,15 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class Resource:
+    """A view or a service as permissions see it, whether it is served or refused. A view and a service may have one name."""
+
+    kind: Kind
+    name: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Permission:
     """Who may ask: Feast's `Permission` objects that let something be read online.
 
@@ -112,7 +131,7 @@ class Plan:
     refused: Mapping[str, Refusal]
     entities: Mapping[str, str]
     permissions: tuple[Permission, ...] = ()
-    tags: Mapping[str, Mapping[str, str]] | None = None
+    resources: tuple[Resource, ...] = ()
 
     @property
     def version(self) -> str:
@@ -137,7 +156,7 @@ def encoded(plan: Plan) -> str:
                 {part: getattr(permission, part) for part in Permission.__dataclass_fields__}
                 for permission in plan.permissions
             ],
-            "tags": plan.tags or {},
+            "resources": [[one.kind, one.name, dict(one.tags)] for one in plan.resources],
         },
         sort_keys=True,
         default=dict,
@@ -174,7 +193,7 @@ def decoded(text: str | bytes) -> Plan:
             refused=refusals(parts["refused"]),
             entities={str(name): str(key) for name, key in parts["entities"].items()},
             permissions=tuple(permission_of(permission) for permission in parts["permissions"]),
-            tags=parts["tags"],
+            resources=tuple(resource_of(*resource) for resource in parts["resources"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise PlanError([f"{type(error).__name__}: {error}"]) from error
@@ -203,6 +222,11 @@ def service_of(name: str, parts: Mapping[str, Any]) -> Service:
 def refusals(parts: Mapping[str, str]) -> dict[str, Refusal]:
     """Reasons out of JSON."""
     return {str(name): Refusal(reason) for name, reason in parts.items()}
+
+
+def resource_of(kind: str, name: str, tags: Mapping[str, str]) -> Resource:
+    """A resource out of JSON."""
+    return Resource(Kind(kind), str(name), {str(tag): str(value) for tag, value in tags.items()})
 
 
 def permission_of(parts: Mapping[str, Any]) -> Permission:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.protos.feast.core.Feature_pb2 import FeatureSpecV2
 from feast.protos.feast.core.FeatureService_pb2 import FeatureServiceSpec
 from feast.protos.feast.core.FeatureView_pb2 import FeatureView as FeatureViewProto
+from feast.protos.feast.core.FeatureView_pb2 import FeatureViewSpec
 from feast.protos.feast.core.FeatureViewProjection_pb2 import FeatureViewProjection
 from feast.protos.feast.core.Permission_pb2 import Permission as PermissionProto
 from feast.protos.feast.core.Permission_pb2 import PermissionSpec
@@ -16,7 +18,7 @@ from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.protos.feast.core.StreamFeatureView_pb2 import StreamFeatureView as StreamFeatureViewProto
 from feast.protos.feast.types.Value_pb2 import ValueType
 
-from online.plan import Feature, JoinKey, Permission, Plan, Refusal, Service, View
+from online.plan import Feature, JoinKey, Kind, Permission, Plan, Refusal, Resource, Service, View
 
 READ_ONLINE = PermissionSpec.AuthzedAction.READ_ONLINE
 
@@ -52,8 +54,26 @@ def compile_plan(registry: RegistryProto, project: str) -> Plan:
             and READ_ONLINE in permission.spec.actions
             and is_for_somebody(permission)
         ),
-        tags={one.spec.name: dict(one.spec.tags) for one in (*stored, *registry.feature_services) if one.spec.tags},
+        resources=tuple(resources_of(registry, project)),
     )
+
+
+def resources_of(registry: RegistryProto, project: str) -> Iterator[Resource]:
+    """What permissions may be about, each of the kind that Feast takes it for."""
+    stored: tuple[tuple[Kind | None, Iterable[Any]], ...] = (
+        (None, registry.feature_views),
+        (Kind.STREAM_FEATURE_VIEW, registry.stream_feature_views),
+        (Kind.ON_DEMAND_FEATURE_VIEW, registry.on_demand_feature_views),
+        (Kind.FEATURE_SERVICE, registry.feature_services),
+    )
+    for kind, many in stored:
+        for spec in sorted((one.spec for one in many if one.spec.project == project), key=lambda spec: str(spec.name)):
+            yield Resource(kind or kind_of(spec), spec.name, dict(spec.tags))
+
+
+def kind_of(spec: FeatureViewSpec) -> Kind:
+    """Whether a view is a batch view: the registry has no word for it, and Feast takes what transforms for one."""
+    return Kind.BATCH_FEATURE_VIEW if spec.HasField("feature_transformation") else Kind.FEATURE_VIEW
 
 
 def is_for_somebody(stored: PermissionProto) -> bool:

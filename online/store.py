@@ -157,7 +157,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         """What `feast apply` does here: forget views that are gone, know those that are new, and give servers a new plan.
 
         Raises:
-            StoreAwayError: Redis does not answer.
+            StoreAwayError: Redis does not answer, or refuses us.
             SharedFieldError: two views cannot be stored beside each other.
         """
         bank = self.opened(config)
@@ -169,8 +169,8 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
                 if not getattr(table, "materialization_intervals", None):
                     bank.declare(table.name)
             publish_plan(config, bank)
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            raise StoreAwayError(str(bank.address)) from error
+        except redis.exceptions.RedisError as error:
+            raise StoreAwayError(str(bank.address), str(error)) from error
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Forget the project's views."""

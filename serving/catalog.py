@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from online.plan import Plan, Refusal, View
@@ -82,8 +82,3 @@ def parse_reference(reference: str) -> tuple[str, str]:
     if PINNED.fullmatch(version):
         raise error_of(Refusal.PINNED, view)
     return view, feature
-
-
-def tags_of(plan: Plan, name: str) -> Mapping[str, str]:
-    """The tags of a service or a view."""
-    return (plan.tags or {}).get(name, {})

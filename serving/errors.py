@@ -32,6 +32,18 @@ class NotAppliedError(ServingError):
         )
 
 
+class StoreUnreachableError(ServingError):
+    """The server cannot start: its store cannot be read, and it has no plan from an earlier start."""
+
+    transient = True
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"The online store of {path} cannot be read: {reason}. No serving plan is kept from an earlier start, so nothing was "
+            "started. Put `online_store` right, or start again when the store is back."
+        )
+
+
 class AddressTakenError(ServingError):
     """The server cannot listen where it was told to."""
 

@@ -93,9 +93,9 @@ class TimedStore:
         """See `Store`."""
         return await self.store.get(key)
 
-    async def ping(self) -> None:
+    async def ping(self, key: bytes) -> None:
         """See `Store`."""
-        await self.store.ping()
+        await self.store.ping(key)
 
     async def close(self) -> None:
         """See `Store`."""

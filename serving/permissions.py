@@ -12,26 +12,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from online.plan import Permission, Plan, Refusal
-from serving.catalog import parse_reference, tags_of
+from online.plan import Kind, Permission, Plan, Resource
+from serving.catalog import parse_reference
 from serving.principal import Principal
 from serving.refusals import DeniedError
 
 log = logging.getLogger(__name__)
 
-FEATURE_SERVICE, FEATURE_VIEW, ON_DEMAND = "FEATURE_SERVICE", "FEATURE_VIEW", "ON_DEMAND_FEATURE_VIEW"
-BROADER = {"BATCH_FEATURE_VIEW": FEATURE_VIEW, "STREAM_FEATURE_VIEW": FEATURE_VIEW}
-"""Feast's classes of resources that another one stands for too."""
+BROADER = {Kind.BATCH_FEATURE_VIEW: Kind.FEATURE_VIEW, Kind.STREAM_FEATURE_VIEW: Kind.FEATURE_VIEW}
+"""The kinds whose class is a subclass in Feast, which a permission for the broader one is about too."""
 DECISIONS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """Something that can be read: Feast's name of its kind, its own name, and its tags."""
-
-    kind: str
-    name: str
-    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +72,16 @@ class Rules:
 
     plan: Plan
     rules: tuple[Rule, ...]
+    views: Mapping[str, Resource]
+    services: Mapping[str, Resource]
     decided: dict[tuple[Principal, str, tuple[str, ...]], str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan) -> Rules:
         """Those of a plan."""
-        return cls(plan, tuple(map(Rule.of, plan.permissions)))
+        views = {one.name: one for one in plan.resources if one.kind is not Kind.FEATURE_SERVICE}
+        services = {one.name: one for one in plan.resources if one.kind is Kind.FEATURE_SERVICE}
+        return cls(plan, tuple(map(Rule.of, plan.permissions)), views, services)
 
     def permit(self, principal: Principal, service: str | None, references: Sequence[str]) -> None:
         """Return where a principal may read a service, or everything behind references.
@@ -117,22 +111,15 @@ class Rules:
         service = self.plan.services.get(name)
         if service is None:
             return False
-        if self.grants(principal, Resource(FEATURE_SERVICE, name, self.tags(name))):
+        if self.grants(principal, self.services.get(name)):
             return True
         views = {*(view.stored_as for view in service.views), *service.refused}
         return bool(views) and all(self.may_read_view(principal, view) for view in views)
 
     def may_read_view(self, principal: Principal, name: str) -> bool:
         """Whether a permission is for the view. Only names that the plan has meet patterns: a caller's own could be any text."""
-        if name not in self.plan.views and name not in self.plan.refused:
-            return False
-        kind = ON_DEMAND if self.plan.refused.get(name) is Refusal.ON_DEMAND else FEATURE_VIEW
-        return self.grants(principal, Resource(kind, name, self.tags(name)))
+        return self.grants(principal, self.views.get(name))
 
-    def tags(self, name: str) -> Mapping[str, str]:
-        """The tags of a resource; where a view and a service have one name it has none, as nobody can tell whose they are."""
-        return {} if name in self.plan.views and name in self.plan.services else tags_of(self.plan, name)
-
-    def grants(self, principal: Principal, resource: Resource) -> bool:
-        """Whether any permission lets the principal read the resource."""
-        return any(rule.covers(resource) and rule.admits(principal) for rule in self.rules)
+    def grants(self, principal: Principal, resource: Resource | None) -> bool:
+        """Whether there is such a resource, and any permission lets the principal read it."""
+        return resource is not None and any(rule.covers(resource) and rule.admits(principal) for rule in self.rules)

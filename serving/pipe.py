@@ -179,6 +179,9 @@ class Pipe:
             return str(host), int(port)
         except MasterNotFoundError as error:
             raise PipeError(f"no sentinel names a master {self.address.master!r}") from error
+        finally:
+            for client in sentinel.sentinels:
+                await client.aclose()
 
     async def close(self) -> None:
         """End the connection."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from online.errors import PlanError
 from online.plan import Plan, decoded
-from serving.errors import NotAppliedError, StoreUnavailableError
+from serving.errors import NotAppliedError, StoreUnavailableError, StoreUnreachableError
 from serving.question import Selection, selection_of
 from serving.reader import Reader
 
@@ -76,15 +76,19 @@ class Plans:
 
         Raises:
             NotAppliedError: there is none, or nothing in it.
+            StoreUnreachableError: none is kept, and the store cannot be asked.
         """
+        text, unreachable = None, None
         try:
             text = await reader.plan()
-        except StoreUnavailableError:
-            text = None
+        except StoreUnavailableError as error:
+            unreachable = StoreUnreachableError(str(feature_store_yaml), str(error.__cause__) or "no answer in time")
         plan = readable(text)
         if plan is None and kept.is_file():
             text = kept.read_bytes()
             plan = readable(text)
+        if plan is None and unreachable:
+            raise unreachable
         if plan is None or plan.project != reader.project or not plan.views:
             raise NotAppliedError(reader.project, str(feature_store_yaml))
         plans = cls(reader, kept, Current.of(plan), text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ class Store(Protocol):
     """What a reader needs of a Redis, or of a cluster of them."""
 
     async def hmget(self, asked: Asked) -> list[Any]:
-        """The fields of each hash; in the order of `asked`, one round trip for all of them.
+        """The fields of each hash, in the order of `asked`. The last is read when all before it were.
 
         Raises:
             PipeError: the store cannot be reached, did not answer in time, or said no. So do the others.
@@ -54,8 +53,8 @@ class Store(Protocol):
     async def get(self, key: bytes) -> Any:
         """One string."""
 
-    async def ping(self) -> None:
-        """Raises where nobody answers."""
+    async def ping(self, key: bytes) -> None:
+        """Raises where nobody answers who has this key."""
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -76,9 +75,9 @@ class PipeStore:
         """See `Store`."""
         return (await self.call(command(b"GET", key), 1))[0]
 
-    async def ping(self) -> None:
+    async def ping(self, key: bytes) -> None:
         """See `Store`."""
-        await self.call(command(b"PING"), 1)
+        await self.call(command(b"EXISTS", key), 1)
 
     async def call(self, commands: bytes, count: int) -> list[Any]:
         """Send commands; a reply that is an error is raised."""
@@ -93,52 +92,11 @@ class PipeStore:
         await self.pipe.close()
 
 
-class ClusterStore:
-    """A Redis Cluster, through redis-py."""
-
-    def __init__(self, address: Address, *, patience: float) -> None:
-        from redis.asyncio.cluster import ClusterNode, RedisCluster
-
-        nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        self.redis = RedisCluster(startup_nodes=nodes, **address.options)
-        self.patience = patience
-
-    async def hmget(self, asked: Asked) -> list[Any]:
-        """See `Store`."""
-        pipe: Any = self.redis.pipeline()
-        for keys, fields in asked:
-            for key in keys:
-                pipe.hmget(key, fields)
-        return list(await self.guarded(pipe.execute()))
-
-    async def get(self, key: bytes) -> Any:
-        """See `Store`."""
-        return await self.guarded(self.redis.get(key))
-
-    async def ping(self) -> None:
-        """See `Store`."""
-        await self.guarded(self.redis.ping())
-
-    async def guarded(self, call: Any) -> Any:
-        """The result of a call, in time; what redis-py raises is one kind of error here."""
-        from redis.exceptions import RedisError
-
-        try:
-            async with asyncio.timeout(self.patience):
-                return await call
-        except TimeoutError as error:
-            raise PipeError(f"no reply within {self.patience} s") from error
-        except (RedisError, OSError) as error:
-            raise PipeError(str(error)) from error
-
-    async def close(self) -> None:
-        """See `Store`."""
-        await self.redis.aclose()
-
-
 def open_store(address: Address, *, patience: float) -> Store:
     """The store at an address; it is first spoken to by the first read."""
     if address.kind == "redis_cluster":
+        from serving.cluster import ClusterStore
+
         return ClusterStore(address, patience=patience)
     return PipeStore(address, patience=patience)
 
@@ -295,7 +253,7 @@ class Reader:
 
     async def ping(self) -> None:
         """Raises `StoreUnavailableError` where the store does not answer in time."""
-        await self.answer(self.store.ping())
+        await self.answer(self.store.ping(names.views_key(self.project)))
 
     async def close(self) -> None:
         """Let go of the store's connections."""

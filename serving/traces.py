@@ -12,12 +12,16 @@ from typing import Any
 
 from serving.errors import SettingsError
 from serving.settings import ServingSettings
+from serving.statuses import code_of
 
 log = logging.getLogger(__name__)
 
 PACKAGE = "opentelemetry-exporter-otlp-proto-grpc or opentelemetry-exporter-otlp-proto-http"
 MISSING = f"traces cannot be sent: the OTLP exporter is not installed (pip install {PACKAGE})"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+FAULTS = frozenset(("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"))
+"""The codes by which OpenTelemetry has a server's span be an error: what a caller did wrong is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Tracing:
     tracer: Any
     extract: Callable[[Mapping[str, str]], Any]
     server: Any
+    failed: Any
 
     @contextmanager
     def span(self, rpc: str, metadata: Any, request_id: str) -> Iterator[Any]:
@@ -41,9 +46,19 @@ class Tracing:
         }
         carrier = {name: value for name, value in metadata if name in ("traceparent", "tracestate")}
         with self.tracer.start_as_current_span(
-            rpc, context=self.extract(carrier), kind=self.server, attributes=attributes, record_exception=False
+            rpc,
+            context=self.extract(carrier),
+            kind=self.server,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
-            yield span
+            try:
+                yield span
+            except Exception as error:
+                if code_of(error).name in FAULTS:
+                    span.set_status(self.failed, type(error).__name__)
+                raise
 
     def close(self) -> None:
         """Send what is left."""
@@ -81,9 +96,8 @@ def otlp_exporter() -> Any:
     """What sends spans by OTLP, None where it is not installed."""
     from importlib import import_module
 
-    transports = (
-        ["http", "grpc"] if os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").startswith("http") else ["grpc", "http"]
-    )
+    protocol = next((os.environ[name] for name in PROTOCOLS if os.environ.get(name)), "grpc")
+    transports = ["http", "grpc"] if protocol.startswith("http") else ["grpc", "http"]
     for transport in transports:
         try:
             return import_module(f"opentelemetry.exporter.otlp.proto.{transport}.trace_exporter").OTLPSpanExporter()
@@ -97,12 +111,11 @@ def tracing(exporter: Any) -> Tracing:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace import SpanKind, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     name = os.environ.get("OTEL_SERVICE_NAME", "pedigree-serving")
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Tracing(
-        provider, provider.get_tracer("pedigree.serving"), TraceContextTextMapPropagator().extract, SpanKind.SERVER
-    )
+    extract = TraceContextTextMapPropagator().extract
+    return Tracing(provider, provider.get_tracer("pedigree.serving"), extract, SpanKind.SERVER, StatusCode.ERROR)

@@ -65,7 +65,7 @@ async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
     """A server for as long as the block runs; at its end requests in flight have `settings.drain` to finish.
 
     Raises:
-        NotAppliedError: there is nothing to serve.
+        NotAppliedError, StoreUnreachableError: there is nothing to serve.
         AddressTakenError: something else listens there.
         SettingsError: certificates cannot be used, or traces cannot be sent.
     """

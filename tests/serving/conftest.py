@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,15 +92,18 @@ def repository(folder: Path) -> Iterator[Repo]:
     server = RedisServer(folder)
     server.start()
     try:
-        path = folder / "feature_store.yaml"
-        store = apply(
-            path,
-            online_store=f"{{type: online.store.PedigreeOnlineStore, connection_string: '127.0.0.1:{server.port}'}}",
-        )
-        write_rows(store)
-        yield Repo(path=path, store=store, redis=server)
+        yield filled(folder, server, f"127.0.0.1:{server.port}")
     finally:
         server.kill()
+
+
+def filled(folder: Path, server: RedisServer, connection_string: str, **more: str) -> Repo:
+    """A new repository whose rows are in the store at an address; `more` is what else its online_store says."""
+    path = folder / "feature_store.yaml"
+    parts = {"type": "online.store.PedigreeOnlineStore", "connection_string": connection_string, **more}
+    store = apply(path, online_store=json.dumps(parts))
+    write_rows(store)
+    return Repo(path=path, store=store, redis=server)
 
 
 @pytest.fixture(scope="session")

@@ -198,7 +198,7 @@ def test_secrets_are_not_in_the_log(repo: Repo, tmp_path: Path) -> None:
     """Neither a token, right or wrong, nor the store's password is in the log of a server that refuses and is refused."""
     yaml_file = tmp_path / "feature_store.yaml"
     yaml_file.write_text(
-        repo.path.read_text().replace(f":{repo.redis.port}'", f":{repo.redis.port},password=hunter2secret'")
+        repo.path.read_text().replace(f':{repo.redis.port}"', f':{repo.redis.port},password=hunter2secret"')
     )
     with issuing() as issuer:
         named = {
@@ -239,9 +239,11 @@ def test_a_request_is_a_span_within_its_caller_s(repo: Repo) -> None:
 
 
 def test_a_request_that_fails_is_a_span_with_its_code(repo: Repo) -> None:
-    """The span of a refused request has its code, and no caller where none was told."""
-    [span] = spans_of(repo, (), asking("dite"))
-    assert (span["attributes"]["rpc.grpc.status_code"], span["parent_id"]) == (5, None)
+    """A refused request's span has its code, and no caller where none was told; it is an error where the server is at fault."""
+    for request, code, status in ((asking("dite"), 5, "UNSET"), (asking(["bird_weight@v1:nickname"]), 12, "ERROR")):
+        [span] = spans_of(repo, (), request)
+        assert (span["attributes"]["rpc.grpc.status_code"], span["parent_id"]) == (code, None)
+        assert span["status"]["status_code"] == status
 
 
 @pytest.mark.skipif(

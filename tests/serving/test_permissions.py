@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from feast import FeatureService, FeatureView, FileSource
+from feast import FeatureService, FeatureView, Field, FileSource, RequestSource
 from feast.batch_feature_view import BatchFeatureView
 from feast.data_source import PushSource
 from feast.entity import Entity
 from feast.errors import FeastPermissionError
+from feast.feast_object import ALL_RESOURCE_TYPES
+from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.permissions.action import ALL_ACTIONS, AuthzedAction
 from feast.permissions.enforcer import enforce_policy
 from feast.permissions.permission import Permission
@@ -26,27 +28,51 @@ from feast.permissions.policy import (
 from feast.permissions.user import User
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.stream_feature_view import StreamFeatureView
+from feast.transformation.python_transformation import PythonTransformation
+from feast.types import Float64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from online import plan as plans
 from online.registry import compile_plan
-from serving.permissions import Resource, Rule, Rules
+from serving.permissions import Rule, Rules
 from serving.principal import Principal
 from serving.refusals import DeniedError
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")  # Feast's, of such small views
 
 SOURCE = FileSource(name="source", path="source.parquet", timestamp_field="event_at")
 PUSHED = PushSource(name="pushed", batch_source=SOURCE)
 BIRD = Entity(name="bird", join_keys=["bird_id"])
 MORE: dict[str, Any] = {"entities": [BIRD], "schema": [], "ttl": timedelta(days=1)}
-KINDS: dict[str, Any] = {
-    "FEATURE_VIEW": lambda name: FeatureView(name=name, source=SOURCE, **MORE),
-    "BATCH_FEATURE_VIEW": lambda name: BatchFeatureView(name=name, source=SOURCE, **MORE),
-    "STREAM_FEATURE_VIEW": lambda name: StreamFeatureView(name=name, source=PUSHED, timestamp_field="event_at", **MORE),
-    "FEATURE_SERVICE": lambda name: FeatureService(name=name, features=[]),
+
+
+def same(inputs: Any) -> Any:
+    """Code in the registry, which nobody runs."""
+    return inputs
+
+
+CODE: dict[str, Any] = {"udf": same, "udf_string": "same", "mode": "python"}
+SCALED: dict[str, Any] = {
+    "sources": [RequestSource(name="request", schema=[Field(name="factor", dtype=Float64)])],
+    "schema": [Field(name="scaled", dtype=Float64)],
+    "feature_transformation": PythonTransformation(same, "same"),
+    "mode": "python",
+}
+MAKERS: dict[str, Any] = {
+    "view": lambda name: FeatureView(name=name, source=SOURCE, **MORE),
+    "batch view": lambda name: BatchFeatureView(name=name, source=SOURCE, **MORE),
+    "batch view that transforms": lambda name: BatchFeatureView(name=name, source=SOURCE, **MORE, **CODE),
+    "stream view": lambda name: StreamFeatureView(name=name, source=PUSHED, timestamp_field="event_at", **MORE),
+    "on-demand view": lambda name: OnDemandFeatureView(name=name, **SCALED),
+    "service": lambda name: FeatureService(name=name, features=[]),
+}
+LISTS = {
+    StreamFeatureView: "stream_feature_views",
+    OnDemandFeatureView: "on_demand_feature_views",
+    FeatureService: "feature_services",
 }
 READ = AuthzedAction.READ_ONLINE
-CLASSES = [FeatureView, BatchFeatureView, StreamFeatureView, FeatureService, Entity]
 
 some_words = st.lists(st.sampled_from(["a", "b", "c"]), max_size=2, unique=True)
 named_words = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=2, unique=True)
@@ -63,7 +89,7 @@ policies = st.one_of(
 permissions = st.builds(
     Permission,
     st.just("p"),
-    types=st.lists(st.sampled_from(CLASSES), max_size=3, unique=True),
+    types=st.lists(st.sampled_from(ALL_RESOURCE_TYPES), max_size=3, unique=True),
     name_patterns=st.lists(patterns, max_size=2),
     actions=st.sampled_from([[READ], [AuthzedAction.WRITE_ONLINE], ALL_ACTIONS]),
     policy=policies,
@@ -71,14 +97,25 @@ permissions = st.builds(
 )
 
 
-def compiled(stored: list[Permission]) -> tuple[plans.Permission, ...]:
-    """The permissions that the registry gives to a plan."""
+def plan_of(stored: list[Permission], *objects: Any) -> plans.Plan:
+    """The plan of a registry that holds these permissions, views and services."""
     registry = Registry()
+    for one in objects:
+        getattr(registry, LISTS.get(type(one), "feature_views")).add().CopyFrom(one.to_proto())
     for permission in stored:
         registry.permissions.add().CopyFrom(permission.to_proto())
-    for proto in registry.permissions:
-        proto.spec.project = "p"
-    return compile_plan(registry, "p").permissions
+    for _, many in registry.ListFields():
+        for proto in many:
+            proto.spec.project = "p"
+    return plans.decoded(plans.encoded(compile_plan(registry, "p")))
+
+
+def read_back(one: Any) -> Any:
+    """A view or a service as Feast has it once it comes out of the registry."""
+    if isinstance(one, FeatureService):
+        return FeatureService.from_proto(one.to_proto())
+    kind = FeatureView if isinstance(one, BatchFeatureView) else type(one)
+    return kind.from_proto(one.to_proto(), skip_udf=True)
 
 
 def feast_lets_in(stored: list[Permission], user: User, resource: Any) -> bool:
@@ -92,25 +129,35 @@ def feast_lets_in(stored: list[Permission], user: User, resource: Any) -> bool:
 @settings(max_examples=400, deadline=None)
 @given(
     stored=st.lists(permissions, max_size=3),
-    kind=st.sampled_from(sorted(KINDS)),
+    made_as=st.sampled_from(sorted(MAKERS)),
     name=names,
     own_tags=tags,
     who=st.tuples(some_words, some_words, some_words),
 )
 def test_we_let_in_whom_feast_lets_in(
-    stored: list[Permission], kind: str, name: str, own_tags: dict[str, str], who: tuple[list[str], ...]
+    stored: list[Permission], made_as: str, name: str, own_tags: dict[str, str], who: tuple[list[str], ...]
 ) -> None:
-    """For any permissions, resource and principal, what a plan's rules say is what Feast's own enforcer says."""
+    """For any permissions, view or service, and principal, a plan's rules say what Feast's enforcer says of the registry."""
     logging.disable(logging.CRITICAL)
-    resource = KINDS[kind](name)
+    made = MAKERS[made_as](name)
+    made.tags = own_tags
+    resource = read_back(made)
     resource.required_tags = own_tags  # where Feast's matcher looks for a resource's tags
-    roles, groups, namespaces = who
-    expected = feast_lets_in(stored, User("kiwi", roles, groups, namespaces), resource)
+    expected = feast_lets_in(stored, User("kiwi", *who), resource)
     logging.disable(logging.NOTSET)
-    rules = [Rule.of(permission) for permission in compiled(stored)]
-    principal = Principal("kiwi", frozenset(roles), frozenset(groups), frozenset(namespaces))
-    asked = Resource(kind, name, own_tags)
-    assert any(rule.covers(asked) and rule.admits(principal) for rule in rules) is expected
+    rules = Rules.of(plan_of(stored, made))
+    [asked] = rules.plan.resources
+    assert rules.grants(Principal("kiwi", *map(frozenset, who)), asked) is expected
+
+
+@pytest.mark.parametrize("made_as", sorted(MAKERS))
+@pytest.mark.parametrize("kind", ALL_RESOURCE_TYPES)
+def test_a_permission_for_a_class_is_about_its_subclasses(kind: Any, made_as: str) -> None:
+    """Of each of Feast's classes: a permission for it alone covers a view or a service as Feast's own does."""
+    made = MAKERS[made_as]("x")
+    plan = plan_of([on(kind)], made)
+    expected = on(kind).match_resource(read_back(made))
+    assert Rule.of(plan.permissions[0]).covers(plan.resources[0]) is expected is isinstance(read_back(made), kind)
 
 
 def view(name: str) -> plans.View:
@@ -118,15 +165,18 @@ def view(name: str) -> plans.View:
     return plans.View(name, name, (), (), (), timedelta(0), 1)
 
 
-def rules_of(*stored: Permission, tags_of: dict[str, dict[str, str]] | None = None) -> Rules:
-    """Rules over a service `s` of the views `v` and `w`, a view and a service called `same`, and a service of nothing."""
-    names_of = {"v": view("v"), "w": view("w"), "same": view("same")}
+def rules_of(*stored: Permission) -> Rules:
+    """Rules over a service `s` of the views `v` and `w`, and a service of nothing."""
     services = {
         "s": plans.Service("s", (replace(view("v"), name="alias"), view("w")), {}),
-        "same": plans.Service("same", (view("v"),), {}),
         "nothing": plans.Service("nothing", (), {}),
     }
-    return Rules.of(plans.Plan("p", names_of, services, {}, {}, compiled(list(stored)), tags_of))
+    resources = (
+        *(plans.Resource(plans.Kind.FEATURE_VIEW, name, {}) for name in ("v", "w")),
+        *(plans.Resource(plans.Kind.FEATURE_SERVICE, name, {}) for name in services),
+    )
+    permissions = plan_of(list(stored)).permissions
+    return Rules.of(plans.Plan("p", {"v": view("v"), "w": view("w")}, services, {}, {}, permissions, resources))
 
 
 def on(kind: Any, *patterns: str, **more: Any) -> Permission:
@@ -167,12 +217,34 @@ def test_a_service_of_nothing_is_not_read_by_having_all_its_views() -> None:
     assert not may(rules_of(on(FeatureView)), "nothing")
 
 
-def test_tags_of_a_name_that_two_resources_have_let_nobody_in() -> None:
-    """Where a view and a service have one name the plan does not tell whose the tags are; a permission by tags passes them by."""
-    red = {"same": {"team": "red"}, "v": {"team": "red"}}
-    rules = rules_of(on(FeatureView, required_tags={"team": "red"}), tags_of=red)
-    assert may(rules, None, "v:x")
-    assert not may(rules, None, "same:x")
+def test_a_view_and_a_service_of_one_name_have_each_their_own_tags() -> None:
+    """A permission by tags is about the one that has them, whatever the other of the same name has."""
+    red, blue = {"team": "red"}, {"team": "blue"}
+    own = FeatureView(name="same", source=SOURCE, tags=red, **MORE)
+    service = FeatureService(name="same", features=[own[[]]], tags=blue)
+    other = FeatureService(name="other", features=[own[[]]])
+    by_red = Rules.of(
+        plan_of([on(FeatureView, required_tags=red), on(FeatureService, required_tags=red)], own, service)
+    )
+    assert may(by_red, None, "same:x")
+    assert may(by_red, "same"), "by its only view"
+    by_blue = Rules.of(
+        plan_of([on(FeatureView, required_tags=blue), on(FeatureService, required_tags=blue)], own, service, other)
+    )
+    assert not may(by_blue, None, "same:x")
+    assert may(by_blue, "same")
+    assert not may(by_blue, "other")
+
+
+def test_a_permission_for_batch_or_stream_views_alone_lets_in_to_them_alone() -> None:
+    """Kinds are told apart: a view of another kind, and a service that has one among its views, stay out."""
+    stream, batch = MAKERS["stream view"]("stream"), MAKERS["batch view that transforms"]("batch")
+    both = FeatureService(name="both", features=[stream[[]], batch[[]]])
+    rules = Rules.of(plan_of([on(StreamFeatureView)], stream, batch, both))
+    assert may(rules, None, "stream:x")
+    assert not may(rules, None, "batch:x")
+    assert not may(rules, "both")
+    assert may(Rules.of(plan_of([on(StreamFeatureView), on(BatchFeatureView)], stream, batch, both)), "both")
 
 
 def test_names_that_nobody_has_meet_no_pattern() -> None:

@@ -104,7 +104,7 @@ def test_a_plan_comes_back_from_its_text_as_it_was(repo: Repo) -> None:
     assert plan_of(repo).version == compiled.version
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1, "project": "p"}', "null", '"x"'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 2, "project": "p"}', "null", '"x"'])
 def test_text_that_is_no_plan_is_an_error(text: str) -> None:
     """Text that is no plan of this release is an error that says what to run."""
     with pytest.raises(PlanError, match="Run `feast apply`"):
