@@ -21,6 +21,22 @@ SCAN = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of records that were written.
+
+    Attributes:
+        written: keys that the store took one of, as not older than what was there.
+        again: records that found another one of their own load for their key.
+    """
+
+    written: int = 0
+    again: int = 0
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.written + other.written, self.again + other.again)
+
+
+@dataclass(frozen=True, slots=True)
 class Bank:
     """The rows of one project in Redis, and what is known of them."""
 
@@ -88,20 +104,20 @@ class Bank:
         """Rows of a declared view come one by one from here on."""
         self.script(self.redis, scripts.OPEN, [names.views_key(self.project)], [view, Mark(State.OPEN).text()])
 
-    def write(self, field: bytes, rows: Sequence[tuple[bytes, bytes]], script: str = scripts.WRITE) -> int:
-        """Write records in one field of many entities' hashes; returns how many were written, and not older than what was there.
+    def write(self, field: bytes, rows: Sequence[tuple[bytes, bytes]], script: str = scripts.WRITE) -> Taken:
+        """Write records in one field of many entities' hashes, where they are not older than what is there.
 
         Args:
             rows: the key of each entity's hash, and its record.
             script: `scripts.WRITE` or `scripts.RESTORE`.
         """
-        written = 0
+        taken = Taken()
         for node, mine, size in self.parted(rows):
             for start in range(0, len(mine), size):
                 part = mine[start : start + size]
                 keys, records = [key for key, _ in part], [record for _, record in part]
-                written += int(self.script(node, script, keys, [field, *records]))
-        return written
+                taken += Taken(*self.script(node, script, keys, [field, *records]))
+        return taken
 
     def parted(self, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[Any, Sequence[tuple[bytes, bytes]], int]]:
         """Rows by the node that has them, and how many may go in one script; in a cluster a script has keys of one slot."""
@@ -116,13 +132,18 @@ class Bank:
 
     def script(self, node: Any, script: str, keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:
         """Run a script, which Redis is sent once."""
-        if script not in self.hashes:
-            self.hashes[script] = node.script_load(script)
+        name = self.hash_of(node, script)
         try:
-            return node.evalsha(self.hashes[script], len(keys), *keys, *arguments)
+            return node.evalsha(name, len(keys), *keys, *arguments)
         except redis.exceptions.NoScriptError:
             node.script_load(script)
-            return node.evalsha(self.hashes[script], len(keys), *keys, *arguments)
+            return node.evalsha(name, len(keys), *keys, *arguments)
+
+    def hash_of(self, node: Any, script: str) -> str:
+        """The name by which Redis knows a script that it was sent."""
+        if script not in self.hashes:
+            self.hashes[script] = node.script_load(script)
+        return self.hashes[script]
 
     def read(self, keys: Sequence[bytes], field: bytes) -> list[bytes | None]:
         """The record of each entity in one field."""
