@@ -123,7 +123,7 @@ def test_a_first_load_brings_the_newest_row_of_each_key(table: Table, bank: Bank
 def test_sending_the_newest_and_sending_all_leave_the_same(
     table: Table, bank: Bank, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, crowded: float
 ) -> None:
-    """With many rows of a key, corrections, null keys and rows that are there twice, both leave what a loop finds and count alike."""
+    """With many rows of a key, corrections, null keys and repeated rows, both leave what a loop finds, and count alike."""
     monkeypatch.setattr(sending, "CROWDED", crowded)
     monkeypatch.setattr(stream, "BATCH", 7)
     rows = rows_at(400, customers=40, seed=1)
@@ -141,9 +141,9 @@ def test_sending_the_newest_and_sending_all_leave_the_same(
 
 def test_what_is_crowded_is_told_by_keys_that_are_known(table: Table, spark: SparkSession) -> None:
     """Three rows for two keys are not many, four for one are; rows without a key say nothing of either."""
-    keyless = rows_at(300, customers=200, seed=2).assign(customer=math.nan)
-    for count, expected in ((300, False), (800, True)):
-        rows = pd.concat([rows_at(count, customers=200, seed=1), keyless]).astype({"customer": "Int64"})
+    keyless = rows_at(6000, customers=1, seed=2).assign(customer=math.nan)
+    for count, expected in ((6000, False), (16_000, True)):
+        rows = pd.concat([rows_at(count, customers=4000, seed=1), keyless]).astype({"customer": "Int64"})
         assert LOADING.crowded(spark.createDataFrame(rows)) is expected
 
 
