@@ -35,7 +35,7 @@ class Sent:
     """What became of rows on their way into the store.
 
     Attributes:
-        keys: how many keys they are of.
+        keys: how many keys they are of; where several rows of a key meet a newer one that was pushed, each counts.
         written: how many of these the store took a row of, as newer than its own.
         newest_us: the newest event time, where there is one.
     """
