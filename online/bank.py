@@ -26,6 +26,22 @@ Call = tuple[Sequence[bytes], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of records that were written.
+
+    Attributes:
+        written: keys that the store took one of, as not older than what was there.
+        again: records that found another one of their own load for their key.
+    """
+
+    written: int = 0
+    again: int = 0
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.written + other.written, self.again + other.again)
+
+
+@dataclass(frozen=True, slots=True)
 class Bank:
     """The rows of one project in Redis, and what is known of them."""
 
@@ -93,15 +109,15 @@ class Bank:
         """Rows of a declared view come one by one from here on."""
         self.script(self.redis, scripts.OPEN, [names.views_key(self.project)], [view, Mark(State.OPEN).text()])
 
-    def write(self, field: bytes, rows: Sequence[tuple[bytes, bytes]], script: str = scripts.WRITE) -> int:
-        """Write records in one field of many entities' hashes; returns how many were written, and not older than what was there.
+    def write(self, field: bytes, rows: Sequence[tuple[bytes, bytes]], script: str = scripts.WRITE) -> Taken:
+        """Write records in one field of many entities' hashes, where they are not older than what is there.
 
         Args:
             rows: the key of each entity's hash, and its record.
             script: `scripts.WRITE` or `scripts.RESTORE`.
         """
         calls = [([key for key, _ in part], [field, *(record for _, record in part)]) for part in self.parted(rows)]
-        return sum(int(written) for written in self.each(script, calls))
+        return sum((Taken(*told) for told in self.each(script, calls)), Taken())
 
     def parted(self, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[Sequence[tuple[bytes, bytes]]]:
         """Rows in parts that may go in one script; in a cluster a script has keys of one slot."""
@@ -140,15 +156,15 @@ class Bank:
 
     def script(self, node: Any, script: str, keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:
         """Run a script, which Redis is sent once."""
-        digest = self.hash_of(node, script)
+        name = self.hash_of(node, script)
         try:
-            return node.evalsha(digest, len(keys), *keys, *arguments)
+            return node.evalsha(name, len(keys), *keys, *arguments)
         except redis.exceptions.NoScriptError:
             node.script_load(script)
-            return node.evalsha(digest, len(keys), *keys, *arguments)
+            return node.evalsha(name, len(keys), *keys, *arguments)
 
     def hash_of(self, node: Any, script: str) -> str:
-        """What a script is called by; it is sent where it never was."""
+        """The name by which Redis knows a script that it was sent."""
         if script not in self.hashes:
             self.hashes[script] = node.script_load(script)
         return self.hashes[script]

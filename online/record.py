@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import blake2b
 from struct import Struct
@@ -29,6 +30,9 @@ FIXED = {"DOUBLE": (b"\x29", 8), "FLOAT": (b"\x35", 4), "BOOL": (b"\x38", 1)}
 """The types of one width: the tag of their `Value`, and the bytes that follow it."""
 
 LAYOUT = 1
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,12 @@ class Schema:
             at += length
         if at != len(record):
             raise RecordError(f"it has {len(record)} bytes and {at} are told")
+
+
+def micros(at: datetime) -> int:
+    """Microseconds of UTC; a time that names no zone is UTC, as Feast has it."""
+    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return (aware - EPOCH) // MICROSECOND
 
 
 def head_of(record: bytes) -> Head:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 WRITE = """
-local field, written = ARGV[1], 0
+local field, written, again, empty = ARGV[1], 0, 0, true
 for i, key in ipairs(KEYS) do
   local new = ARGV[i + 1]
-  local old = redis.call('HGET', key, field)
-  local newer = not old
-  if old then
-    local oe, oc, ol = struct.unpack('>i8i8I4', old)
-    local ne, nc, nl = struct.unpack('>i8i8I4', new)
-    newer = ne > oe or (ne == oe and (nc > oc or (nc == oc and nl >= ol)))
-  end
-  if newer then
-    redis.call('HSET', key, field, new)
+  if empty and redis.call('HSETNX', key, field, new) == 1 then
     written = written + 1
+  else
+    local old = redis.call('HGET', key, field)
+    local newer, own = true, false
+    empty = not old
+    if old then
+      local oe, oc, ol = struct.unpack('>i8i8I4', old)
+      local ne, nc, nl = struct.unpack('>i8i8I4', new)
+      newer = ne > oe or (ne == oe and (nc > oc or (nc == oc and nl >= ol)))
+      own = nl > 0 and nl == ol and new ~= old
+    end
+    if newer then
+      redis.call('HSET', key, field, new)
+    end
+    if own then
+      again = again + 1
+    elseif newer then
+      written = written + 1
+    end
   end
 end
-return written
+return {written, again}
 """
-"""Newest wins: by event time, then created time, then the later load. ARGV: the field, then a record for each key."""
+"""Newest wins: by event time, then created time, then the later load. ARGV: the field, then a record for each key. Returns
+the keys that were written, and the records that found another one of their own load; one that finds itself was sent twice.
+A key is taken to be empty, which is one step less, where the one before it was."""
 
 RESTORE = """
 local field, written = ARGV[1], 0
@@ -45,7 +57,7 @@ for i, key in ipairs(KEYS) do
     end
   end
 end
-return written
+return {written, 0}
 """
 """The table's word against an earlier load's: an older record, or none ('' deletes), in place of what is there. A newer row that
 was pushed stays."""

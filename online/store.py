@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import redis.exceptions
@@ -29,13 +29,10 @@ from online.address import Kind, parse
 from online.bank import Bank
 from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError, StoreAwayError
 from online.plan import encoded
-from online.record import Head, Schema, head_of
+from online.record import EPOCH, MICROSECOND, Head, Schema, head_of, micros
 from online.registry import compile_plan
 
 log = logging.getLogger(__name__)
-
-EPOCH = datetime.fromtimestamp(0, UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 Rows = Sequence[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
 Read = tuple[datetime | None, dict[str, Value] | None]
@@ -257,12 +254,6 @@ def stored(value: Value | None) -> bytes | None:
     if value is None or value.WhichOneof("val") in (None, "null_val"):
         return None
     return bytes(value.SerializeToString(deterministic=True))
-
-
-def micros(at: datetime) -> int:
-    """Microseconds of UTC; a naive time is UTC, as Feast has it."""
-    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return (aware - EPOCH) // MICROSECOND
 
 
 def refuse_future(view: str, event_times: Sequence[datetime], skew_seconds: float) -> None:

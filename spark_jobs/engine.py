@@ -29,12 +29,13 @@ from lineage.naming import DatasetName, at_path, redis_view
 from lineage.recorder import Recorder, Run
 from lineage.settings import lineage_settings
 from online.bank import Bank
+from online.record import micros
 from online.store import PedigreeOnlineStoreConfig, open_bank, schema_of
 from spark_jobs import lake
 from spark_jobs.errors import UnsupportedSourceError, WithheldError
 from spark_jobs.materialize import Loaded, load
 from spark_jobs.provenance import view_fields
-from spark_jobs.sending import Loading, micros, now_us
+from spark_jobs.sending import Loading, now_us
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
 

@@ -7,7 +7,10 @@ loaded is said last.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,8 +19,11 @@ from online import names, scripts
 from online.bank import Bank
 from online.marks import Load, Mark, State
 from spark_jobs import lake
+from spark_jobs.cache import cached
 from spark_jobs.errors import NothingToRollBackError
-from spark_jobs.sending import Loading, Progress, micros, now_us, telling, write
+from spark_jobs.sending import Loading, Progress, Sent, now_us, telling, write
+
+How = Literal["full", "changes", "nothing", "rollback"]
 
 CHANGE = "_change_type"
 COMES = ("insert", "update_postimage")
@@ -26,10 +32,10 @@ COMES = ("insert", "update_postimage")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a load did: how it read the table, the rows it had, and those that the store took as newer than its own."""
+    """What a load did: how it read the table, the keys that it had rows of, and how many of them the store took a row of."""
 
     load: int
-    how: str
+    how: How
     rows: int
     written: int
     newest_us: int | None
@@ -47,17 +53,17 @@ def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told
     if not before.readable:
         bank.set_mark(loading.view, replace(before, state=State.LOADING))
     field = names.field(loading.view, before.generation)
-    how, rows = changed(loading, before, spark)
-    with telling(bank, number, told):
-        script = scripts.WRITE if loading.join_keys else scripts.RESTORE
-        done, written = write(loading.newest(rows), loading, bank, field=field, number=number, script=script)
-        gone = removed(loading, before, spark) if how == "changes" else None
+    follow = follows(loading, before, spark)
+    grown = follow and loading.version != before.version
+    with telling(bank, number, told), net_changes(loading, before, spark) if grown else nullcontext() as net:
+        rows = changed(loading, before, spark, net) if follow else whole(loading, spark)
+        sent = Sent() if rows is None else send_newest(rows, loading, bank, field=field, number=number)
+        gone = None if net is None else removed(loading, net)
         if gone is not None:
-            more, restored = restore(gone, loading, bank, spark, field=field, number=number)
-            done, written = done + more, written + restored
-    newest = newest_us(rows, loading) or before.newest_us
-    bank.set_mark(loading.view, after(loading, before, number=number, newest_us=newest, rows=done, how=how))
-    return Loaded(number, how, done, written, newest)
+            sent += replace(restore(gone, loading, bank, spark, field=field, number=number), newest_us=None)
+    how: How = "nothing" if rows is None else "changes" if follow else "full"
+    bank.set_mark(loading.view, after(loading, before, sent, number=number, how=how))
+    return Loaded(number, how, sent.keys, sent.written, sent.newest_us or before.newest_us)
 
 
 def refresh(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
@@ -70,19 +76,16 @@ def refresh(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, t
         return load(loading, bank, spark, run_id=run_id, told=told)
     bank.register(loading.schema)
     number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
-    prefix = names.entity_prefix(bank.project, [name for name, _ in loading.join_keys])
+    prefix = names.entity_prefix(bank.project, loading.keys)
     old, new = (names.field(loading.view, before.generation + step) for step in (0, 1))
     bank.forget(new, prefix)  # what a refresh left that broke off
-    rows = loading.named(lake.at_version(spark, loading.uri, loading.version))
-    rows = rows.where(loading.within(loading.since_us, loading.until_us))
     with telling(bank, number, told):
-        done, written = write(loading.newest(rows), loading, bank, field=new, number=number, script=scripts.WRITE)
+        sent = send_newest(whole(loading, spark), loading, bank, field=new, number=number)
     bank.move(old, new, prefix, ends=False)
-    newest = newest_us(rows, loading)
     first = Mark(State.DECLARED, generation=before.generation + 1)
-    bank.set_mark(loading.view, after(loading, first, number=number, newest_us=newest, rows=done, how="full"))
+    bank.set_mark(loading.view, after(loading, first, sent, number=number, how="full"))
     bank.move(old, new, prefix, ends=True)
-    return Loaded(number, "full", done, written, newest)
+    return Loaded(number, "full", sent.keys, sent.written, sent.newest_us)
 
 
 def roll_back(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
@@ -101,23 +104,25 @@ def roll_back(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str,
     else:
         tables = (lake.at_version(spark, loading.uri, version) for version in (loading.version, before.version))
         changes = next(tables).unionByName(next(tables), allowMissingColumns=True)
-    keys = loading.named(changes).select(*(name for name, _ in loading.join_keys)).distinct()
+    keys = loading.named(changes).select(*loading.keys).distinct()
     with telling(bank, number, told):
-        done, written = restore(keys, loading, bank, spark, field=field, number=number)
+        sent = restore(keys, loading, bank, spark, field=field, number=number)
     withheld = max(before.version, before.withheld or 0)
     bank.set_mark(
         loading.view, replace(before, load=number, version=loading.version, withheld=withheld, loaded_us=now_us())
     )
-    return Loaded(number, "rollback", done, written, before.newest_us)
+    return Loaded(number, "rollback", sent.keys, sent.written, before.newest_us)
 
 
-def newest_us(rows: DataFrame, loading: Loading) -> int | None:
-    """The newest event time of rows."""
-    [newest] = rows.agg(F.max(loading.event)).collect()[0]
-    return None if newest is None else micros(newest)
+def send_newest(rows: DataFrame, loading: Loading, bank: Bank, *, field: bytes, number: int) -> Sent:
+    """Send the newest row of each key; where few keys have more than one, all of them, since Redis finds the newest too."""
+    crowded = not loading.join_keys or loading.crowded(rows)
+    chosen = loading.newest(rows) if crowded else loading.known(rows)
+    script = scripts.WRITE if loading.join_keys else scripts.RESTORE
+    return write(chosen, loading, bank, field=field, number=number, script=script)
 
 
-def after(loading: Loading, before: Mark, *, number: int, newest_us: int | None, rows: int, how: str) -> Mark:
+def after(loading: Loading, before: Mark, sent: Sent, *, number: int, how: How) -> Mark:
     """What is loaded once a load has ended."""
     grown = before.state is State.LOADED and before.version is not None
     return Mark(
@@ -127,37 +132,40 @@ def after(loading: Loading, before: Mark, *, number: int, newest_us: int | None,
         version=loading.version,
         since_us=min(loading.since_us, before.since_us or loading.since_us) if grown else loading.since_us,
         until_us=max(loading.until_us, before.until_us or loading.until_us) if grown else loading.until_us,
-        newest_us=max(newest_us or before.newest_us or 0, before.newest_us or newest_us or 0) or None,
+        newest_us=(Sent(newest_us=before.newest_us) + sent).newest_us,
         loaded_us=now_us(),
-        rows=before.rows if how == "changes" else rows,
+        rows=sent.keys if how == "full" else before.rows,
     )
 
 
-def changed(loading: Loading, before: Mark, spark: SparkSession) -> tuple[str, DataFrame]:
-    """The rows that may be news to the store, and how they were found: `full`, `changes` or `nothing`."""
+def whole(loading: Loading, spark: SparkSession) -> DataFrame:
+    """All rows of the time."""
     every = loading.named(lake.at_version(spark, loading.uri, loading.version))
-    if not follows(loading, before, spark):
-        return "full", every.where(loading.within(loading.since_us, loading.until_us))
+    return every.where(loading.within(loading.since_us, loading.until_us))
+
+
+def changed(loading: Loading, before: Mark, spark: SparkSession, net: DataFrame | None) -> DataFrame | None:
+    """The rows that may be news to the store; None where there are none.
+
+    Args:
+        net: what changed in the table, where it is not the version that is loaded.
+    """
+    every = loading.named(lake.at_version(spark, loading.uri, loading.version))
     since, until = before.since_us or 0, before.until_us or 0
     parts = []
     if loading.until_us > until:
         parts.append(every.where(loading.within(max(until + 1, loading.since_us), loading.until_us)))
     if loading.since_us < since:
         parts.append(every.where(loading.within(loading.since_us, min(since - 1, loading.until_us))))
-    if loading.version > (before.version or 0):
-        news = (
-            net_changes(loading, before, spark)
-            .where(F.col(f"last.{CHANGE}").isin(*COMES))
-            .select("last.*")
-            .select(*every.columns)
-        )
+    if net is not None:
+        news = net.where(F.col(f"last.{CHANGE}").isin(*COMES)).select("last.*").select(*every.columns)
         parts.append(news.where(loading.within(min(since, loading.since_us), max(until, loading.until_us))))
     if not parts:
-        return "nothing", every.limit(0)
+        return None
     rows = parts[0]
     for part in parts[1:]:
         rows = rows.unionByName(part)
-    return "changes", rows
+    return rows
 
 
 def follows(loading: Loading, before: Mark, spark: SparkSession) -> bool:
@@ -171,37 +179,34 @@ def follows(loading: Loading, before: Mark, spark: SparkSession) -> bool:
     return before.version == loading.version or lake.tells_changes(spark, loading.uri, since=before.version + 1)
 
 
-def net_changes(loading: Loading, before: Mark, spark: SparkSession) -> DataFrame:
+@contextmanager
+def net_changes(loading: Loading, before: Mark, spark: SparkSession) -> Iterator[DataFrame]:
     """What became of each key and event time since the version that the store holds: the last change of its row, and `was`.
 
-    `was` is the newest created time of the rows that went, where there is one.
+    `was` is the newest created time of the rows that went, where there is one. All of it is computed once within the block.
     """
     feed = lake.changes(spark, loading.uri, since=(before.version or 0) + 1, until=loading.version)
     changes = loading.named(feed)
-    at = [*(name for name, _ in loading.join_keys), loading.event]
+    at = [*loading.keys, loading.event]
     is_insert = F.col(CHANGE).isin(*COMES)
     last = F.max_by(F.struct(*changes.columns), F.struct("_commit_version", is_insert.alias("comes")))
     made = F.col(loading.created) if loading.created else F.lit(None).cast("timestamp")
-    return changes.groupBy(*at).agg(last.alias("last"), F.max(F.when(~is_insert, made)).alias("was"))
+    with cached(changes.groupBy(*at).agg(last.alias("last"), F.max(F.when(~is_insert, made)).alias("was"))) as net:
+        yield net
 
 
-def removed(loading: Loading, before: Mark, spark: SparkSession) -> DataFrame | None:
+def removed(loading: Loading, net: DataFrame) -> DataFrame | None:
     """The keys of rows that are gone, or were replaced by one that was made earlier; None where there are none."""
-    if loading.version == before.version:
-        return None
     made = F.col(f"last.{loading.created}") if loading.created else F.lit(None).cast("timestamp")
     is_there = F.col(f"last.{CHANGE}").isin(*COMES)
-    gone = net_changes(loading, before, spark).where(~is_there | F.coalesce(F.col("was") > made, F.lit(False)))
-    keys = gone.select(*(name for name, _ in loading.join_keys)).distinct()
+    gone = net.where(~is_there | F.coalesce(F.col("was") > made, F.lit(False)))
+    keys = gone.select(*loading.keys).distinct()
     return None if keys.isEmpty() else keys
 
 
-def restore(
-    keys: DataFrame, loading: Loading, bank: Bank, spark: SparkSession, *, field: bytes, number: int
-) -> tuple[int, int]:
+def restore(keys: DataFrame, loading: Loading, bank: Bank, spark: SparkSession, *, field: bytes, number: int) -> Sent:
     """Give keys the newest row that the table has of them, or none, whatever the store holds."""
     every = loading.named(lake.at_version(spark, loading.uri, loading.version))
     span = loading.within(loading.since_us, loading.until_us)
-    columns_of_key = [name for name, _ in loading.join_keys]
-    rows = keys.join(loading.newest(every.where(span)), on=columns_of_key, how="left")
+    rows = keys.join(loading.newest(every.where(span)), on=loading.keys, how="left")
     return write(rows, loading, bank, field=field, number=number, script=scripts.RESTORE)

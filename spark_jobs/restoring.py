@@ -10,12 +10,13 @@ from pyspark.sql import SparkSession
 
 from lineage.recorder import Recorder, Run
 from online.marks import Mark
+from online.record import micros
 from online.store import publish_plan
 from spark_jobs import lake
 from spark_jobs.engine import declare_view, delta_source, loading_of, note, opened, table_read, version_to_load
 from spark_jobs.errors import NothingToRollBackError
 from spark_jobs.materialize import Loaded, refresh, roll_back
-from spark_jobs.sending import Loading, Progress, micros, now_us
+from spark_jobs.sending import Loading, Progress, now_us
 
 
 @dataclass(frozen=True, slots=True)

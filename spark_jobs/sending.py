@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass
 from functools import partial
 from threading import Event, Thread
 from typing import Any
@@ -15,16 +14,39 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from online import columns, names, scripts
+from online import columns, names, scripts, stream
 from online.address import Address
 from online.bank import Bank
 from online.record import Schema
 
-COUNTS = "done long, written long"
-EPOCH = datetime.fromtimestamp(0, UTC)
-MICROSECOND = timedelta(microseconds=1)
+COUNTS = "keys long, written long, newest_us long"
+
+CROWDED = 2.0
+"""From so many rows of a key on the newest of each are found by a shuffle; below, it costs less to have Redis find them."""
+
+ONE_KEY_OF = 32
+"""How many keys there are for each that is looked at to tell how many rows keys have."""
 
 Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of rows on their way into the store.
+
+    Attributes:
+        keys: how many keys they are of; where several rows of a key meet a newer one that was pushed, each counts.
+        written: how many of these the store took a row of, as newer than its own.
+        newest_us: the newest event time, where there is one.
+    """
+
+    keys: int = 0
+    written: int = 0
+    newest_us: int | None = None
+
+    def __add__(self, other: Sent) -> Sent:
+        times = [at for at in (self.newest_us, other.newest_us) if at is not None]
+        return Sent(self.keys + other.keys, self.written + other.written, max(times, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +72,40 @@ class Loading:
     latest_us: int
 
     @property
+    def keys(self) -> list[str]:
+        """The columns of the key."""
+        return [name for name, _ in self.join_keys]
+
+    @property
+    def others(self) -> list[str]:
+        """The features and the times."""
+        return list(dict.fromkeys([*self.schema.names, self.event, *([self.created] if self.created else [])]))
+
+    @property
     def order(self) -> Column:
         """What decides which of a key's rows is the newest."""
         return F.struct(self.event, self.created) if self.created else F.struct(self.event)
 
     def newest(self, rows: DataFrame) -> DataFrame:
         """The newest row of each key; the store's columns only."""
-        keys = [name for name, _ in self.join_keys]
-        others = [*self.schema.names, self.event, *([self.created] if self.created else [])]
-        chosen = F.max_by(F.struct(*dict.fromkeys(others)), self.order).alias("row")
-        if not keys:
+        chosen = F.max_by(F.struct(*self.others), self.order).alias("row")
+        if not self.keys:
             return rows.agg(chosen).where(F.col("row").isNotNull()).select("row.*")
-        known = rows.dropna(subset=keys)
-        return known.groupBy(*keys).agg(chosen).select(*keys, "row.*")
+        return self.known(rows).groupBy(*self.keys).agg(chosen).select(*self.keys, "row.*")
+
+    def known(self, rows: DataFrame) -> DataFrame:
+        """The rows that have a key; the store's columns only."""
+        return rows.dropna(subset=self.keys).select(*dict.fromkeys([*self.keys, *self.others]))
+
+    def crowded(self, rows: DataFrame) -> bool:
+        """True where there are so many rows of a key that the newest are better found before they are sent.
+
+        It is told by all rows of some keys; where these have none there are few rows, and either way is quick.
+        """
+        key = F.xxhash64(*self.keys).alias("key")
+        some = self.known(rows).select(key).where(F.pmod("key", F.lit(ONE_KEY_OF)) == 0)
+        rows_of, keys_of = some.agg(F.count("key"), F.approx_count_distinct("key")).collect()[0]
+        return bool(rows_of >= CROWDED * keys_of)
 
     def named(self, rows: DataFrame) -> DataFrame:
         """The table's rows under the features' names."""
@@ -76,8 +119,8 @@ class Loading:
         return (at >= instant(since_us)) & (at <= instant(until))
 
 
-def write(rows: DataFrame, loading: Loading, bank: Bank, *, field: bytes, number: int, script: str) -> tuple[int, int]:
-    """Encode rows and send them to the store from where they are; returns how many there were, and how many it took."""
+def write(rows: DataFrame, loading: Loading, bank: Bank, *, field: bytes, number: int, script: str) -> Sent:
+    """Encode rows and send them to the store from where they are."""
     work = partial(
         send,
         loading=loading,
@@ -87,8 +130,8 @@ def write(rows: DataFrame, loading: Loading, bank: Bank, *, field: bytes, number
         number=number,
         script=script,
     )
-    total = rows.mapInArrow(work, COUNTS).agg(F.sum("done"), F.sum("written")).collect()[0]
-    return int(total[0] or 0), int(total[1] or 0)
+    sent = rows.mapInArrow(work, COUNTS).agg(F.sum("keys"), F.sum("written"), F.max("newest_us")).collect()[0]
+    return Sent(sent[0] or 0, sent[1] or 0, sent[2])
 
 
 def send(
@@ -102,9 +145,9 @@ def send(
     script: str,
 ) -> Iterator[pa.RecordBatch]:
     """What an executor does with its part of the rows."""
-    prefix = names.entity_prefix(project, [name for name, _ in loading.join_keys])
+    prefix = names.entity_prefix(project, loading.keys)
     bank = Bank.open(project, address)
-    done = written = 0
+    sent = Sent()
     try:
         for batch in batches:
             keys = columns.keys(batch, prefix, loading.join_keys, encoded)
@@ -113,12 +156,18 @@ def send(
             )
             if script == scripts.RESTORE:
                 records = columns.emptied(records, batch.column(loading.event))
-            written += bank.write(field, list(zip(keys.to_pylist(), records.to_pylist(), strict=True)), script)
-            done += len(batch)
+            taken = stream.write(bank, field, keys, records, script)
+            sent += Sent(len(batch) - taken.again, taken.written, newest_us(batch.column(loading.event)))
             bank.add_progress(number, len(batch))
     finally:
         bank.close()
-    yield pa.record_batch({"done": pa.array([done]), "written": pa.array([written])})
+    yield pa.record_batch({name: pa.array([count], pa.int64()) for name, count in asdict(sent).items()})
+
+
+def newest_us(events: pa.Array) -> int | None:
+    """The newest of event times; None where there is none."""
+    known = events.drop_null()
+    return int(columns.micros(known).max()) if len(known) else None
 
 
 def encoded(kind: str, plain: Any) -> list[bytes | None]:
@@ -157,11 +206,6 @@ def telling(bank: Bank, number: int, told: Progress) -> Iterator[None]:
 def instant(us: int) -> Column:
     """An instant in µs of UTC, for Spark."""
     return F.timestamp_micros(F.lit(us))
-
-
-def micros(at: datetime) -> int:
-    """Microseconds of UTC; Spark's naive times are of this machine's zone."""
-    return (at.astimezone(UTC) - EPOCH) // MICROSECOND
 
 
 def now_us() -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pyspark.sql import DataFrame, SparkSession
@@ -15,6 +14,7 @@ from feature_repo.sources import EVENT_AT
 from lineage.recorder import Recorder, Run
 from spark_jobs import lake
 from spark_jobs.account import FactAccount, RowAccount, account_for
+from spark_jobs.cache import cached
 from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
 from spark_jobs.conform import conform
 from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError
@@ -224,13 +224,3 @@ def expect(table: str, step: str, *, expected: int, found: int) -> None:
     """Raise where rows went missing or appeared."""
     if expected != found:
         raise RowsUnaccountedError(table, step, expected=expected, found=found)
-
-
-@contextmanager
-def cached(rows: DataFrame) -> Iterator[DataFrame]:
-    """The rows, computed once for everything within the block."""
-    kept = rows.persist()
-    try:
-        yield kept
-    finally:
-        kept.unpersist()

@@ -15,6 +15,7 @@ from lineage.naming import at_path
 from lineage.recorder import Recorder, Run
 from lineage.settings import lineage_settings
 from spark_jobs import lake
+from spark_jobs.cache import cached
 from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
 from spark_jobs.conform import differences
 from spark_jobs.engine import delta_source
@@ -23,7 +24,6 @@ from spark_jobs.errors import QualityGateFailedError, SchemaBrokenError
 from spark_jobs.provenance import assertions, fields_of
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
-from spark_jobs.spine import cached
 
 
 def append_batch(view: FeatureView, batch: pa.Table) -> None:

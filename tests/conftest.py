@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from online.address import parse
+from online.bank import Bank
+
+from .redis_server import RedisServer
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="pedigree-tests-"))
 os.environ["PEDIGREE_LAKE"] = (SCRATCH / "lake").as_uri()
@@ -16,3 +22,21 @@ os.environ["PEDIGREE_LINEAGE_OUTBOX"] = str(SCRATCH / "outbox")
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for the tests of a module."""
+    made = RedisServer(tmp_path_factory.mktemp("redis"))
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def bank(redis_server: RedisServer) -> Iterator[Bank]:
+    """An empty store of a project `shop`."""
+    opened = Bank.open("shop", parse(f"127.0.0.1:{redis_server.port}"))
+    opened.redis.flushall()
+    yield opened
+    opened.close()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 import redis
 
-from online import names, scripts
+from online import names, scripts, stream
 from online.address import parse
-from online.bank import Bank, escaped
+from online.bank import Bank, Taken, escaped
 from online.marks import Mark, State
 from online.record import NO_CREATED, head_of
 
@@ -24,23 +27,6 @@ from .random_rows import FIELD, record, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = names.entity_prefix("p", ["id"])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    made = RedisServer(tmp_path_factory.mktemp("redis"))
-    made.start()
-    yield made
-    made.kill()
-
-
-@pytest.fixture
-def bank(server: RedisServer) -> Iterator[Bank]:
-    """An empty store."""
-    opened = Bank.open("p", parse(f"127.0.0.1:{server.port}"))
-    opened.redis.flushall()
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize(
@@ -74,12 +60,14 @@ def order(row: bytes) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("each", "keys"), [(10_000, 500), pytest.param(125_000, 20_000, marks=pytest.mark.slow)], ids=["80k", "1M"]
 )
-def test_eight_writers_leave_every_key_at_its_newest(server: RedisServer, bank: Bank, each: int, keys: int) -> None:
+def test_eight_writers_leave_every_key_at_its_newest(
+    redis_server: RedisServer, bank: Bank, each: int, keys: int
+) -> None:
     """Eight processes write random rows, duplicated and in any order: each key ends at its newest; none sees time go back."""
     seeds, backwards, ended = range(8), [], threading.Event()
 
     def watch() -> None:
-        own, seen = Bank.open("p", parse(f"127.0.0.1:{server.port}")), dict[bytes, tuple[int, int]]()
+        own, seen = Bank.open("p", parse(f"127.0.0.1:{redis_server.port}")), dict[bytes, tuple[int, int]]()
         watched = [b"k%d" % number for number in range(50)]
         while not ended.is_set():
             for key, row in zip(watched, own.read(watched, FIELD), strict=True):
@@ -91,7 +79,13 @@ def test_eight_writers_leave_every_key_at_its_newest(server: RedisServer, bank: 
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    command = [sys.executable, str(Path(__file__).with_name("random_rows.py")), str(server.port), str(keys), str(each)]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("random_rows.py")),
+        str(redis_server.port),
+        str(keys),
+        str(each),
+    ]
     writers = [
         subprocess.Popen([*command, str(seed)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) for seed in seeds
     ]
@@ -109,7 +103,7 @@ def test_the_table_s_word_takes_the_place_of_a_newer_load_and_not_of_a_newer_pus
     """Restoring writes an older row over a load's, deletes where there is none, and leaves a newer pushed row alone."""
     bank.write(FIELD, [(b"bad", record(9, load=5)), (b"new", record(9, load=5)), (b"pushed", record(9, load=0))])
     rows = [(b"bad", record(3, load=6)), (b"new", b""), (b"pushed", record(3, load=6)), (b"gone", record(2, load=6))]
-    assert bank.write(FIELD, rows, scripts.RESTORE) == 3
+    assert bank.write(FIELD, rows, scripts.RESTORE).written == 3
     assert bank.read([b"bad", b"new", b"pushed", b"gone"], FIELD) == [
         record(3, load=6),
         None,
@@ -159,7 +153,67 @@ def test_a_script_that_redis_forgot_is_sent_again(bank: Bank) -> None:
     """After SCRIPT FLUSH, as after a restart of Redis, writes go on."""
     bank.write(FIELD, [(b"k", record(1))])
     bank.redis.script_flush()
-    assert bank.write(FIELD, [(b"k", record(2))]) == 1
+    assert bank.write(FIELD, [(b"k", record(2))]).written == 1
+
+
+@pytest.mark.parametrize("script", [scripts.WRITE, scripts.RESTORE])
+def test_columns_are_written_as_rows_are(bank: Bank, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Rows sent by column, in calls of any size, leave and count what the same rows sent one by one do."""
+    rng = random.Random(3)
+    rows = [
+        (b"k%d" % rng.randrange(90), record(rng.randrange(50), rng.randrange(9), load=7) + bytes(rng.randrange(300)))
+        for _ in range(500)
+    ]
+    keys = list(dict(rows))
+    one_by_one = sum((bank.write(FIELD, [row], script) for row in rows), Taken())
+    expected = bank.read(keys, FIELD)
+    assert script == scripts.RESTORE or one_by_one == Taken(len(keys), len(rows) - len(keys))
+    for size in (1, 7, 256, 1000):
+        monkeypatch.setattr(stream, "BATCH", size)
+        bank.redis.flushall()
+        assert stream.write(bank, FIELD, *columns_of(rows), script) == one_by_one
+        assert bank.read(keys, FIELD) == expected
+
+
+def test_rows_of_no_number_are_sent_in_no_call(bank: Bank) -> None:
+    """An empty batch is no error."""
+    assert stream.write(bank, FIELD, *columns_of([]), scripts.WRITE) == Taken()
+
+
+def test_a_stream_that_breaks_off_is_sent_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the connection is lost in the middle, or Redis forgot the script, every row is there in the end, and counted once."""
+    rows = [(b"k%d" % number, record(number, load=7)) for number in range(1000)]
+    parts, connections = stream.calls, redis.Redis(port=bank.address.hosts[0][1])
+
+    def cut(*arguments: Any) -> Iterator[bytes]:
+        for number, call in enumerate(parts(*arguments)):
+            if number == 2:
+                connections.client_kill_filter(_type="normal", skipme=True)
+            yield call
+
+    bank.write(FIELD, rows[:1])
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "calls", cut)
+        assert stream.write(bank, FIELD, *columns_of(rows), scripts.WRITE) == Taken(1000)
+    bank.redis.script_flush()
+    assert stream.write(bank, FIELD, *columns_of(rows), scripts.WRITE) == Taken(1000)
+    assert bank.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
+    connections.close()
+
+
+def test_what_redis_refuses_is_an_error(bank: Bank) -> None:
+    """A key of another type ends a write with Redis's own words, and the connection is fit for the next."""
+    bank.redis.set(b"k5", b"text")
+    rows = [(b"k%d" % number, record(number, load=7)) for number in range(1000)]
+    with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+        stream.write(bank, FIELD, *columns_of(rows), scripts.WRITE)
+    bank.redis.delete(b"k5")
+    assert stream.write(bank, FIELD, *columns_of(rows), scripts.WRITE).written == 1000
+
+
+def columns_of(rows: Sequence[tuple[bytes, bytes]]) -> tuple[pa.Array, pa.Array]:
+    """Keys and records as columns."""
+    return pa.array([key for key, _ in rows], pa.binary()), pa.array([row for _, row in rows], pa.binary())
 
 
 def test_a_cluster_takes_the_same_writes(tmp_path: Path) -> None:
@@ -172,8 +226,8 @@ def test_a_cluster_takes_the_same_writes(tmp_path: Path) -> None:
             wait_for(lambda: "cluster_state:ok" in str(node.execute_command("CLUSTER", "INFO")))
         bank = Bank.open("p", parse(f"127.0.0.1:{server.port}", kind="redis_cluster"))
         rows = [(names.entity_key(PREFIX, [b"\x20" + bytes([number])]), record(number)) for number in range(100)]
-        assert bank.write(FIELD, rows) == 100
-        assert bank.write(FIELD, rows[:50]) == 50
+        assert bank.write(FIELD, rows).written == 100
+        assert stream.write(bank, FIELD, *columns_of(rows[:50]), scripts.WRITE).written == 50
         assert bank.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
         assert bank.forget(FIELD, PREFIX) == 100
         bank.close()

@@ -11,7 +11,7 @@ import pandas as pd
 
 from online.address import parse
 from online.bank import Bank
-from online.record import Schema
+from online.record import Schema, micros
 from spark_jobs.materialize import load
 from spark_jobs.sending import Loading
 from spark_jobs.session import open_session
@@ -21,12 +21,6 @@ DAY = timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EVENTS = [START + number * DAY for number in range(30)]
 SCHEMA = Schema.of([("spend", "DOUBLE"), ("items", "INT64"), ("shop", "STRING")])
-
-
-def micros(at: datetime) -> int:
-    """Microseconds of UTC; Spark hands pandas naive times, which are UTC here."""
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return int(aware.timestamp()) * 1_000_000 + aware.microsecond
 
 
 START_US = micros(START)

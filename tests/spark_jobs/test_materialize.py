@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,39 +22,20 @@ from delta.tables import DeltaTable
 from feast.protos.feast.types.Value_pb2 import Value
 from pyspark.sql import SparkSession
 
-from online import names
-from online.address import parse
+from online import names, stream
 from online.bank import Bank
 from online.marks import State
-from online.record import Head, Schema, head_of
-from spark_jobs import lake
+from online.record import Head, Schema, head_of, micros
+from spark_jobs import lake, sending
 from spark_jobs.errors import NothingToRollBackError
 from spark_jobs.materialize import Loaded, load, refresh, roll_back
 from spark_jobs.sending import Loading
 
-from ..redis_server import RedisServer
-from .purchases import DAY, EVENTS, LOADING, SCHEMA, START_US, micros, rows_at
+from .purchases import DAY, EVENTS, LOADING, SCHEMA, START_US, rows_at
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELD = names.field(LOADING.view, 0)
 PREFIX = names.entity_prefix("shop", ["customer"])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    made = RedisServer(tmp_path_factory.mktemp("redis"))
-    made.start()
-    yield made
-    made.kill()
-
-
-@pytest.fixture
-def bank(server: RedisServer) -> Iterator[Bank]:
-    """An empty store."""
-    opened = Bank.open("shop", parse(f"127.0.0.1:{server.port}"))
-    opened.redis.flushall()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -88,8 +70,14 @@ class Table:
         return replace(LOADING, uri=self.uri, version=version, **more)
 
     def newest(self, loading: Loading) -> dict[int, tuple[int, float]]:
-        """What must be in the store: each customer's newest row, by a loop over all rows."""
-        rows = self.spark.read.format("delta").option("versionAsOf", loading.version).load(loading.uri).toPandas()
+        """What must be in the store: each customer's newest row, by a loop over all rows that have one."""
+        rows = (
+            self.spark.read.format("delta")
+            .option("versionAsOf", loading.version)
+            .load(loading.uri)
+            .dropna(subset=["customer"])
+            .toPandas()
+        )
         best: dict[int, tuple[tuple[int, int], float]] = {}
         for row in rows.itertuples():
             at = micros(row.event_at)
@@ -129,6 +117,34 @@ def test_a_first_load_brings_the_newest_row_of_each_key(table: Table, bank: Bank
     [record] = bank.read([next(iter(bank.entities(PREFIX)))[0]], FIELD)
     assert record is not None
     assert bank.loads([head_of(record).load])[done.load].run_id == "a-run"
+
+
+@pytest.mark.parametrize("crowded", [0.0, math.inf], ids=["newest", "all"])
+def test_sending_the_newest_and_sending_all_leave_the_same(
+    table: Table, bank: Bank, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, crowded: float
+) -> None:
+    """With many rows of a key, corrections, null keys and repeated rows, both leave what a loop finds, and count alike."""
+    monkeypatch.setattr(sending, "CROWDED", crowded)
+    monkeypatch.setattr(stream, "BATCH", 7)
+    rows = rows_at(400, customers=40, seed=1)
+    keyless = rows.head(30).assign(event_at=EVENTS[-1] + DAY, customer=math.nan)
+    table.append(pd.concat([rows, keyless]).astype({"customer": "Int64"}))
+    done = loaded(table.loading(), bank, spark)
+    newest = max(event for event, _ in stored(bank).values())
+    assert stored(bank) == table.newest(table.loading())
+    assert (done.how, done.rows, done.written, done.newest_us) == ("full", 40, 40, newest)
+    fresh = rows_at(80, customers=20, seed=2)
+    table.append(pd.concat([fresh, fresh.head(50)]).astype({"customer": "Int64"}))
+    assert loaded(table.loading(), bank, spark).how == "changes"
+    assert stored(bank) == table.newest(table.loading())
+
+
+def test_what_is_crowded_is_told_by_keys_that_are_known(table: Table, spark: SparkSession) -> None:
+    """Three rows for two keys are not many, four for one are; rows without a key say nothing of either."""
+    keyless = rows_at(6000, customers=1, seed=2).assign(customer=math.nan)
+    for count, expected in ((6000, False), (16_000, True)):
+        rows = pd.concat([rows_at(count, customers=4000, seed=1), keyless]).astype({"customer": "Int64"})
+        assert LOADING.crowded(spark.createDataFrame(rows)) is expected
 
 
 def test_late_rows_are_found_and_nothing_else_is_written(table: Table, bank: Bank, spark: SparkSession) -> None:
