@@ -1,0 +1,456 @@
+"""pandas mode: a function from a DataFrame to a DataFrame, compiled column by column."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from online.expressions.source import (
+    COMPARED,
+    OPERATORS,
+    Names,
+    Scope,
+    argument_of,
+    literal,
+    literals,
+    refusal,
+    statements_of,
+    text_of,
+)
+from online.expressions.tree import DTYPES, NUMPY, NUMPY_PAIRS, Node, constant
+
+BITWISE = {ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"}
+UNARY = {ast.USub: "neg", ast.UAdd: "pos", ast.Invert: "invert"}
+METHODS = {
+    "isna": "isna",
+    "isnull": "isna",
+    "notna": "notna",
+    "notnull": "notna",
+    "abs": "abs",
+}
+"""Methods of a Series without arguments."""
+PAIRED = {
+    name: name for name in ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "eq", "ne", "lt", "le", "gt", "ge")
+}
+PAIRED |= {"truediv": "div", "multiply": "mul", "subtract": "sub", "divide": "div"}
+"""Methods of a Series with one argument that are operators."""
+TEXTS = {"lower", "upper", "strip", "len", "startswith", "endswith"}
+FUNCTIONS = {
+    **{f"numpy.{name}": (name, 1) for name in NUMPY},
+    **{f"numpy.{name}": (name, 2) for name in NUMPY_PAIRS},
+    **{f"numpy.{name}": ("abs", 1) for name in ("abs", "absolute", "fabs")},
+    **{f"numpy.{name}": (PAIRED[name], 2) for name in ("add", "subtract", "multiply", "divide")},
+    "numpy.power": ("pow", 2),
+    "numpy.where": ("where", 3),
+    "pandas.isna": ("isna", 1),
+    "pandas.isnull": ("isna", 1),
+    "pandas.notna": ("notna", 1),
+    "pandas.notnull": ("notna", 1),
+}
+TYPES = {
+    "int": "int64",
+    "float": "float64",
+    "bool": "bool",
+    "str": "str",
+    "object": "",
+    "string": "",
+    **{name: name for name in DTYPES},
+}
+"""What `astype` calls its types."""
+
+ARRAY, SERIES, SCALAR = "array", "Series", "scalar"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value as the function has it: its node, and whether pandas would have a Series, an array or a scalar there."""
+
+    node: Node
+    kind: str
+
+
+@dataclass(slots=True)
+class Frame:
+    """A DataFrame as the function has it. A column may be missing with a reason (a text)."""
+
+    columns: dict[str, Value] = field(default_factory=dict)
+    has_rows: bool = False
+    is_argument: bool = False
+
+
+class Frames(Scope):
+    """Compiles one function."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__(names)
+        self.locals: dict[str, Frame | Value] = {}
+
+    def compiled(self, function: ast.FunctionDef) -> dict[str, Node]:
+        """The function's columns, in its order."""
+        self.locals[argument_of(function)] = Frame(
+            {
+                name: Value(self.input_named(name, function), SERIES)
+                for name, at in self.names.items()
+                if isinstance(at, int)
+            },
+            has_rows=True,
+            is_argument=True,
+        )
+        for statement in statements_of(function.body):
+            if isinstance(statement, ast.Return):
+                if statement.value is None:
+                    raise refusal(statement)
+                return {name: value.node for name, value in self.frame(statement.value).columns.items()}
+            self.statement(statement)
+        raise refusal(function, "a function without a return at its end")
+
+    def statement(self, statement: ast.stmt) -> None:
+        """An import or an assignment."""
+        if isinstance(statement, ast.Import):
+            self.imports(statement)
+        elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            self.assign(statement.targets[0], statement.value)
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            self.assign(statement.target, statement.value)
+        elif isinstance(statement, ast.AugAssign):
+            changed = ast.BinOp(statement.target, statement.op, statement.value)
+            self.assign(statement.target, ast.copy_location(changed, statement))
+        else:
+            raise refusal(statement)
+
+    def assign(self, target: ast.expr, written: ast.expr) -> None:
+        """`name = …`, or `df["column"] = …`."""
+        if isinstance(target, ast.Name):
+            self.modules.pop(target.id, None)
+            found = self.anything(written)
+            self.locals[target.id] = found if isinstance(found, Frame) else self.shared(found)
+        elif isinstance(target, ast.Subscript):
+            self.put(self.frame(target.value), text_of(target.slice), written)
+        else:
+            raise refusal(target)
+
+    def put(self, frame: Frame, name: str, written: ast.expr) -> None:
+        """A column of a frame."""
+        value = self.value(written)
+        if not frame.has_rows and value.kind == SCALAR:
+            raise refusal(
+                written, f"a constant as the first column of an empty DataFrame ({name!r}), which pandas gives no rows"
+            )
+        frame.columns[name] = Value(self.shared(value).node, SERIES)
+        frame.has_rows = True
+
+    def shared(self, value: Value) -> Value:
+        """A value that may be used more than once."""
+        return Value(self.kept(value.node), value.kind)
+
+    def anything(self, node: ast.expr) -> Frame | Value:
+        """A frame or a value, whichever it is."""
+        return self.frame(node) if self.is_frame(node) else self.value(node)
+
+    def is_frame(self, node: ast.expr) -> bool:
+        """Whether something is a DataFrame."""
+        if isinstance(node, ast.Name):
+            return isinstance(self.locals.get(node.id), Frame)
+        if isinstance(node, ast.Subscript):
+            return isinstance(node.slice, ast.List)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            return self.dotted(node.func) == "pandas.DataFrame" or (
+                node.func.attr in ("copy", "assign", "drop") and self.is_frame(node.func.value)
+            )
+        return False
+
+    def frame(self, node: ast.expr) -> Frame:
+        """A DataFrame."""
+        if isinstance(node, ast.Name) and isinstance(found := self.locals.get(node.id), Frame):
+            return found
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.List):
+            whole = self.frame(node.value)
+            picked = {text_of(name): self.column(whole, text_of(name), name) for name in node.slice.elts}
+            return Frame(picked, has_rows=whole.has_rows)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if self.dotted(node.func) == "pandas.DataFrame":
+                return self.new_frame(node)
+            if self.is_frame(node.func.value):
+                return self.frame_method(node, node.func)
+        raise refusal(node, f"`{ast.unparse(node)[:80]}` in place of a DataFrame")
+
+    def frame_method(self, call: ast.Call, method: ast.Attribute) -> Frame:
+        """`df.copy()`, `df.assign(column=…)`, `df.drop(columns=[…])`."""
+        whole = self.frame(method.value)
+        made = Frame(dict(whole.columns), whole.has_rows, whole.is_argument)
+        named = {keyword.arg: keyword.value for keyword in call.keywords}
+        if method.attr == "copy":
+            return made
+        if method.attr == "assign" and not call.args and None not in named:
+            for name, written in named.items():
+                self.put(made, str(name), written)
+            return made
+        if method.attr == "drop" and not call.args and named.keys() == {"columns"}:
+            dropped = {one.value for one in literals(named["columns"])}
+            made.columns = {name: value for name, value in made.columns.items() if name not in dropped}
+            return made
+        raise refusal(call)
+
+    def new_frame(self, call: ast.Call) -> Frame:
+        """`pd.DataFrame()`, `pd.DataFrame({"column": …})`, with `index=` of another frame."""
+        made, written = Frame(), list(call.args)
+        for keyword in call.keywords:
+            if keyword.arg == "data" and not written:
+                written.append(keyword.value)
+            elif keyword.arg == "index" and isinstance(keyword.value, ast.Attribute) and keyword.value.attr == "index":
+                made.has_rows = self.anything(keyword.value.value) is not None
+            else:
+                raise refusal(call)
+        if len(written) > 1 or any(not isinstance(one, ast.Dict) for one in written):
+            raise refusal(call)
+        for one in written:
+            self.fill(made, one)
+        return made
+
+    def fill(self, made: Frame, written: Any) -> None:
+        """The columns of a new frame; a constant stands in every row that a column has."""
+        values = {text_of(name): self.value(value) for name, value in zip(written.keys, written.values, strict=True)}
+        if values and not made.has_rows and all(value.kind == SCALAR for value in values.values()):
+            raise refusal(written, "a DataFrame of constants alone, which pandas gives no rows")
+        for name, value in values.items():
+            made.columns[name] = Value(self.shared(value).node, SERIES)
+            made.has_rows = True
+
+    def column(self, frame: Frame, name: str, node: ast.AST) -> Value:
+        """A column of a frame."""
+        if name in frame.columns:
+            return frame.columns[name]
+        if frame.is_argument:
+            return Value(self.input_named(name, node), SERIES)
+        raise refusal(node, f"there is no column {name!r}")
+
+    def value(self, node: ast.expr) -> Value:
+        """A Series, an array or a scalar."""
+        if (found := self.module_constant(node)) is not None:
+            return Value(found, SCALAR)
+        known: Mapping[type, Callable[[Any], Value]] = {
+            ast.Constant: lambda one: Value(literal(one), SCALAR),
+            ast.Name: self.name,
+            ast.Subscript: self.subscript,
+            ast.BinOp: self.operation,
+            ast.UnaryOp: self.unary,
+            ast.Compare: self.compare,
+            ast.Call: self.call,
+            ast.Attribute: self.attribute,
+        }
+        if type(node) not in known:
+            raise refusal(node)
+        return known[type(node)](node)
+
+    def name(self, node: ast.Name) -> Value:
+        """A local name."""
+        found = self.locals.get(node.id)
+        if isinstance(found, Value):
+            return found
+        raise refusal(node, f"`{node.id}`, which is not a value that the function makes itself,")
+
+    def subscript(self, node: ast.Subscript) -> Value:
+        """`df["column"]`."""
+        return self.column(self.frame(node.value), text_of(node.slice), node)
+
+    def attribute(self, node: ast.Attribute) -> Value:
+        """`series.values`; columns are read as `df["column"]`."""
+        if node.attr == "values" and not self.is_frame(node.value):
+            return Value(self.value(node.value).node, ARRAY)
+        if self.is_frame(node.value):
+            raise refusal(node, f'`{ast.unparse(node)[:80]}` (write ["{node.attr}"])')
+        raise refusal(node)
+
+    def operation(self, node: ast.BinOp) -> Value:
+        """Arithmetic, and `&`, `|`, `^`."""
+        name = OPERATORS.get(type(node.op)) or BITWISE.get(type(node.op))
+        if name is None:
+            raise refusal(node)
+        return self.paired(name, self.value(node.left), self.value(node.right), node)
+
+    def paired(self, name: str, left: Value, right: Value, node: ast.AST) -> Value:
+        """An operation of two values."""
+        kinds = {left.kind, right.kind}
+        if kinds == {SCALAR}:
+            raise refusal(node, f"`{ast.unparse(node)[:80]}`, which is of constants alone (write its result),")
+        if name in ("floordiv", "mod", "div", "pow") and SERIES not in kinds:
+            raise refusal(node, f"`{ast.unparse(node)[:80]}` of what is no column (make it one first: df[…] = …)")
+        return Value(Node(name, (left.node, right.node)), SERIES if SERIES in kinds else ARRAY)
+
+    def unary(self, node: ast.UnaryOp) -> Value:
+        """`-x`, `+x`, `~x`."""
+        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+            return Value(literal(node), SCALAR)
+        name = UNARY.get(type(node.op))
+        if name is None:
+            raise refusal(node, "`not` of a column (write ~)")
+        return self.applied(name, self.value(node.operand), node)
+
+    def applied(self, name: str, value: Value, node: ast.AST) -> Value:
+        """An operation of one value."""
+        if value.kind == SCALAR and not (isinstance(value.node.value, float) and name == "neg"):
+            raise refusal(node, f"`{ast.unparse(node)[:80]}`, which is of constants alone (write its result),")
+        if value.kind == SCALAR:
+            return Value(constant(-value.node.value), SCALAR)
+        return Value(Node(name, (value.node,)), value.kind)
+
+    def compare(self, node: ast.Compare) -> Value:
+        """One comparison."""
+        if len(node.ops) != 1 or type(node.ops[0]) not in COMPARED:
+            raise refusal(node)
+        name = COMPARED[type(node.ops[0])]
+        return self.paired(name, self.value(node.left), self.value(node.comparators[0]), node)
+
+    def call(self, node: ast.Call) -> Value:
+        """A function of numpy or pandas, or a method of a Series."""
+        if not isinstance(node.func, ast.Attribute):
+            raise refusal(node)
+        dotted = self.dotted(node.func)
+        if dotted is None:
+            return self.method(node, node.func)
+        if dotted == "numpy.clip" and len(node.args) == 3 and not node.keywords:
+            return self.nary("clip", node.args, node)
+        if dotted in ("numpy.logical_and", "numpy.logical_or", "numpy.logical_not") and not node.keywords:
+            return self.logical(dotted.removeprefix("numpy.logical_"), node)
+        name, count = FUNCTIONS.get(dotted, ("", 0))
+        if not name or len(node.args) != count or node.keywords:
+            raise refusal(node)
+        return self.nary(name, node.args, node)
+
+    def logical(self, name: str, node: ast.Call) -> Value:
+        """`np.logical_and` and its like, of conditions."""
+        if len(node.args) != (1 if name == "not" else 2):
+            raise refusal(node)
+        values = [self.value(one) for one in node.args]
+        truths = [Value(Node("astype", (value.node, constant("bool"))), value.kind) for value in values]
+        if name == "not":
+            return self.applied("invert", truths[0], node)
+        return self.paired(name, truths[0], truths[1], node)
+
+    def nary(self, name: str, written: Sequence[ast.expr], node: ast.AST) -> Value:
+        """An operation of as many values as are written. `np.where` makes an array, all others what they are given."""
+        values = [self.value(one) for one in written]
+        kinds = {value.kind for value in values}
+        if kinds == {SCALAR} or (name == "where" and values[0].kind == SCALAR):
+            raise refusal(node, f"`{ast.unparse(node)[:80]}`, which is of constants alone,")
+        kind = ARRAY if name == "where" or SERIES not in kinds else SERIES
+        return Value(Node(name, tuple(value.node for value in values)), kind)
+
+    def method(self, node: ast.Call, method: ast.Attribute) -> Value:
+        """A method of a Series."""
+        if isinstance(method.value, ast.Attribute) and method.value.attr == "str":
+            return self.text_method(node, method.attr, self.value(method.value.value))
+        if self.is_frame(method.value):
+            raise refusal(node)
+        value = self.value(method.value)
+        named = {keyword.arg: keyword.value for keyword in node.keywords}
+        plain = list(node.args)
+        if method.attr in METHODS and not plain and not named:
+            return self.applied(METHODS[method.attr], value, node)
+        if method.attr == "to_numpy" and not plain and not named:
+            return Value(value.node, ARRAY)
+        if method.attr == "copy" and not plain:
+            return value
+        if method.attr in PAIRED and len(plain) == 1 and not named:
+            return self.paired(PAIRED[method.attr], value, self.value(plain[0]), node)
+        special: Callable[..., Value] | None = {
+            "astype": self.astype,
+            "fillna": self.fillna,
+            "clip": self.clip,
+            "round": self.round,
+            "isin": self.isin,
+            "between": self.between,
+            "where": self.where,
+            "mask": self.mask,
+        }.get(method.attr)
+        if special is None:
+            raise refusal(node, f"the method `.{method.attr}` (`{ast.unparse(node)[:80]}`)")
+        return special(node, value, plain, named)
+
+    def text_method(self, node: ast.Call, name: str, value: Value) -> Value:
+        """`series.str.lower()` and its like."""
+        count = 1 if name in ("startswith", "endswith") else 0
+        if name not in TEXTS or len(node.args) != count or node.keywords:
+            raise refusal(node)
+        arguments = (constant(text_of(one)) for one in node.args)
+        return Value(Node(name, (value.node, *arguments)), value.kind)
+
+    def astype(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
+        """`.astype("float64")`, `.astype(float)`, `.astype(np.float64)`."""
+        written = (
+            plain[0] if len(plain) == 1 and not named else named.get("dtype") if not plain and len(named) == 1 else None
+        )
+        name = ""
+        if isinstance(written, ast.Constant) and isinstance(written.value, str):
+            name = written.value
+        elif isinstance(written, ast.Name):
+            name = written.id if written.id in ("int", "float", "bool", "str") else ""
+        elif written is not None:
+            name = (self.dotted(written) or "").removeprefix("numpy.")
+        if not TYPES.get(name):
+            raise refusal(node)
+        return Value(Node("astype", (value.node, constant(TYPES[name]))), value.kind)
+
+    def fillna(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
+        """`.fillna(0)`."""
+        written = plain or [one for name, one in named.items() if name == "value"]
+        if len(written) != 1 or len(plain) + len(named) != 1:
+            raise refusal(node)
+        return Value(Node("fillna", (value.node, self.value(written[0]).node)), value.kind)
+
+    def clip(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
+        """`.clip(0, 1)`, `.clip(lower=0)`, `.clip(upper=1)`."""
+        bounds = dict(zip(("lower", "upper"), plain, strict=False)) | {str(name): one for name, one in named.items()}
+        if len(plain) > 2 or len(bounds) != len(plain) + len(named) or not bounds.keys() <= {"lower", "upper"}:
+            raise refusal(node)
+        lower, upper = (
+            self.value(bounds[name]).node if name in bounds else constant(None) for name in ("lower", "upper")
+        )
+        return Value(Node("clip", (value.node, lower, upper)), value.kind)
+
+    def round(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
+        """`.round()`, `.round(2)`."""
+        written = [*plain, *(one for name, one in named.items() if name == "decimals")]
+        if len(written) > 1 or len(written) != len(plain) + len(named):
+            raise refusal(node)
+        decimals = literal(written[0]) if written else constant(0)
+        if not isinstance(decimals.value, int) or abs(decimals.value) > 300:
+            raise refusal(node)
+        return Value(Node("round", (value.node, decimals)), value.kind)
+
+    def isin(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
+        """`.isin(["a", "b"])`."""
+        if len(plain) != 1 or named:
+            raise refusal(node)
+        return Value(Node("isin", (value.node, *literals(plain[0]))), value.kind)
+
+    def between(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
+        """`.between(low, high)`, both inclusive."""
+        if len(plain) != 2 or named:
+            raise refusal(node)
+        low, high = (self.value(one) for one in plain)
+        shared = self.shared(value)
+        return self.paired("and", self.paired("ge", shared, low, node), self.paired("le", shared, high, node), node)
+
+    def where(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
+        """`.where(condition, other)`: null in place of an `other` that is not written."""
+        condition, other = self.chosen(node, plain, named)
+        return Value(Node("where", (condition, value.node, other)), SERIES)
+
+    def mask(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
+        """`.mask(condition, other)`: the other way round."""
+        condition, other = self.chosen(node, plain, named)
+        return Value(Node("where", (condition, other, value.node)), SERIES)
+
+    def chosen(self, node: ast.Call, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> tuple[Node, Node]:
+        """The condition and the other value of `.where` and `.mask`."""
+        written = [*plain, *(one for name, one in named.items() if name == "other")]
+        if not 1 <= len(written) <= 2 or len(written) != len(plain) + len(named):
+            raise refusal(node)
+        condition = self.value(written[0])
+        if condition.kind == SCALAR:
+            raise refusal(node)
+        other = self.value(written[1]).node if len(written) == 2 else constant(float("nan"))
+        return condition.node, other
