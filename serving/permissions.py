@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from online.plan import Permission, Plan, Refusal
+from online.plan import Permission, Plan
 from serving.catalog import parse_reference, tags_of
 from serving.principal import Principal
 from serving.refusals import DeniedError
@@ -119,19 +119,28 @@ class Rules:
             return False
         if self.grants(principal, Resource(FEATURE_SERVICE, name, self.tags(name))):
             return True
-        views = {*(view.stored_as for view in service.views), *service.refused}
+        stored = {view.stored_as for view in service.views}
+        views = {*stored, *(view.stored_as for view in service.on_demand), *service.refused}
         return bool(views) and all(self.may_read_view(principal, view) for view in views)
 
     def may_read_view(self, principal: Principal, name: str) -> bool:
-        """Whether a permission is for the view. Only names that the plan has meet patterns: a caller's own could be any text."""
-        if name not in self.plan.views and name not in self.plan.refused:
+        """Whether a permission is for the view, and, as Feast has it, for all that an on-demand view is computed from.
+        Only names that the plan has meet patterns: a caller's own could be any text.
+        """
+        on_demand = self.plan.on_demand.get(name)
+        if on_demand is None and name not in self.plan.views and name not in self.plan.refused:
             return False
-        kind = ON_DEMAND if self.plan.refused.get(name) is Refusal.ON_DEMAND else FEATURE_VIEW
-        return self.grants(principal, Resource(kind, name, self.tags(name)))
+        is_on_demand = on_demand is not None or name in self.plan.uncompiled
+        kind = ON_DEMAND if is_on_demand else FEATURE_VIEW
+        sources = () if on_demand is None else on_demand.sources
+        return self.grants(principal, Resource(kind, name, self.tags(name))) and all(
+            self.may_read_view(principal, source.stored_as) for source in sources
+        )
 
     def tags(self, name: str) -> Mapping[str, str]:
         """The tags of a resource; where a view and a service have one name it has none, as nobody can tell whose they are."""
-        return {} if name in self.plan.views and name in self.plan.services else tags_of(self.plan, name)
+        is_view = name in self.plan.views or name in self.plan.on_demand or name in self.plan.uncompiled
+        return {} if is_view and name in self.plan.services else tags_of(self.plan, name)
 
     def grants(self, principal: Principal, resource: Resource) -> bool:
         """Whether any permission lets the principal read the resource."""

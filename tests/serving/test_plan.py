@@ -72,10 +72,16 @@ def test_another_project_s_definitions_are_not_served() -> None:
 
 
 def test_the_plan_says_what_is_refused_and_why(repo: Repo) -> None:
-    """On-demand and disabled views are in the plan by name with the reason, in the services that need them too."""
+    """Views that are disabled or cannot be compiled are in the plan with the reason, in the services that need them too."""
     plan = plan_of(repo)
-    assert plan.refused == {"bird_scaled": Refusal.ON_DEMAND, "retired": Refusal.DISABLED}
-    assert plan.services["scaled"].refused == {"bird_scaled": Refusal.ON_DEMAND}
+    assert plan.refused == {"bird_backwards": Refusal.ON_DEMAND, "retired": Refusal.DISABLED}
+    assert plan.services["backwards"].refused == {"bird_backwards": Refusal.ON_DEMAND}
+    assert plan.uncompiled == {
+        "bird_backwards": "its function cannot be compiled: the method `.map` (`inputs['nickname'].map(lambda name: "
+        "name[::-1])`), on line 6 of its source. Rewrite it within what docs/serving.md lists, or ask for its source features instead: "
+        "bird_weight:nickname"
+    }
+    assert plan.services["scaled"].refused == {}
     assert plan.services["diet"].refused == {}
     assert plan.views["season"].keys == ()
 
@@ -104,7 +110,7 @@ def test_a_plan_comes_back_from_its_text_as_it_was(repo: Repo) -> None:
     assert plan_of(repo).version == compiled.version
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1, "project": "p"}', "null", '"x"'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 2, "project": "p"}', "null", '"x"'])
 def test_text_that_is_no_plan_is_an_error(text: str) -> None:
     """Text that is no plan of this release is an error that says what to run."""
     with pytest.raises(PlanError, match="Run `feast apply`"):
