@@ -27,7 +27,7 @@ async def online_features(
     columns, rows = columns_of(entities, selection, current.plan)
     rows = rows_of(data, selection, rows)
     plane.refuse_too_much(selection, rows)
-    found = await plane.records(selection, columns, rows, remaining=remaining)
+    found = await plane.records(selection, columns, rows, remaining=remaining) if selection.read else []
     now_us, schemas, shown = plane.now_us(), plane.reader.schemas, len(selection.views)
 
     def make() -> list[bytes]:
@@ -61,7 +61,7 @@ async def vectors(
     columns, rows = columns_of_keys(keys, selection, current.plan)
     rows = rows_of(data, selection, rows)
     plane.refuse_too_much(selection, rows)
-    found = await plane.records(selection, columns, rows, remaining=remaining)
+    found = await plane.records(selection, columns, rows, remaining=remaining) if selection.read else []
     now_us, schemas, shown = plane.now_us(), plane.reader.schemas, len(selection.views)
     shape = plane.shape_of(selection)
     single = request.precision == messages.PRECISION_FLOAT

@@ -30,6 +30,14 @@ MOST_TEXT = 1 << 24
 """The most characters that one operation may make, of all rows together."""
 
 
+class UnevenError(Exception):
+    """Rows cannot be computed together: pandas would make whole numbers floats because of those that are `apart`."""
+
+    def __init__(self, apart: Array) -> None:
+        self.apart = apart
+        super().__init__("some rows have floats where others have whole numbers")
+
+
 class Columns:
     """A program in pandas mode, made ready.
 
@@ -73,10 +81,17 @@ class Columns:
         node = self.program.outputs[name]
         try:
             return run.list(node)
+        except UnevenError as uneven:
+            parts: Sequence[Array] = (np.flatnonzero(uneven.apart), np.flatnonzero(~uneven.apart))
         except FAILURES as error:
             if run.rows == 1:
                 return [None if null & set(self.used[name]) else failure(error)]
-        return [value for row in range(run.rows) for value in self.values(run.row(row), name, null)]
+            parts = np.arange(run.rows).reshape(-1, 1)
+        found: list[Any] = [None] * run.rows
+        for rows in parts:
+            for row, value in zip(rows, self.values(run.at(rows), name, null), strict=True):
+                found[row] = value
+        return found
 
 
 def alike(columns: Sequence[Sequence[Any]], rows: int) -> dict[tuple[bool, ...], list[int]]:
@@ -98,9 +113,9 @@ class Run:
         self.rows = rows
         self.steps: dict[int, Any] = {}
 
-    def row(self, row: int) -> Run:
-        """One of the rows, anew."""
-        return Run(self.program, {place: column[row : row + 1] for place, column in self.columns.items()}, 1)
+    def at(self, rows: Array) -> Run:
+        """Some of the rows, anew."""
+        return Run(self.program, {place: column[rows] for place, column in self.columns.items()}, len(rows))
 
     def list(self, node: Node) -> list[Any]:
         """A node as plain values, one per row."""
@@ -187,6 +202,7 @@ def floordiv(one: Any, other: Any) -> Any:
     by_zero = below == 0
     if not by_zero.any():
         return found
+    refuse_uneven(found, by_zero)
     found = found.astype(np.float64)
     is_negative = by_zero & np.signbit(below)
     with_sign = np.where(is_negative, -1.0, 1.0) * np.sign(above)
@@ -198,11 +214,18 @@ def modulo(one: Any, other: Any) -> Any:
     """`%`: NaN by zero."""
     found = np.asarray(np.remainder(one, other))
     by_zero = np.broadcast_to(other == 0, found.shape)
-    if not np.any(by_zero):
+    if not np.any(by_zero) or found.dtype.kind == "f":
         return found
+    refuse_uneven(found, by_zero)
     found = found.astype(np.float64)
     found[by_zero] = np.nan
     return found
+
+
+def refuse_uneven(whole: Array, apart: Array) -> None:
+    """Raise where whole numbers would become floats because of other rows."""
+    if whole.dtype.kind != "f" and apart.any() and not apart.all():
+        raise UnevenError(apart)
 
 
 def comparison(function: Callable[[Any, Any], Any], *, of_null: bool) -> Callable[[Any, Any], Any]:
@@ -220,12 +243,14 @@ def comparison(function: Callable[[Any, Any], Any], *, of_null: bool) -> Callabl
 
 
 def logical(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """`&`, `|` and `^`; with a null it is False."""
+    """`&`, `|` and `^`. As pandas has it a null on the right is False, and with one on the left everything is."""
 
     def one_by_one(one: Any, other: Any) -> bool:
-        return not is_missing(one) and not is_missing(other) and bool(function(one, other))
+        return not is_missing(one) and bool(function(one, not is_missing(other) and other))
 
     def compute(one: Any, other: Any) -> Any:
+        if not isinstance(one, np.ndarray):
+            one, other = other, one
         if is_object(one) or is_object(other):
             return each(one_by_one, one, other).astype(np.bool_)
         return function(one, other)
@@ -264,7 +289,11 @@ def natural(values: Array) -> Array:
 
 
 def where(condition: Any, one: Any, other: Any) -> Any:
-    """One value or the other."""
+    """One value or the other. Null in place of a number is NaN."""
+    one, other = (
+        np.nan if this is None and not is_object(that) and not is_bool(that) else this
+        for this, that in ((one, other), (other, one))
+    )
     if is_object(one) or is_object(other):
         one, other = (np.asarray(value, np.object_) for value in (one, other))
     return np.where(truths(condition), one, other)

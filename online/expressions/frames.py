@@ -19,7 +19,7 @@ from online.expressions.source import (
     statements_of,
     text_of,
 )
-from online.expressions.tree import DTYPES, NUMPY, NUMPY_PAIRS, Node, constant
+from online.expressions.tree import DTYPES, MOST_DECIMALS, NUMPY, NUMPY_PAIRS, Node, constant
 
 BITWISE = {ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"}
 UNARY = {ast.USub: "neg", ast.UAdd: "pos", ast.Invert: "invert"}
@@ -362,11 +362,10 @@ class Frames(Scope):
             "round": self.round,
             "isin": self.isin,
             "between": self.between,
-            "where": self.where,
-            "mask": self.mask,
         }.get(method.attr)
         if special is None:
-            raise refusal(node, f"the method `.{method.attr}` (`{ast.unparse(node)[:80]}`)")
+            instead = "; write np.where" if method.attr in ("where", "mask") else ""
+            raise refusal(node, f"the method `.{method.attr}` (`{ast.unparse(node)[:80]}`{instead})")
         return special(node, value, plain, named)
 
     def text_method(self, node: ast.Call, name: str, value: Value) -> Value:
@@ -416,7 +415,7 @@ class Frames(Scope):
         if len(written) > 1 or len(written) != len(plain) + len(named):
             raise refusal(node)
         decimals = literal(written[0]) if written else constant(0)
-        if not isinstance(decimals.value, int) or abs(decimals.value) > 300:
+        if not isinstance(decimals.value, int) or abs(decimals.value) > MOST_DECIMALS:
             raise refusal(node)
         return Value(Node("round", (value.node, decimals)), value.kind)
 
@@ -433,24 +432,3 @@ class Frames(Scope):
         low, high = (self.value(one) for one in plain)
         shared = self.shared(value)
         return self.paired("and", self.paired("ge", shared, low, node), self.paired("le", shared, high, node), node)
-
-    def where(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
-        """`.where(condition, other)`: null in place of an `other` that is not written."""
-        condition, other = self.chosen(node, plain, named)
-        return Value(Node("where", (condition, value.node, other)), SERIES)
-
-    def mask(self, node: ast.Call, value: Value, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> Value:
-        """`.mask(condition, other)`: the other way round."""
-        condition, other = self.chosen(node, plain, named)
-        return Value(Node("where", (condition, other, value.node)), SERIES)
-
-    def chosen(self, node: ast.Call, plain: list[ast.expr], named: dict[str | None, ast.expr]) -> tuple[Node, Node]:
-        """The condition and the other value of `.where` and `.mask`."""
-        written = [*plain, *(one for name, one in named.items() if name == "other")]
-        if not 1 <= len(written) <= 2 or len(written) != len(plain) + len(named):
-            raise refusal(node)
-        condition = self.value(written[0])
-        if condition.kind == SCALAR:
-            raise refusal(node)
-        other = self.value(written[1]).node if len(written) == 2 else constant(float("nan"))
-        return condition.node, other

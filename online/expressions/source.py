@@ -52,7 +52,9 @@ def function_of(text: str) -> ast.FunctionDef:
     try:
         module = ast.parse(dedent(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UncompiledError("its text is no Python", getattr(error, "lineno", None) or 1) from error
+        raise UncompiledError(
+            "its text is no Python, or nested too deep", getattr(error, "lineno", None) or 1
+        ) from error
     for statement in module.body:
         if isinstance(statement, ast.FunctionDef):
             return statement

@@ -13,6 +13,7 @@ MOST_NODES = 2_000
 DEEPEST = 100
 LONGEST_TEXT = 1_024
 WHOLE_BITS = 63
+MOST_DECIMALS = 300
 
 
 class Mode(StrEnum):
@@ -83,6 +84,8 @@ MUST_BE_CONSTANT: Mapping[tuple[Mode, str], int] = {
     (Mode.PANDAS, "isin"): 1,
     (Mode.PANDAS, "astype"): 1,
     (Mode.PANDAS, "round"): 1,
+    (Mode.PANDAS, "startswith"): 1,
+    (Mode.PANDAS, "endswith"): 1,
     (Mode.PYTHON, "in"): 1,
 }
 """From which operand on the operands of an operation are constants."""
@@ -216,8 +219,22 @@ def check_node(node: Node, mode: Mode, *, steps: int, inputs: int) -> None:
         first = MUST_BE_CONSTANT.get((mode, node.op), len(node.args))
         if any(argument.op != "const" for argument in node.args[first:]):
             raise ExpressionError(f"an operand of {node.op} is no constant")
-        if node.op == "astype" and node.args[1].value not in DTYPES:
-            raise ExpressionError("there is no such type")
+        check_constants_of(node, mode)
+
+
+def check_constants_of(node: Node, mode: Mode) -> None:
+    """Raise where the constant of an operation is none that it knows."""
+    if mode is not Mode.PANDAS or len(node.args) != 2:
+        return
+    value = node.args[1].value
+    is_known = {
+        "astype": isinstance(value, str) and value in DTYPES,
+        "round": type(value) is int and abs(value) <= MOST_DECIMALS,
+        "startswith": isinstance(value, str),
+        "endswith": isinstance(value, str),
+    }.get(node.op, True)
+    if not is_known:
+        raise ExpressionError(f"{node.op} does not know {value!r}")
 
 
 def check_constant(value: object) -> None:
@@ -225,12 +242,21 @@ def check_constant(value: object) -> None:
     is_small = (
         value.bit_length() <= WHOLE_BITS
         if isinstance(value, int)
-        else len(value) <= LONGEST_TEXT
+        else len(value) <= LONGEST_TEXT and is_text(value)
         if isinstance(value, str)
         else value is None or isinstance(value, float)
     )
     if not is_small:
         raise ExpressionError("a constant is too large, or of another type than number, text, True, False and None")
+
+
+def is_text(value: str) -> bool:
+    """Whether a text can be written as UTF-8: half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def every(node: Node) -> Iterator[Node]:

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="untyped-decorator"
 """On-demand views of every kind that is compiled, over the views of `flightless`, and the rows that they are computed from."""
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from feast import FeatureService, FeatureStore, Field, RequestSource
-from feast.on_demand_feature_view import on_demand_feature_view as computed_without_types
+from feast.on_demand_feature_view import on_demand_feature_view
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Bool, Float32, Float64, Int32, Int64, String
 
@@ -28,8 +29,6 @@ bird_flight = view(
     ],
     ttl=timedelta(0),
 )
-computed: Any = computed_without_types
-
 asked = RequestSource(
     name="asked",
     schema=[Field(name="wind", dtype=Float64), Field(name="crowd", dtype=Int64), Field(name="mood", dtype=String)],
@@ -41,7 +40,7 @@ def fields(**types: Any) -> list[Field]:
     return [Field(name=name, dtype=dtype) for name, dtype in types.items()]
 
 
-@computed(
+@on_demand_feature_view(
     sources=[bird_flight, asked],
     schema=fields(
         ratio=Float64,
@@ -84,7 +83,7 @@ def in_pandas(inputs: pd.DataFrame) -> pd.DataFrame:
     df["slow"] = inputs["speed"].astype("float32")
     df["is_unknown"] = inputs["height"].isna()
     df["among"] = inputs["colour"].isin(["brown", "grey"]) | inputs["tries"].between(2, 4)
-    df["chosen"] = gusts.where(gusts > 0, 0.0)
+    df["chosen"] = np.where(gusts > 0, gusts, 0.0)
     df["higher"] = np.maximum(inputs["height"], inputs["wind"]) - np.pi
     df["rounded"] = (inputs["height"] / 3).round(2)
     df["tempered"] = df["rounded"]
@@ -92,7 +91,7 @@ def in_pandas(inputs: pd.DataFrame) -> pd.DataFrame:
     return df
 
 
-@computed(sources=[bird_flight], schema=fields(inches=Float64, is_tall=Bool))
+@on_demand_feature_view(sources=[bird_flight], schema=fields(inches=Float64, is_tall=Bool))
 def copied_in_pandas(inputs: pd.DataFrame) -> pd.DataFrame:
     """Pandas mode on a copy, with assign."""
     df = inputs[["height"]].copy()
@@ -100,7 +99,7 @@ def copied_in_pandas(inputs: pd.DataFrame) -> pd.DataFrame:
     return df.assign(is_tall=df["inches"] > 50)
 
 
-@computed(
+@on_demand_feature_view(
     sources=[bird_flight, asked],
     schema=fields(total=Float64, title=String, distance=Float64, is_safe=Bool, most=Int64),
     mode="python",
@@ -123,7 +122,7 @@ def in_python(inputs: dict[str, Any]) -> dict[str, Any]:
     return output
 
 
-@computed(
+@on_demand_feature_view(
     sources=[bird_flight, asked],
     schema=fields(pace=Float64, verdict=String, share=Float64),
     mode="python",
@@ -149,19 +148,19 @@ def in_python_alone(inputs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@computed(sources=[bird_flight], schema=fields(per_hop=Float64), mode="python")
+@on_demand_feature_view(sources=[bird_flight], schema=fields(per_hop=Float64), mode="python")
 def per_hop(inputs: dict[str, Any]) -> dict[str, Any]:
     """Python mode, which divides by zero where a bird does not hop."""
     return {"per_hop": [tries / hops for tries, hops in zip(inputs["tries"], inputs["hops"], strict=False)]}
 
 
-@computed(sources=[bird_weight, bird_on_island], schema=fields(meals_per_visit=Float64))
+@on_demand_feature_view(sources=[bird_weight, bird_on_island], schema=fields(meals_per_visit=Float64))
 def of_two_views(inputs: pd.DataFrame) -> pd.DataFrame:
     """Two sources about different entities, which have a feature of one name."""
     return pd.DataFrame({"meals_per_visit": inputs["bird_weight__meal_count_1d"] / inputs["visit_count_7d"]})
 
 
-@computed(sources=[asked], schema=fields(doubled=Float64))
+@on_demand_feature_view(sources=[asked], schema=fields(doubled=Float64))
 def of_request_alone(inputs: pd.DataFrame) -> pd.DataFrame:
     """Nothing that is stored."""
     df = pd.DataFrame()
@@ -169,7 +168,7 @@ def of_request_alone(inputs: pd.DataFrame) -> pd.DataFrame:
     return df
 
 
-@computed(sources=[bird_weight], schema=fields(grams=Float64, is_heavy=Bool, known_as=String))
+@on_demand_feature_view(sources=[bird_weight], schema=fields(grams=Float64, is_heavy=Bool, known_as=String))
 def aged(inputs: pd.DataFrame) -> pd.DataFrame:
     """What is computed from a view with a ttl."""
     df = pd.DataFrame()
