@@ -86,7 +86,7 @@ class Columns:
         except FAILURES as error:
             if run.rows == 1:
                 return [None if null & set(self.used[name]) else failure(error)]
-            parts = np.arange(run.rows).reshape(-1, 1)
+            parts = [np.array([row]) for row in range(run.rows)]
         found: list[Any] = [None] * run.rows
         for rows in parts:
             for row, value in zip(rows, self.values(run.at(rows), name, null), strict=True):

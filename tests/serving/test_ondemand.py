@@ -26,6 +26,10 @@ from online.errors import PlanError
 from online.plan import Refusal, decoded, encoded
 from online.registry import compile_plan
 from online.store import publish_plan
+from pedigree.errors import UnexplainedError
+from pedigree.explain import refuse_computed
+from pedigree.serve import sources_of
+from pedigree.serve import vectors as vectors_of
 from serving.permissions import Rules
 from serving.plans import Current
 from serving.principal import Principal
@@ -191,7 +195,7 @@ def test_a_nan_or_a_failed_division_is_as_feast_has_it(computing: Repo, computer
 
 def test_two_sources_about_different_entities(computing: Repo, computer: Client) -> None:
     """Sources with a feature of one name are told apart by full names, and each is read by its own keys."""
-    columns = {"bird_id": [1, 2, 12], "island_code": ["NI", "SI", "NI"]}
+    columns: dict[str, list[Any]] = {"bird_id": [1, 2, 12], "island_code": ["NI", "SI", "NI"]}
     [meals] = [ours(computer, "two_views", columns, full_feature_names=True)["of_two_views__meals_per_visit"]]
     assert [(cell.value, cell.status) for cell in meals] == [
         *((3 / 7, "PRESENT"), (9 / 8, "PRESENT"), (None, "NOT_FOUND"))
@@ -201,7 +205,7 @@ def test_two_sources_about_different_entities(computing: Repo, computer: Client)
 
 
 def test_request_data_may_come_in_either_place(computer: Client) -> None:
-    """Request data are taken among the entities, as Feast's clients send them, and in request_context; alone they are the rows."""
+    """Request data are taken among the entities, as Feast's clients send them, or in request_context; alone they are the rows."""
     data = {name: column for name, column in sent([1, 2], wind=[1.5, 2.0]).items() if name != "bird_id"}
     among = ours(computer, ["of_request_alone:doubled"], data)
     beside = asking(["of_request_alone:doubled"])
@@ -341,6 +345,27 @@ def test_explain_names_what_a_feature_was_computed_from(computer: Client) -> Non
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert "what a request sends: wind); explain bird_flight:height of the same service" in caught.value.details()
     assert explain(computer, "renamed", "bird_flight:height").value.double_val == 1.5
+
+
+def test_the_command_explain_names_what_a_feature_was_computed_from(computing: Repo, computer: Client) -> None:
+    """`pedigree explain` of an on-demand feature names what can be explained; of others it says nothing of the kind."""
+    settings = computing.settings(address=computer.address)
+    with pytest.raises(
+        UnexplainedError, match="It is made of bird_flight:height; explain that by a service that has it"
+    ):
+        refuse_computed("renamed", "sums", "total", settings)
+    refuse_computed("flight", "bird_weight", "nickname", settings)
+
+
+def test_lineage_has_the_sources_of_on_demand_features(computing: Repo) -> None:
+    """What `pedigree serve` declares: a computed feature is made of each stored feature that its function reads."""
+    service = decoded(plan_text(computing)).services["renamed"]
+    sources = sources_of(service, "flightless", "redis://127.0.0.1")
+    made = vectors_of("flightless", service, [], sources)
+    found = {name: [(one.dataset.name, one.field) for one in origins] for name, origins in made.origins.items()}
+    assert [field for _, field in found["sums__total"]] == ["height"]
+    assert [field for _, field in found["aged__known_as"]] == ["nickname"]
+    assert "bird_flight" in found["sums__total"][0][0]
 
 
 def test_statuses_of_on_demand_features_are_counted(computing: Repo, computer: Client) -> None:
