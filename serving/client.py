@@ -40,7 +40,7 @@ from serving.v1.value_pb2 import Value
 
 SERVICE = "pedigree.serving.v1.FeatureService"
 EPOCH = datetime.fromtimestamp(0, UTC)
-KeyColumn = Sequence[int] | Sequence[str] | Sequence[Value]
+KeyColumn = Sequence[int] | Sequence[str] | Sequence[float] | Sequence[Value]
 
 
 class Status(IntEnum):
@@ -150,7 +150,7 @@ class Client:
         """The vectors of a feature service, or of features written `view:feature`, one row per entity.
 
         Args:
-            keys: the values of each join key, all of one length.
+            keys: the values of each join key, and request data of on-demand features, all of one length.
             provenance: say where each row came from.
             single: numbers of four bytes.
         Raises:
@@ -248,10 +248,12 @@ def vectors_request(
 
 
 def keys_of(name: str, column: KeyColumn) -> Keys:
-    """A column of keys, in the field that fits what it holds."""
+    """A column of keys or request data, in the field that fits what it holds."""
     values: Any = list(column)
     if values and isinstance(values[0], str):
         return Keys(name=name, strings=values)
+    if values and isinstance(values[0], float):
+        return Keys(name=name, values=[Value(double_val=value) for value in values])
     return Keys(name=name, values=values) if values and isinstance(values[0], Value) else Keys(name=name, ints=values)
 
 

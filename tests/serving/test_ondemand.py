@@ -30,6 +30,7 @@ from pedigree.errors import UnexplainedError
 from pedigree.explain import refuse_computed
 from pedigree.serve import sources_of
 from pedigree.serve import vectors as vectors_of
+from serving.client import Client as OwnClient
 from serving.permissions import Rules
 from serving.plans import Current
 from serving.principal import Principal
@@ -315,6 +316,19 @@ def test_provenance_is_that_of_the_sources(computer: Client) -> None:
     assert [one.view for one in reply.provenance] == ["bird_weight", "bird_flight"]
     fresh = int(FRESH.timestamp() * 1e6)
     assert list(reply.provenance[1].event_times_us) == [fresh, 0, fresh]
+
+
+def test_the_python_client_sends_request_data(computer: Client) -> None:
+    """The client for Python sends floats, whole numbers and texts beside the keys."""
+    with OwnClient(computer.address) as client:
+        data: dict[str, Any] = {
+            "bird_id": [1, 2],
+            "wind": np.array([0.5, 1.0]),
+            "crowd": [1, 2],
+            "mood": ["calm", "sad"],
+        }
+        found = client.vectors(["in_python:total", "in_python:is_safe"], data)
+    assert found.numbers.tolist() == [[2.0, 1.0], [0.75, 0.0]]
 
 
 def test_vectors_without_request_data_are_refused(computer: Client) -> None:
