@@ -34,12 +34,6 @@ class Cells:
         """Values that were sent; one that was sent as a null is one."""
         return cls(values, [NULL_VALUE if value is None else PRESENT for value in values])
 
-    def spread(self, places: Sequence[int] | None) -> Cells:
-        """The cell of each row, where there is one for each key."""
-        if places is None:
-            return self
-        return Cells([self.values[place] for place in places], [self.statuses[place] for place in places])
-
 
 @dataclass(frozen=True)
 class Computation:

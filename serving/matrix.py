@@ -75,7 +75,7 @@ class Shape:
     @cached_property
     def denses(self) -> tuple[Dense, ...]:
         """How the records of each view become numbers."""
-        return tuple(Dense(splicer) for splicer, _, _ in self.selection.parts[: len(self.selection.views)])
+        return tuple(Dense(splicer) for splicer, _, _ in self.selection.parts)
 
     @cached_property
     def numbers(self) -> tuple[tuple[View | OnDemand, tuple[int, ...]], ...]:

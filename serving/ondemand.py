@@ -23,8 +23,8 @@ Sent = Mapping[str, RepeatedValue]
 Data = Mapping[str, Cells]
 """What was sent with a request beside join keys, by name."""
 
-Found = tuple[Splicer, Sequence[bytes | None], list[int] | None]
-"""What was read of a view; see `serving.plane`."""
+Read = Sequence[tuple[Splicer, Sequence[bytes | None]]]
+"""What was read of views: how their records are read, and the record of each row."""
 
 INTEGERS = frozenset({"int32_val", "int64_val"})
 ACCEPTED: Mapping[str, frozenset[str]] = {
@@ -132,7 +132,7 @@ def computed(
     selection: Selection,
     columns: Columns,
     data: Data,
-    found: Sequence[Found],
+    found: Read,
     *,
     rows: int,
     now_us: int,
@@ -147,7 +147,7 @@ def computed(
         SchemaMissingError: a record has a layout that nobody tells.
         NotComputedError: a function is not defined for a row.
     """
-    read = [cells_of(*parts, now_us=now_us, schemas=schemas) for parts in found]
+    read = [cells_of(splicer, records, now_us=now_us, schemas=schemas) for splicer, records in found]
     answers = []
     for computation, places in zip(selection.computations, selection.places, strict=True):
         sources = [read[place] for place in places]
@@ -176,7 +176,6 @@ def input_of(one: Input, sources: Sequence[Mapping[str, Cells]], columns: Column
 def cells_of(
     splicer: Splicer,
     records: Sequence[bytes | None],
-    places: Sequence[int] | None,
     *,
     now_us: int,
     schemas: Schemas,
@@ -191,7 +190,7 @@ def cells_of(
             None if row[at] is None or isinstance(row[at], int) else plain(row[at], feature.value_type) for row in rows
         ]
         statuses = [row[at] if isinstance(row[at], int) else PRESENT for row in rows]
-        found[feature.name] = Cells(values, statuses).spread(places)
+        found[feature.name] = Cells(values, statuses)
     return found
 
 

@@ -84,10 +84,15 @@ class Selection:
         return (*self.views, *self.sources)
 
     @cached_property
+    def reading(self) -> Selection:
+        """The same, as if all that is read were asked for itself, and nothing on demand."""
+        return Selection(self.project, self.service, self.read, self.full_names)
+
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The views, by the entities that they are about."""
         found: dict[tuple[JoinKey, ...], list[View]] = {}
-        for view in self.read:
+        for view in self.views:
             found.setdefault(tuple(sorted(view.keys, key=lambda key: key.stored_as)), []).append(view)
         return tuple(
             Group(names.entity_prefix(self.project, [key.stored_as for key in keys]), keys, tuple(views))
@@ -96,9 +101,9 @@ class Selection:
 
     @cached_property
     def parts(self) -> tuple[tuple[Splicer, int, int], ...]:
-        """For each view that is read: how its records become columns, its group, and its place in that group."""
+        """For each view, in the order of the answer: how its records become columns, its group, and its place in that group."""
         found = []
-        for view in self.read:
+        for view in self.views:
             group = next(place for place, one in enumerate(self.groups) if view in one.views)
             found.append((Splicer(view), group, self.groups[group].stored.index(view.stored_as)))
         return tuple(found)
