@@ -399,7 +399,8 @@ def measure(servers: Sequence[Any], folder: Path) -> dict[str, Measured]:
                 if number == 0 and not server.name.startswith("bare"):
                     verify(server)
                 for size in server.sizes:
-                    result = closed_loop(server, *server.call(size, asked), folder)
+                    path, message = server.call(size, asked)
+                    result = closed_loop(server, path, message, folder)
                     label = f"{server.name}_{size}"
                     rounds.setdefault(label, []).append(result)
                     print(

@@ -65,6 +65,23 @@ class PlanError(OnlineError):
         )
 
 
+class ExpressionError(OnlineError):
+    """What a plan holds of an on-demand view's function is not what this release compiles, so nothing of it is computed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"an on-demand view's expression is refused: {reason}")
+
+
+class UncompiledError(OnlineError):
+    """A function has something that is not compiled. `line` counts in the function's own text, decorators too."""
+
+    def __init__(self, construct: str, line: int) -> None:
+        self.construct = construct
+        self.line = line
+        super().__init__(f"{construct} (line {line})")
+
+
 class NotLoadedError(OnlineError):
     """A view has no load that ended, so a row that is missing says nothing."""
 

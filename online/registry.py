@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from feast.feature_view import DUMMY_ENTITY_ID
-from feast.protos.feast.core.Feature_pb2 import FeatureSpecV2
 from feast.protos.feast.core.FeatureService_pb2 import FeatureServiceSpec
 from feast.protos.feast.core.FeatureView_pb2 import FeatureView as FeatureViewProto
 from feast.protos.feast.core.FeatureView_pb2 import FeatureViewSpec
@@ -16,9 +14,11 @@ from feast.protos.feast.core.Permission_pb2 import Permission as PermissionProto
 from feast.protos.feast.core.Permission_pb2 import PermissionSpec
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.protos.feast.core.StreamFeatureView_pb2 import StreamFeatureView as StreamFeatureViewProto
-from feast.protos.feast.types.Value_pb2 import ValueType
 
-from online.plan import Feature, JoinKey, Kind, Permission, Plan, Refusal, Resource, Service, View
+from online import plan as plans
+from online.ondemand import on_demand_views
+from online.plan import Feature, JoinKey, Kind, OnDemand, Permission, Plan, Refusal, Resource, Service, View
+from online.projection import part_of, type_of
 
 READ_ONLINE = PermissionSpec.AuthzedAction.READ_ONLINE
 
@@ -32,12 +32,12 @@ def compile_plan(registry: RegistryProto, project: str) -> Plan:
         view for view in (*registry.feature_views, *registry.stream_feature_views) if view.spec.project == project
     ]
     views = {view.spec.name: view_of(view) for view in stored}
-    refused = {
-        view.spec.name: Refusal.ON_DEMAND for view in registry.on_demand_feature_views if view.spec.project == project
-    }
-    refused |= {view.spec.name: Refusal.DISABLED for view in stored if view.spec.disabled}
+    computed = [view for view in registry.on_demand_feature_views if view.spec.project == project]
+    refused = {view.spec.name: Refusal.DISABLED for view in stored if view.spec.disabled}
+    on_demand, unserved = on_demand_views(computed, views=views, refused=refused)
+    refused |= {name: error.refusal for name, error in unserved.items()}
     services = {
-        service.spec.name: service_of(service.spec, views=views, refused=refused)
+        service.spec.name: service_of(service.spec, views=views, on_demand=on_demand, refused=refused)
         for service in registry.feature_services
         if service.spec.project == project
     }
@@ -55,6 +55,8 @@ def compile_plan(registry: RegistryProto, project: str) -> Plan:
             and is_for_somebody(permission)
         ),
         resources=tuple(resources_of(registry, project)),
+        on_demand=on_demand,
+        uncompiled={name: error.reason for name, error in unserved.items()},
     )
 
 
@@ -115,19 +117,38 @@ def view_of(stored: FeatureViewProto | StreamFeatureViewProto) -> View:
     )
 
 
-def service_of(spec: FeatureServiceSpec, *, views: Mapping[str, View], refused: Mapping[str, Refusal]) -> Service:
+def service_of(
+    spec: FeatureServiceSpec,
+    *,
+    views: Mapping[str, View],
+    on_demand: Mapping[str, OnDemand],
+    refused: Mapping[str, Refusal],
+) -> Service:
     """One feature service: what it takes of each view, and what of it is not served."""
-    missing = {part.feature_view_name: refusal(part, views=views, refused=refused) for part in spec.features}
+    missing = {
+        part.feature_view_name: refusal(part, views={**views, **on_demand}, refused=refused) for part in spec.features
+    }
     served = [part for part in spec.features if missing[part.feature_view_name] is None]
     return Service(
         name=spec.name,
-        views=tuple(part_of(views[part.feature_view_name], part) for part in served),
+        views=tuple(part_of(views[part.feature_view_name], part) for part in served if part.feature_view_name in views),
         refused={name: reason for name, reason in missing.items() if reason},
+        on_demand=tuple(
+            computed_part(on_demand[part.feature_view_name], part)
+            for part in served
+            if part.feature_view_name in on_demand
+        ),
     )
 
 
+def computed_part(view: OnDemand, part: FeatureViewProjection) -> OnDemand:
+    """What a service takes of an on-demand view."""
+    name = part.feature_view_name_alias or view.name
+    return plans.part_of(view, name, [column.name for column in part.feature_columns])
+
+
 def refusal(
-    part: FeatureViewProjection, *, views: Mapping[str, View], refused: Mapping[str, Refusal]
+    part: FeatureViewProjection, *, views: Mapping[str, View | OnDemand], refused: Mapping[str, Refusal]
 ) -> Refusal | None:
     """Why a service cannot be served for one of its parts, None if it can."""
     name = part.feature_view_name
@@ -137,17 +158,3 @@ def refusal(
         return refused[name]
     has = {feature.name for feature in views[name].features} if name in views else set()
     return None if {column.name for column in part.feature_columns} <= has and name in views else Refusal.MISSING
-
-
-def part_of(view: View, part: FeatureViewProjection) -> View:
-    """What a service takes of `view`, under the names that the service gives."""
-    renamed = part.join_key_map
-    keys = tuple(replace(key, name=renamed.get(key.stored_as, key.name)) for key in view.keys)
-    by_name = {feature.name: feature for feature in view.features}
-    features = tuple(by_name[column.name] for column in part.feature_columns)
-    return replace(view, name=part.feature_view_name_alias or view.name, keys=keys, features=features)
-
-
-def type_of(column: FeatureSpecV2) -> str:
-    """Feast's name of a column's type."""
-    return str(ValueType.Enum.Name(column.value_type))

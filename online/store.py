@@ -218,6 +218,8 @@ def publish_plan(config: RepoConfig, bank: Bank) -> str:
     if config.registry.registry_type == "file":
         log.warning("a file registry is written after the plan was compiled: apply once more, or use the SQL registry")
     plan = compile_plan(FeatureStore(config=config).registry.proto(), config.project)
+    for name, reason in plan.uncompiled.items():
+        log.warning("the on-demand feature view %r is not served: %s", name, reason)
     bank.publish_plan(encoded(plan))
     return plan.version
 

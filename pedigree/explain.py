@@ -14,6 +14,7 @@ from lineage.record import DatasetVersionRef, RunRecord
 from lineage.wayback import WayBack, way_back
 from pedigree.asking import Served, ask, loaded_by
 from pedigree.errors import UnexplainedError
+from pedigree.serve import current_plan
 from serving.repo import read_repo
 from serving.settings import ServingSettings
 
@@ -56,6 +57,7 @@ def explain(
     if value is None:
         raise UnexplainedError(f"{service} has no feature {feature!r}. It has: {', '.join(vector)}.")
     if value.event_at is None:
+        refuse_computed(service, view, column, settings)
         raise UnexplainedError(
             f"Nothing is served for {feature} ({value.status}): the store holds no row for {dict(entities)}."
         )
@@ -73,6 +75,23 @@ def explain(
         table=table,
         way=way,
     )
+
+
+def refuse_computed(service: str, view: str, column: str, settings: ServingSettings) -> None:
+    """Raise where a feature is computed when it is asked for, and name what can be explained of it.
+
+    Raises:
+        UnexplainedError: it is.
+    """
+    plan = current_plan(read_repo(settings.feature_store_yaml))
+    for one in plan.services[service].on_demand if service in plan.services else ():
+        if one.name == view and column in one.program.outputs:
+            inputs = [one.inputs[place] for place in one.program.inputs_of(column)]
+            made_of = [f"{one.sources[part.source].name}:{part.name}" for part in inputs if part.kind == "feature"]
+            raise UnexplainedError(
+                f"{view}:{column} is computed when it is asked for, so that no row has it. It is made of "
+                f"{', '.join(made_of) or 'what is sent with a request'}; explain that by a service that has it."
+            )
 
 
 def view_in_store(view: str, settings: ServingSettings) -> DatasetName:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 from lineage.dataset import Dataset, Field, Origin
 from lineage.errors import LineageError
@@ -49,9 +50,10 @@ def declare(plan: Plan, connection: str) -> None:
         for service in plan.services.values():
             with recorder.run("serve", service.name, description=f"Serves the vectors of {service.name}") as run:
                 views = [stored(view, plan.project, connection) for view in service.views]
-                for view in views:
+                sources = sources_of(service, plan.project, connection)
+                for view in {view.name: view for view in (*sources.values(), *views)}.values():
                     run.reads(view)
-                run.writes(vectors(plan.project, service, views))
+                run.writes(vectors(plan.project, service, views, sources))
 
 
 def stored(view: View, project: str, connection: str) -> Dataset:
@@ -62,8 +64,13 @@ def stored(view: View, project: str, connection: str) -> Dataset:
     return Dataset(name=name, fields=tuple(Field(column, kind) for column, kind in columns))
 
 
-def vectors(project: str, service: Service, stored_views: list[Dataset]) -> Dataset:
-    """The vectors of a service, each feature under its full name."""
+def sources_of(service: Service, project: str, connection: str) -> dict[View, Dataset]:
+    """The views that a service's on-demand features are computed from, as they stand in the online store."""
+    return {source: stored(source, project, connection) for view in service.on_demand for source in view.sources}
+
+
+def vectors(project: str, service: Service, stored_views: list[Dataset], sources: Mapping[View, Dataset]) -> Dataset:
+    """The vectors of a service, each feature under its full name; on-demand features are made of several."""
     fields: list[Field] = []
     origins: dict[str, tuple[Origin, ...]] = {}
     for view, there in zip(service.views, stored_views, strict=True):
@@ -71,6 +78,14 @@ def vectors(project: str, service: Service, stored_views: list[Dataset]) -> Data
             name = f"{view.name}__{feature.name}"
             fields.append(Field(name, feature.value_type))
             origins[name] = (Origin(there.name, feature.name, "identity"),)
+    for computed in service.on_demand:
+        for feature in computed.features:
+            name = f"{computed.name}__{feature.name}"
+            fields.append(Field(name, feature.value_type))
+            inputs = [computed.inputs[place] for place in computed.program.inputs_of(feature.name)]
+            origins[name] = tuple(
+                Origin(sources[computed.sources[one.source]].name, one.name) for one in inputs if one.kind == "feature"
+            )
     return Dataset(name=feature_service(project, service.name), fields=tuple(fields), origins=origins)
 
 

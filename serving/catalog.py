@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from online.plan import Plan, Refusal, View
+from online.plan import OnDemand, Plan, Refusal, View, part_of
 from serving.errors import InvalidRequestError, NotReadyError, NotServedError, ServingError, UnknownNameError
 
 PINNED = re.compile(r"[vV]\d+")
@@ -23,12 +23,13 @@ def views_of_service(plan: Plan, name: str) -> tuple[View, ...]:
     if name not in plan.services:
         raise UnknownNameError("feature service", name, plan.services)
     for view, refusal in plan.services[name].refused.items():
-        raise error_of(refusal, view)
+        raise error_of(refusal, view, plan)
     return plan.services[name].views
 
 
 def views_of_references(plan: Plan, references: Sequence[str]) -> tuple[View, ...]:
     """The views behind references such as `view:feature`: views in the order of their first mention, features likewise.
+    On-demand views are told by `on_demand_of_references`.
 
     Raises:
         InvalidRequestError: a reference is not written `view:feature`.
@@ -36,19 +37,42 @@ def views_of_references(plan: Plan, references: Sequence[str]) -> tuple[View, ..
         NotServedError: the view is of a kind that is not served here.
         NotReadyError: the view is disabled.
     """
+    wanted = wanted_of(references)
+    return tuple(
+        taking(view_named(plan, name), features) for name, features in wanted.items() if name not in plan.on_demand
+    )
+
+
+def on_demand_of_references(plan: Plan, references: Sequence[str]) -> tuple[OnDemand, ...]:
+    """The on-demand views behind references, in the order of their first mention; features in that of their functions.
+
+    Raises:
+        UnknownNameError: there is no such feature.
+    """
+    found = []
+    for name, features in wanted_of(references).items():
+        if name in plan.on_demand:
+            refuse_unknown(plan.on_demand[name], features)
+            refuse_repeated(name, features)
+            found.append(part_of(plan.on_demand[name], name, features))
+    return tuple(found)
+
+
+def wanted_of(references: Sequence[str]) -> dict[str, list[str]]:
+    """The features that references name, by view."""
     wanted: dict[str, list[str]] = {}
     for reference in references:
         view, feature = parse_reference(reference)
         wanted.setdefault(view, []).append(feature)
-    return tuple(taking(view_named(plan, name), features) for name, features in wanted.items())
+    return wanted
 
 
 def view_named(plan: Plan, name: str) -> View:
     """The view `name`, or the error that says why there is none."""
     if name in plan.refused:
-        raise error_of(plan.refused[name], name)
+        raise error_of(plan.refused[name], name, plan)
     if name not in plan.views:
-        raise UnknownNameError("feature view", name, [*plan.views, *plan.refused])
+        raise UnknownNameError("feature view", name, [*plan.views, *plan.on_demand, *plan.refused])
     return plan.views[name]
 
 
@@ -58,17 +82,29 @@ def taking(view: View, names: Sequence[str]) -> View:
     Raises:
         UnknownNameError: the view has no such feature.
     """
+    refuse_unknown(view, names)
     by_name = {feature.name: feature for feature in view.features}
-    for name in names:
-        if name not in by_name:
-            raise UnknownNameError(f"feature of {view.name}", name, by_name)
     return replace(view, features=tuple(by_name[name] for name in names))
 
 
-def error_of(refusal: Refusal, name: str) -> ServingError:
+def refuse_unknown(view: View | OnDemand, names: Sequence[str]) -> None:
+    """Raise where a view has no such feature."""
+    known = [feature.name for feature in view.features]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(f"feature of {view.name}", name, known)
+
+
+def refuse_repeated(view: str, names: Sequence[str]) -> None:
+    """Raise where a feature is asked for twice."""
+    if len(set(names)) < len(names):
+        raise InvalidRequestError(f"A feature of {view} is asked for several times. Ask for each once.")
+
+
+def error_of(refusal: Refusal, name: str, plan: Plan) -> ServingError:
     """The error that a request for `name` ends with."""
     kind = NotReadyError if refusal in (Refusal.DISABLED, Refusal.MISSING) else NotServedError
-    return kind(name, refusal.value)
+    return kind(name, plan.uncompiled.get(name, refusal.value))
 
 
 def parse_reference(reference: str) -> tuple[str, str]:
@@ -80,5 +116,5 @@ def parse_reference(reference: str) -> tuple[str, str]:
     if version.lower() in ("", "latest"):
         return name, feature
     if PINNED.fullmatch(version):
-        raise error_of(Refusal.PINNED, view)
+        raise NotServedError(view, Refusal.PINNED.value)
     return view, feature

@@ -42,7 +42,7 @@ SERVICE = "pedigree.serving.v1.FeatureService"
 MAY_HELP = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED")
 """Statuses after which a call is tried again; with CANCELLED the server's gRPC ends what it has no room for."""
 EPOCH = datetime.fromtimestamp(0, UTC)
-KeyColumn = Sequence[int] | Sequence[str] | Sequence[Value]
+KeyColumn = Sequence[int] | Sequence[str] | Sequence[float] | Sequence[Value]
 
 
 class Status(IntEnum):
@@ -152,7 +152,7 @@ class Client:
         """The vectors of a feature service, or of features written `view:feature`, one row per entity.
 
         Args:
-            keys: the values of each join key, all of one length.
+            keys: the values of each join key, and request data of on-demand features, all of one length.
             provenance: say where each row came from.
             single: numbers of four bytes.
         Raises:
@@ -250,10 +250,12 @@ def vectors_request(
 
 
 def keys_of(name: str, column: KeyColumn) -> Keys:
-    """A column of keys, in the field that fits what it holds."""
+    """A column of keys or request data, in the field that fits what it holds."""
     values: Any = list(column)
     if values and isinstance(values[0], str):
         return Keys(name=name, strings=values)
+    if values and isinstance(values[0], float):
+        return Keys(name=name, values=[Value(double_val=value) for value in values])
     return Keys(name=name, values=values) if values and isinstance(values[0], Value) else Keys(name=name, ints=values)
 
 

@@ -89,6 +89,19 @@ class NotReadyError(ServingError):
         super().__init__(f"{name!r} cannot be served now: {reason}, and start the server anew.")
 
 
+class NotComputedError(ServingError):
+    """An on-demand feature's function is not defined for the values of a row. They are not told: not everybody may read them."""
+
+    def __init__(self, view: str, feature: str, *, row: int, reason: str) -> None:
+        self.view = view
+        self.feature = feature
+        self.row = row
+        super().__init__(
+            f"{view}:{feature} cannot be computed for row {row} of this request: {reason}. Nothing is answered. Leave the row "
+            "out, send other request data, or have the function of the view say what holds then."
+        )
+
+
 class StoreUnavailableError(ServingError):
     """The online store refused, or did not answer in its time."""
 

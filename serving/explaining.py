@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from online.marks import Load
+from online.plan import View
 from online.record import head_of
 from serving.catalog import taking
-from serving.errors import InvalidRequestError, LineageAwayError
+from serving.errors import InvalidRequestError, LineageAwayError, NotServedError
 from serving.plane import Plane
 from serving.plans import Current
 from serving.question import Selection, columns_of
@@ -30,13 +31,36 @@ def selection_of(current: Current, request: messages.ExplainRequest) -> Selectio
     """
     name, _, feature = request.feature.replace("__", ":", 1).partition(":")
     service = current.selection(request.feature_service, (), full_names=True)
-    views = [view for view in service.views if view.name == name]
+    refuse_computed(service, name, feature)
+    views = [view for view in (*service.views, *whole_sources(service)) if view.name == name]
     if not views or not feature:
-        known = ", ".join(view.name for view in service.views)
+        known = ", ".join(view.name for view in service.read)
         raise InvalidRequestError(
             f"{request.feature!r} is no feature of {request.feature_service}. Write view:feature; views: {known}."
         )
     return Selection(current.plan.project, request.feature_service, (taking(views[0], [feature]),), full_names=True)
+
+
+def whole_sources(service: Selection) -> Iterator[View]:
+    """What the service's on-demand views are computed from, which can be explained too."""
+    for view in service.on_demand:
+        yield from view.sources
+
+
+def refuse_computed(service: Selection, name: str, feature: str) -> None:
+    """Raise where a feature is computed when it is asked for, and name what can be explained of it."""
+    for computation in service.computations:
+        view = computation.view
+        if view.name != name or feature not in {one.name for one in view.features}:
+            continue
+        inputs = [view.inputs[place] for place in view.program.inputs_of(feature)]
+        stored = [f"{view.sources[one.source].name}:{one.name}" for one in inputs if one.kind == "feature"]
+        sent = [one.name for one in inputs if one.kind == "request"]
+        made_of = f"explain {', '.join(stored)} of the same service" if stored else "no stored feature is in it"
+        beside = f" (and of what a request sends: {', '.join(sent)})" if sent else ""
+        raise NotServedError(
+            f"{name}:{feature}", f"it is computed when it is asked for, so that no row has it{beside}; {made_of}"
+        )
 
 
 async def explained(

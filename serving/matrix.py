@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from online.marks import Load
-from online.plan import JoinKey, Plan
-from serving.dense import Dense, Matrix, Told
+from online.plan import JoinKey, OnDemand, Plan, View
+from serving.dense import NUMBERS, Dense, Matrix, Told
 from serving.errors import InvalidRequestError
 from serving.question import Columns, Selection, columns_of
 from serving.v1 import pedigree_pb2 as messages
@@ -83,26 +83,43 @@ class Shape:
         return tuple(tuple(self.denses[one] for one in members) for _, members in self.selection.abreast)
 
     @cached_property
+    def numbers(self) -> tuple[tuple[View | OnDemand, tuple[int, ...]], ...]:
+        """The features of each view that are numbers; on-demand views come last."""
+        stored = [(dense.splicer.view, dense.numbers) for dense in self.denses]
+        return (*stored, *((view, numbers_of(view)) for view in self.selection.on_demand))
+
+    @cached_property
+    def others(self) -> tuple[tuple[View | OnDemand, tuple[int, ...]], ...]:
+        """The features of each view that are none."""
+        stored = [(dense.splicer.view, dense.others) for dense in self.denses]
+        return (*stored, *((view, others_in(view)) for view in self.selection.on_demand))
+
+    @cached_property
     def columns(self) -> tuple[slice, ...]:
-        """The columns of the matrix that each view fills."""
+        """The columns of the matrix that each view fills; those of on-demand views come behind them."""
         ends = np.cumsum([0, *(len(dense.numbers) for dense in self.denses)]).tolist()
         return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @cached_property
     def width(self) -> int:
         """The columns of the matrix."""
-        return sum(len(dense.numbers) for dense in self.denses)
+        return sum(len(numbers) for _, numbers in self.numbers)
 
     @cached_property
     def names(self) -> bytes:
         """The names of the matrix's columns."""
-        pairs = zip(self.selection.views, self.denses, strict=True)
-        names = (self.selection.name(view, view.features[at].name) for view, dense in pairs for at in dense.numbers)
+        names = (self.selection.name(view, view.features[at].name) for view, numbers in self.numbers for at in numbers)
         return b"".join(told(1, name.encode()) for name in names)
 
 
 def reply_of(
-    shape: Shape, matrix: Matrix, found: Sequence[Told], *, loads: Mapping[int, Load] | None, plan_version: str
+    shape: Shape,
+    matrix: Matrix,
+    found: Sequence[Told],
+    *,
+    loads: Mapping[int, Load] | None,
+    plan_version: str,
+    sources: Sequence[Told] = (),
 ) -> bytes:
     """The reply.
 
@@ -110,35 +127,51 @@ def reply_of(
         matrix: the numbers, of four or of eight bytes.
         found: what each view told beside them.
         loads: who wrote what; None: provenance was not asked for.
+        sources: who wrote what on-demand views were computed from.
     """
     selection, rows = shape.selection, len(matrix)
     number = 4 if matrix.dtype == np.float32 else 3
     parts = [shape.names, b"\x10" + varint(rows), told_head(number, matrix.nbytes), matrix.tobytes()]
     if any(one.statuses is not None for one in found):
         statuses = [
-            np.full((rows, len(dense.numbers)), PRESENT, np.uint8) if one.statuses is None else one.statuses
-            for dense, one in zip(shape.denses, found, strict=True)
+            np.full((rows, len(numbers)), PRESENT, np.uint8) if one.statuses is None else one.statuses
+            for (_, numbers), one in zip(shape.numbers, found, strict=True)
         ]
         parts.append(told(5, np.concatenate(statuses, axis=1).tobytes()))
-    parts.extend(others_of(selection, shape.denses, found))
+    parts.extend(others_of(shape, found))
     if loads is not None:
-        parts.extend(provenance_of(selection, found, loads))
+        parts.extend(provenance_of(selection, [*found[: len(selection.views)], *sources], loads))
     parts.append(told(9, plan_version.encode()))
     return b"".join(parts)
 
 
-def others_of(selection: Selection, denses: Sequence[Dense], found: Sequence[Told]) -> Iterable[bytes]:
+def numbers_of(view: OnDemand) -> tuple[int, ...]:
+    """The places of an on-demand view's features that are numbers."""
+    return tuple(at for at, one in enumerate(view.features) if one.value_type in NUMBERS)
+
+
+def others_in(view: OnDemand) -> tuple[int, ...]:
+    """The places of those that are none."""
+    return tuple(at for at, one in enumerate(view.features) if one.value_type not in NUMBERS)
+
+
+def others_of(shape: Shape, found: Sequence[Told]) -> Iterable[bytes]:
     """The features that are no numbers."""
-    for view, dense, one in zip(selection.views, denses, found, strict=True):
-        for at, values, statuses in zip(dense.others, one.others, one.other_statuses, strict=True):
-            name = told(1, selection.name(view, view.features[at].name).encode())
+    for (view, others), one in zip(shape.others, found, strict=True):
+        for at, values, statuses in zip(others, one.others, one.other_statuses, strict=True):
+            name = told(1, shape.selection.name(view, view.features[at].name).encode())
             column = b"".join(told(2, value or b"") for value in values)
             yield told(6, name + column + told(3, statuses))
 
 
 def provenance_of(selection: Selection, found: Sequence[Told], loads: Mapping[int, Load]) -> Iterable[bytes]:
-    """Who wrote the rows of each view, and when they were true."""
-    for view, one in zip(selection.views, found, strict=True):
+    """Who wrote the rows of each view that was read, and when they were true; a source that is asked for itself comes once."""
+    shown = {view.name for view in selection.views}
+    for place, (view, one) in enumerate(zip(selection.read, found, strict=True)):
+        if place >= len(selection.views):
+            if view.name in shown:
+                continue
+            shown.add(view.name)
         numbers = b"".join(varint(int(number)) for number in one.loads)
         yield told(7, told(1, view.name.encode()) + told(2, one.events_us.astype("<i8").tobytes()) + told(3, numbers))
     for number, load in sorted(loads.items()):

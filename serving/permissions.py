@@ -113,12 +113,19 @@ class Rules:
             return False
         if self.grants(principal, self.services.get(name)):
             return True
-        views = {*(view.stored_as for view in service.views), *service.refused}
+        stored = {view.stored_as for view in service.views}
+        views = {*stored, *(view.stored_as for view in service.on_demand), *service.refused}
         return bool(views) and all(self.may_read_view(principal, view) for view in views)
 
     def may_read_view(self, principal: Principal, name: str) -> bool:
-        """Whether a permission is for the view. Only names that the plan has meet patterns: a caller's own could be any text."""
-        return self.grants(principal, self.views.get(name))
+        """Whether a permission is for the view, and, as Feast has it, for all that an on-demand view is computed from.
+        Only names that the plan has meet patterns: a caller's own could be any text.
+        """
+        on_demand = self.plan.on_demand.get(name)
+        sources = () if on_demand is None else on_demand.sources
+        return self.grants(principal, self.views.get(name)) and all(
+            self.may_read_view(principal, source.stored_as) for source in sources
+        )
 
     def grants(self, principal: Principal, resource: Resource | None) -> bool:
         """Whether there is such a resource, and any permission lets the principal read it."""

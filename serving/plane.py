@@ -45,9 +45,11 @@ class Plane:
 
     def selection(self, current: Current, request: GetOnlineFeaturesRequest) -> Selection:
         """What Feast's own message asks for."""
-        refuse_context(request.request_context)
         service = request.feature_service if request.WhichOneof("kind") == "feature_service" else None
-        return current.selection(service, request.features.val, full_names=request.full_feature_names)
+        selection = current.selection(service, request.features.val, full_names=request.full_feature_names)
+        if not selection.on_demand:
+            refuse_context(request.request_context)
+        return selection
 
     async def online_features(
         self, request: GetOnlineFeaturesRequest, selection: Selection, current: Current, *, remaining: float | None

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from online import names
-from online.plan import JoinKey, Plan, View
+from online.plan import Feature, JoinKey, OnDemand, Plan, View
 from serving.abreast import Abreast
-from serving.catalog import views_of_references, views_of_service
+from serving.catalog import on_demand_of_references, views_of_references, views_of_service
+from serving.computing import Computation
 from serving.errors import InvalidRequestError
 from serving.splice import Splicer, parted
 from serving.v1.serving_pb2 import GetOnlineFeaturesResponseMetadata
@@ -37,17 +38,56 @@ class Group:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked for, whoever it is asked of: compiled once for every way of asking. `service` is None for references."""
+    """What is asked for, whoever it is asked of: compiled once for every way of asking. `service` is None for references.
+
+    `on_demand` is computed from `sources`, which are read beside `views` and are no part of the answer.
+    """
 
     project: str
     service: str | None
     views: tuple[View, ...]
     full_names: bool
+    on_demand: tuple[OnDemand, ...] = ()
 
     @cached_property
     def keys(self) -> dict[str, JoinKey]:
         """The join keys, by what a request calls them."""
-        return {key.name: key for view in self.views for key in view.keys}
+        return {key.name: key for view in self.read for key in view.keys}
+
+    @cached_property
+    def request(self) -> dict[str, Feature]:
+        """What has to be sent beside join keys."""
+        return {one.name: one for view in self.on_demand for one in view.request}
+
+    @cached_property
+    def computations(self) -> tuple[Computation, ...]:
+        """How each on-demand view is computed."""
+        return tuple(map(Computation, self.on_demand))
+
+    @cached_property
+    def sources(self) -> tuple[View, ...]:
+        """The views that on-demand views are computed from, each once, with what is needed of them."""
+        return tuple(dict.fromkeys(source for one in self.computations for source in one.sources))
+
+    @cached_property
+    def places(self) -> tuple[tuple[int, ...], ...]:
+        """For each on-demand view, where among `sources` its own are."""
+        return tuple(tuple(self.sources.index(source) for source in one.sources) for one in self.computations)
+
+    @cached_property
+    def asked(self) -> tuple[View | OnDemand, ...]:
+        """The views of the answer; on-demand views come last."""
+        return (*self.views, *self.on_demand)
+
+    @cached_property
+    def read(self) -> tuple[View, ...]:
+        """All views that are read: those of the answer first."""
+        return (*self.views, *self.sources)
+
+    @cached_property
+    def reading(self) -> Selection:
+        """The same, as if all that is read were asked for itself, and nothing on demand."""
+        return Selection(self.project, self.service, self.read, self.full_names)
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -77,10 +117,10 @@ class Selection:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The names of the answer's columns: join keys first, as Feast has it."""
-        return [*self.keys, *(self.name(view, one.name) for view in self.views for one in view.features)]
+        """The names of the answer's columns: join keys first and on-demand features last, as Feast has it."""
+        return [*self.keys, *(self.name(view, one.name) for view in self.asked for one in view.features)]
 
-    def name(self, view: View, feature: str) -> str:
+    def name(self, view: View | OnDemand, feature: str) -> str:
         """What the answer calls a feature."""
         return f"{view.name}__{feature}" if self.full_names else feature
 
@@ -93,10 +133,10 @@ class Selection:
 
     @cached_property
     def metadata_with_versions(self) -> bytes:
-        """The same, with the current version of each view."""
+        """The same, with the current version of each view that is read, sources too, as Feast has it."""
         metadata = GetOnlineFeaturesResponseMetadata()
         metadata.feature_names.val.extend(self.columns)
-        for view in {view.name: view for view in self.views}.values():
+        for view in {view.name: view for view in self.read}.values():
             metadata.feature_view_metadata.add(name=view.name, version=view.version)
         return told(1, metadata.SerializeToString())
 
@@ -110,13 +150,14 @@ def selection_of(plan: Plan, service: str | None, references: Sequence[str], *, 
         NotServedError: it asks for something that is not served here.
         NotReadyError: it asks for a view that is disabled or gone.
     """
+    on_demand: tuple[OnDemand, ...]
     if service:
-        views = views_of_service(plan, service)
+        views, on_demand = views_of_service(plan, service), plan.services[service].on_demand
     elif references:
-        views = views_of_references(plan, references)
+        views, on_demand = views_of_references(plan, references), on_demand_of_references(plan, references)
     else:
         raise InvalidRequestError("Nothing was asked for. Set feature_service, or features to a list of view:feature.")
-    selection = Selection(plan.project, service, views, full_names)
+    selection = Selection(plan.project, service, views, full_names, on_demand)
     refuse_clashes(selection)
     return selection
 
@@ -133,10 +174,10 @@ def refuse_clashes(selection: Selection) -> None:
 
 
 def refuse_context(context: Mapping[str, object]) -> None:
-    """Only on-demand views read a request's context, and none are served."""
+    """Only on-demand views read a request's context."""
     if context:
         told_names = ", ".join(sorted(context))
-        raise InvalidRequestError(f"No feature that is served reads request_context ({told_names}). Leave it out.")
+        raise InvalidRequestError(f"No feature that is asked for reads request_context ({told_names}). Leave it out.")
 
 
 def columns_of(entities: Mapping[str, RepeatedValue], selection: Selection, plan: Plan) -> tuple[Columns, int]:
@@ -162,7 +203,7 @@ def refuse_unexpected(entities: Mapping[str, object], selection: Selection, plan
         if name not in selection.keys:
             key = plan.entities.get(name)
             hint = f" {name!r} is an entity; send its join key {key!r}." if key in selection.keys else ""
-            expected = ", ".join(sorted(selection.keys)) or "none"
+            expected = ", ".join(sorted({*selection.keys, *selection.request})) or "none"
             raise InvalidRequestError(f"{name!r} is not a join key of what was asked.{hint} Expected: {expected}.")
 
 

@@ -39,14 +39,14 @@ class Sampler:
 def statuses_of_features(reply: bytes, selection: Selection) -> Counts:
     """By view and status, how many values a `GetOnlineFeaturesResponse` has; join keys are none."""
     columns = GetOnlineFeaturesResponse.FromString(reply).results[len(selection.keys) :]
-    views = (view.stored_as for view in selection.views for _ in view.features)
+    views = (view.stored_as for view in selection.asked for _ in view.features)
     return counted((view, column.statuses) for view, column in zip(views, columns, strict=True))
 
 
 def statuses_of_vectors(reply: bytes, selection: Selection) -> Counts:
     """The same of a `GetVectorsResponse`."""
     response = GetVectorsResponse.FromString(reply)
-    views = {f"{view.name}__{feature.name}": view.stored_as for view in selection.views for feature in view.features}
+    views = {f"{view.name}__{feature.name}": view.stored_as for view in selection.asked for feature in view.features}
     width = len(response.names)
     statuses = response.statuses or b"\x01" * (width * response.rows)
     matrix = ((views[name], statuses[place::width]) for place, name in enumerate(response.names))

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from serving import computed
 from serving.door import Door
 from serving.explaining import explained
 from serving.explaining import selection_of as feature_of
@@ -42,7 +43,11 @@ class ServingServicer:
         current = self.plane.plans.current
         self.door.permit(who, current.plan, request, request.features.val)
         selection = self.plane.selection(current, request)
-        reply = await self.plane.online_features(request, selection, current, remaining=context.time_remaining())
+        remaining = context.time_remaining()
+        if selection.on_demand:
+            reply = await computed.online_features(self.plane, request, selection, current, remaining=remaining)
+        else:
+            reply = await self.plane.online_features(request, selection, current, remaining=remaining)
         if self.sampler is not None:
             self.sampler.see(statuses_of_features, reply, selection)
         return reply
@@ -56,7 +61,11 @@ class ServingServicer:
         current = self.plane.plans.current
         self.door.permit(who, current.plan, request, request.features.names)
         selection = current.selection(request.feature_service, request.features.names, full_names=True)
-        reply = await self.plane.vectors(request, selection, current, remaining=context.time_remaining())
+        remaining = context.time_remaining()
+        if selection.on_demand:
+            reply = await computed.vectors(self.plane, request, selection, current, remaining=remaining)
+        else:
+            reply = await self.plane.vectors(request, selection, current, remaining=remaining)
         if self.sampler is not None:
             self.sampler.see(statuses_of_vectors, reply, selection)
         return reply

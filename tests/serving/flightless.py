@@ -80,8 +80,16 @@ everything = view(
     schema=[Field(name="weight_scaled", dtype=Float64)],
 )
 def bird_scaled(inputs: pd.DataFrame) -> pd.DataFrame:
-    """Code in the registry that a server must not run."""
+    """What a server computes without running it."""
     return pd.DataFrame({"weight_scaled": inputs["weight_avg_1d"] * inputs["factor"]})
+
+
+@on_demand_feature_view(  # type: ignore[untyped-decorator]  # Feast has no types for it
+    sources=[bird_weight[["nickname"]]], schema=[Field(name="nickname_backwards", dtype=String)]
+)
+def bird_backwards(inputs: pd.DataFrame) -> pd.DataFrame:
+    """What cannot be compiled."""
+    return pd.DataFrame({"nickname_backwards": inputs["nickname"].map(lambda name: name[::-1])})
 
 
 SERVICES = [
@@ -97,6 +105,7 @@ SERVICES = [
         ],
     ),
     FeatureService(name="scaled", features=[bird_scaled]),
+    FeatureService(name="backwards", features=[bird_backwards]),
     FeatureService(name="old", features=[retired]),
     FeatureService(name="all_types", features=[everything]),
 ]
@@ -113,7 +122,7 @@ def apply(path: Path, *, online_store: str) -> FeatureStore:
     )
     store = FeatureStore(fs_yaml_file=path)
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on-demand views are "experimental"
-        store.apply([bird, island, *VIEWS, bird_scaled, *SERVICES])
+        store.apply([bird, island, *VIEWS, bird_scaled, bird_backwards, *SERVICES])
     return store
 
 

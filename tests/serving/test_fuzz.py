@@ -8,6 +8,7 @@ from collections import Counter, deque
 
 import grpc
 import pytest
+from feast.protos.feast.types.Value_pb2 import Value
 
 from serving.v1.pedigree_pb2 import GetVectorsRequest, Keys
 
@@ -23,10 +24,14 @@ METHODS = {
         asking("diet", {"bird_id": [1, 2]}, full_feature_names=True).SerializeToString(),
         asking(["season:month_name", "island_climate:rain_sum_7d"], {"island_code": ["NI"]}).SerializeToString(),
         asking("pair", {"first_id": [1], "second_id": [2]}).SerializeToString(),
+        asking("scaled", {"bird_id": [1, 2], "factor": [Value(double_val=2), Value(int64_val=3)]}).SerializeToString(),
     ],
     "/pedigree.serving.v1.FeatureService/GetVectors": [
         GetVectorsRequest(
             feature_service="diet", keys=[Keys(name="bird_id", ints=[1, 2])], include_provenance=True
+        ).SerializeToString(),
+        GetVectorsRequest(
+            feature_service="scaled", keys=[Keys(name="bird_id", ints=[1, 2]), Keys(name="factor", ints=[1, 2])]
         ).SerializeToString(),
     ],
 }

@@ -16,6 +16,7 @@ from feast.protos.feast.core.Registry_pb2 import Registry
 
 from feature_repo import entities, services, views
 from online.errors import PlanError
+from online.ondemand import ADVICE
 from online.plan import Feature, JoinKey, Plan, Refusal, decoded, encoded
 from online.registry import compile_plan
 from serving.catalog import views_of_service
@@ -72,10 +73,14 @@ def test_another_project_s_definitions_are_not_served() -> None:
 
 
 def test_the_plan_says_what_is_refused_and_why(repo: Repo) -> None:
-    """On-demand and disabled views are in the plan by name with the reason, in the services that need them too."""
+    """Views that are disabled or cannot be compiled are in the plan with the reason, in the services that need them too."""
     plan = plan_of(repo)
-    assert plan.refused == {"bird_scaled": Refusal.ON_DEMAND, "retired": Refusal.DISABLED}
-    assert plan.services["scaled"].refused == {"bird_scaled": Refusal.ON_DEMAND}
+    assert plan.refused == {"bird_backwards": Refusal.ON_DEMAND, "retired": Refusal.DISABLED}
+    assert plan.services["backwards"].refused == {"bird_backwards": Refusal.ON_DEMAND}
+    reason = plan.uncompiled["bird_backwards"]
+    assert reason.startswith("its function cannot be compiled: the method `.map` (`inputs['nickname'].map(")
+    assert reason.endswith(f"on line 6 of its source. {ADVICE}: bird_weight:nickname")
+    assert plan.services["scaled"].refused == {}
     assert plan.services["diet"].refused == {}
     assert plan.views["season"].keys == ()
 

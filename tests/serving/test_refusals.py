@@ -11,6 +11,7 @@ import redis
 from feast.protos.feast.types.Value_pb2 import Null, Value
 
 from online import names
+from online.ondemand import ADVICE
 from online.store import key_of
 from serving import servicer
 
@@ -82,7 +83,7 @@ def test_the_same_feature_twice_is_invalid_even_with_full_names(client: Client) 
 
 
 def test_a_request_context_that_nothing_reads_is_invalid(client: Client) -> None:
-    """request_context is for on-demand views; since none is served, sending it is INVALID_ARGUMENT."""
+    """request_context is for on-demand views; where none is asked for, sending it is INVALID_ARGUMENT."""
     request = asking("diet", {"bird_id": [1]})
     request.request_context["factor"].val.add(double_val=1)
     code, details = refused(client.stub.GetOnlineFeatures, request)
@@ -95,11 +96,13 @@ def test_as_many_rows_as_the_limit_are_answered(client: Client) -> None:
     assert [cell.value for cell in answer["nickname"][:2]] == [None, "kiwi"]
 
 
-@pytest.mark.parametrize("what", ["scaled", ["bird_scaled:weight_scaled"]])
-def test_on_demand_views_are_unimplemented(client: Client, what: str | list[str]) -> None:
-    """An on-demand view, asked for itself or by a service, is UNIMPLEMENTED: its code is never run here."""
+@pytest.mark.parametrize("what", ["backwards", ["bird_backwards:nickname_backwards"]])
+def test_on_demand_views_that_cannot_be_compiled_are_unimplemented(client: Client, what: str | list[str]) -> None:
+    """An on-demand view that cannot be compiled is UNIMPLEMENTED: the answer says what of it, where, and what to do."""
     code, details = refused(client.stub.GetOnlineFeatures, asking(what, {"bird_id": [1]}))
-    assert (code, "'bird_scaled' is not served: on-demand" in details) == (UNIMPLEMENTED, True)
+    assert code == UNIMPLEMENTED
+    assert details.startswith("'bird_backwards' is not served: its function cannot be compiled: the method `.map`")
+    assert details.endswith("on line 6 of its source. " + ADVICE + ": bird_weight:nickname.")
 
 
 def test_a_pinned_version_is_unimplemented_and_latest_is_not(client: Client) -> None:

@@ -1,0 +1,126 @@
+"""An on-demand view's features out of the values that its function reads. Pure: known operations on plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from struct import Struct
+from typing import Any
+
+from online.expressions.columns import Columns
+from online.expressions.outcome import Failed, conformed
+from online.expressions.rows import Rows
+from online.expressions.tree import Mode
+from online.plan import Feature, OnDemand, View
+from serving.errors import NotComputedError
+from serving.v1.serving_pb2 import NULL_VALUE, PRESENT
+from serving.v1.value_pb2 import Value
+from serving.wire import VALUE_TAGS, varint
+
+UNSIGNED = (1 << 64) - 1
+DOUBLE, FLOAT = Struct("<d"), Struct("<f")
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A column as plain values, None where there is none, and the status of each."""
+
+    values: Sequence[Any]
+    statuses: Sequence[int]
+
+    @classmethod
+    def present(cls, values: Sequence[Any]) -> Cells:
+        """Values that were sent; one that was sent as a null is one."""
+        return cls(values, [NULL_VALUE if value is None else PRESENT for value in values])
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How the features that are asked for of one on-demand view are computed."""
+
+    view: OnDemand
+
+    @cached_property
+    def engine(self) -> Columns | Rows:
+        """The view's function, made ready."""
+        if self.view.program.mode is Mode.PYTHON:
+            return Rows(self.view.program)
+        return Columns(self.view.program, [one.value_type for one in self.view.inputs])
+
+    @cached_property
+    def inputs_of(self) -> tuple[tuple[int, ...], ...]:
+        """For each feature the inputs that it depends on."""
+        return tuple(self.view.program.inputs_of(feature.name) for feature in self.view.features)
+
+    @cached_property
+    def used(self) -> frozenset[int]:
+        """The inputs that anything which is asked for depends on."""
+        return frozenset(place for places in self.inputs_of for place in places)
+
+    @cached_property
+    def sources(self) -> tuple[View, ...]:
+        """The views that are read, each with the features that are needed of it."""
+        inputs = [one for place, one in enumerate(self.view.inputs) if place in self.used]
+        needed = {(one.source, one.name) for one in inputs if one.kind == "feature"}
+        return tuple(
+            replace(source, features=tuple(one for one in source.features if (place, one.name) in needed))
+            for place, source in enumerate(self.view.sources)
+        )
+
+    def compute(self, inputs: Sequence[Cells], rows: int) -> list[Cells]:
+        """The features that are asked for.
+
+        Args:
+            inputs: what the view reads; anything for what nothing depends on.
+        Raises:
+            NotComputedError: a row has values that the function is not defined for.
+        """
+        names = [feature.name for feature in self.view.features]
+        found = self.engine.compute([one.values for one in inputs], names, rows)
+        return [
+            self.cells(feature, found[feature.name], [inputs[place] for place in places])
+            for feature, places in zip(self.view.features, self.inputs_of, strict=True)
+        ]
+
+    def cells(self, feature: Feature, values: Sequence[Any], inputs: Sequence[Cells]) -> Cells:
+        """One feature; a null has the status of the first of its inputs that is not PRESENT."""
+        conform = [conformed(value, feature.value_type) for value in values]
+        for row, value in enumerate(conform):
+            if isinstance(value, Failed):
+                raise NotComputedError(self.view.name, feature.name, row=row, reason=value.reason)
+        statuses = [
+            PRESENT if value is not None else next(gaps(inputs, row), NULL_VALUE) for row, value in enumerate(conform)
+        ]
+        return Cells(conform, statuses)
+
+
+def gaps(inputs: Sequence[Cells], row: int) -> Iterator[int]:
+    """What is to be said of the inputs of a row that are not PRESENT."""
+    return (one.statuses[row] for one in inputs if one.statuses[row] != PRESENT)
+
+
+def plain(value: bytes, kind: str) -> Any:
+    """What a serialized `Value` of a type holds."""
+    if kind == "DOUBLE":
+        return DOUBLE.unpack_from(value, 1)[0]
+    if kind == "FLOAT":
+        return FLOAT.unpack_from(value, 1)[0]
+    message = Value.FromString(value)
+    name = message.WhichOneof("val")
+    return None if name is None else getattr(message, name)
+
+
+def serialized(value: Any, kind: str) -> bytes:
+    """A value as a serialized `Value`; empty where it is null."""
+    if value is None:
+        return b""
+    tag = VALUE_TAGS[kind]
+    if kind == "DOUBLE":
+        return tag + DOUBLE.pack(value)
+    if kind == "FLOAT":
+        return tag + FLOAT.pack(value)
+    if kind == "STRING":
+        text: bytes = value.encode()
+        return tag + varint(len(text)) + text
+    return tag + varint(int(value) & UNSIGNED)
