@@ -28,7 +28,7 @@ from online import names
 from online.address import Kind, parse
 from online.bank import Bank
 from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError, StoreAwayError
-from online.plan import encoded
+from online.plantext import encoded, version_of
 from online.record import EPOCH, MICROSECOND, Head, Schema, head_of, micros
 from online.registry import compile_plan
 
@@ -221,7 +221,7 @@ def publish_plan(config: RepoConfig, bank: Bank) -> str:
     for name, reason in plan.uncompiled.items():
         log.warning("the on-demand feature view %r is not served: %s", name, reason)
     bank.publish_plan(encoded(plan))
-    return plan.version
+    return version_of(plan)
 
 
 def schema_of(table: FeatureView) -> Schema:

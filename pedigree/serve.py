@@ -13,7 +13,8 @@ from lineage.settings import lineage_settings
 from online import names
 from online.address import client
 from online.errors import OnlineError
-from online.plan import Plan, Service, View, decoded
+from online.plan import Plan, Service, View
+from online.plantext import decoded
 from serving.errors import NotAppliedError, ServingError
 from serving.repo import Repo, read_repo
 from serving.server import main as serve_main

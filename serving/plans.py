@@ -11,7 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from online.errors import PlanError
-from online.plan import Plan, decoded
+from online.plan import Plan
+from online.plantext import decoded, version_of
 from serving.errors import NotAppliedError, StoreUnavailableError, StoreUnreachableError
 from serving.question import Selection, selection_of
 from serving.reader import Reader
@@ -33,7 +34,7 @@ class Current:
     @classmethod
     def of(cls, plan: Plan) -> Current:
         """A plan that nothing was asked of yet."""
-        return cls(plan, plan.version)
+        return cls(plan, version_of(plan))
 
     def selection(self, service: str | None, references: Sequence[str], *, full_names: bool) -> Selection:
         """What is asked for; see `selection_of`."""

@@ -23,7 +23,8 @@ from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 
 from online.errors import PlanError
-from online.plan import Refusal, decoded, encoded
+from online.plan import Refusal
+from online.plantext import decoded, encoded
 from online.registry import compile_plan
 from online.store import publish_plan
 from pedigree.errors import UnexplainedError

@@ -34,6 +34,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from online import plan as plans
+from online import plantext
 from online.registry import compile_plan
 from serving.permissions import Rule, Rules
 from serving.principal import Principal
@@ -107,7 +108,7 @@ def plan_of(stored: list[Permission], *objects: Any) -> plans.Plan:
     for _, many in registry.ListFields():
         for proto in many:
             proto.spec.project = "p"
-    return plans.decoded(plans.encoded(compile_plan(registry, "p")))
+    return plantext.decoded(plantext.encoded(compile_plan(registry, "p")))
 
 
 def read_back(one: Any) -> Any:
