@@ -8,6 +8,7 @@ Feast's Go server is measured where FEAST_GO_SERVER names its binary. `QUICK=1`:
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -353,28 +354,40 @@ async def open_loop(call: Any, rate: float, seconds: float) -> list[float]:
 async def tails(server: Server, redis_port: int, rate: float) -> dict[str, float]:
     """p50 and p99 of one entity's 50 features, through the server and from a bare Redis, by the same client at the same rate.
 
-    Medians of short rounds in turn: a pause of the machine, which is longer than any read, then counts for one round alone.
+    Medians of short rounds in turn, each with new connections: a pause of the machine, which is longer than any read, then counts
+    for one round alone, and so does an uneven share of connections among the server's processes.
     """
+    gc.collect()
+    gc.freeze()  # what this process has loaded is not looked through while it measures
     client = PipeStore(parse(f"127.0.0.1:{redis_port}"), patience=5.0)  # one connection, as a server has it
     key = names.entity_prefix("bench", ["customer_id"]) + Value(int64_val=7).SerializeToString()
     asked = [((key,), tuple(names.field(f"customer_activity_{number}", 0) for number in range(VIEWS)))]
+    await client.hmget(asked)
+    rounds: dict[str, list[float]] = {}
+    for _ in range(TAIL_ROUNDS):
+        measured = {
+            "server": await through_server(server, rate),
+            "redis": await open_loop(lambda: client.hmget(asked), rate, TAIL_SECONDS),
+        }
+        for name, latencies in measured.items():
+            cut = statistics.quantiles(latencies, n=100)
+            answered = len(latencies) / (int(rate * TAIL_SECONDS) * 0.9)
+            told = {"p50_ms": cut[49], "p99_ms": cut[98], "refused": max(1 - answered, 0.0)}
+            for what, value in told.items():
+                rounds.setdefault(f"{name}_{what}", []).append(value)
+    await client.close()
+    return {name: round(statistics.median(values), 4) for name, values in rounds.items()}
+
+
+async def through_server(server: Server, rate: float) -> list[float]:
+    """Milliseconds of one entity's features through the server, over new connections."""
     message, own = request([7]), (("grpc.use_local_subchannel_pool", 1),)
     channels = [grpc.aio.insecure_channel(server.address, options=own) for _ in range(CONNECTIONS)]
     calls = cycle([channel.unary_unary(ONLINE) for channel in channels])
     await asyncio.gather(*(next(calls)(message) for _ in channels))
-    await client.hmget(asked)
-    reads = {"server": lambda: next(calls)(message), "redis": lambda: client.hmget(asked)}
-    rounds: dict[str, list[float]] = {}
-    for _ in range(TAIL_ROUNDS):
-        for name, call in reads.items():
-            latencies = await open_loop(call, rate, TAIL_SECONDS)
-            cut = statistics.quantiles(latencies, n=100)
-            rounds.setdefault(f"{name}_p50_ms", []).append(cut[49])
-            rounds.setdefault(f"{name}_p99_ms", []).append(cut[98])
-            answered = len(latencies) / (int(rate * TAIL_SECONDS) * 0.9)
-            rounds.setdefault(f"{name}_refused", []).append(max(1 - answered, 0.0))
-    await asyncio.gather(client.close(), *(channel.close() for channel in channels))
-    return {name: round(statistics.median(values), 4) for name, values in rounds.items()}
+    latencies = await open_loop(lambda: next(calls)(message), rate, TAIL_SECONDS)
+    await asyncio.gather(*(channel.close() for channel in channels))
+    return latencies
 
 
 def replies_of(yaml: Path, folder: Path) -> dict[str, Path]:
