@@ -113,7 +113,7 @@ def test_a_dead_lineage_backend_is_told_with_the_command_that_starts_it(tmp_path
     without = subprocess.run(
         applied, cwd=ROOT, env={**os.environ, **named}, check=False, capture_output=True, text=True
     )
-    assert "then run `feast apply` again" in without.stderr
+    assert "then `feast apply` again" in without.stderr
     redis.start()
     try:
         subprocess.run(applied, cwd=ROOT, env={**os.environ, **named}, check=True, capture_output=True)
