@@ -14,6 +14,7 @@ import redis.exceptions
 
 from online.bank import BATCH, Bank, Taken
 from online.columns import lengths_of
+from online.resp import bulk
 
 AHEAD = 2
 """Calls that are on their way at a time: one that Redis works on, and one that it then finds."""
@@ -68,11 +69,6 @@ def calls(bank: Bank, script: str, field: bytes, keys: Bulks, records: Bulks) ->
         count = b"%d" % (stop - start)
         front = b"*%d\r\n$7\r\nEVALSHA\r\n%b%b" % (4 + 2 * (stop - start), bulk(name), bulk(count))
         yield b"".join((front, keys.part(start, stop), bulk(field), records.part(start, stop)))
-
-
-def bulk(value: bytes) -> bytes:
-    """One value as Redis is sent it."""
-    return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
 def streamed(bank: Bank, packed: Iterator[bytes]) -> Taken:

@@ -13,7 +13,8 @@ import hiredis
 from redis.crc import key_slot
 
 from online.address import Address
-from serving.pipe import Pipe, PipeError, command, first_error
+from online.resp import command
+from serving.pipe import Pipe, PipeError, first_error
 
 Place = tuple[str, int]
 Table = list[Place | None]

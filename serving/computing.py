@@ -16,9 +16,8 @@ from online.plan import Feature, OnDemand, View
 from serving.errors import NotComputedError
 from serving.v1.serving_pb2 import NULL_VALUE, PRESENT
 from serving.v1.value_pb2 import Value
-from serving.wire import VALUE_TAGS, varint
+from serving.wire import UNSIGNED, VALUE_TAGS, varint
 
-UNSIGNED = (1 << 64) - 1
 DOUBLE, FLOAT = Struct("<d"), Struct("<f")
 
 

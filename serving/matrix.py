@@ -17,10 +17,9 @@ from serving.question import Columns, Selection, columns_of
 from serving.v1 import pedigree_pb2 as messages
 from serving.v1.serving_pb2 import PRESENT
 from serving.v1.value_pb2 import RepeatedValue, Value
-from serving.wire import VALUE_TAGS, WRITTEN, told, told_head, varint
+from serving.wire import UNSIGNED, VALUE_TAGS, WRITTEN, told, told_head, varint
 
 WHOLE = frozenset({"INT32", "INT64", "UNIX_TIMESTAMP"})
-UNSIGNED = (1 << 64) - 1
 SMALL = len(WRITTEN)
 
 

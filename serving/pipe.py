@@ -16,6 +16,7 @@ from typing import Any
 import hiredis
 
 from online.address import Address
+from online.resp import command
 
 MORE = object()
 """What hiredis gives where no whole reply is there."""
@@ -216,16 +217,6 @@ def tls_context(address: Address) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def command(*parts: bytes) -> bytes:
-    """A command as Redis reads it."""
-    return b"*%d\r\n" % len(parts) + b"".join(map(bulk, parts))
-
-
-def bulk(part: bytes) -> bytes:
-    """One part of a command."""
-    return b"$%d\r\n%b\r\n" % (len(part), part)
 
 
 def first_error(replies: Sequence[Any]) -> hiredis.ReplyError | None:

@@ -13,8 +13,9 @@ from online import names
 from online.address import Address
 from online.marks import Load, Mark
 from online.record import Schema
+from online.resp import bulk, command
 from serving.errors import NotLoadedError, StoreUnavailableError
-from serving.pipe import Pipe, PipeError, bulk, command, first_error
+from serving.pipe import Pipe, PipeError, first_error
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,8 @@ from functools import cache, lru_cache
 from serving.v1.value_pb2 import Value
 
 LENGTH_DELIMITED = 2
+UNSIGNED = (1 << 64) - 1
+"""What makes a whole number below zero the one that its varint tells."""
 WIRE_TYPES = {1: 1, 2: 5, 3: 0, 4: 0, 5: 0, 8: 0, 13: 0, 14: 0}
 """By protobuf's number of a field's type; all others are told with their length."""
 
@@ -72,7 +74,7 @@ def timestamp(event_us: int) -> bytes:
     seconds, micros = divmod(event_us, 1_000_000)
     content = b""
     if seconds:
-        content += b"\x08" + varint(seconds & (1 << 64) - 1)
+        content += b"\x08" + varint(seconds & UNSIGNED)
     if micros:
         content += b"\x10" + varint(micros * 1000)
     return b"\x1a" + varint(len(content)) + content
