@@ -90,7 +90,8 @@ async def vectors(
         return [*stored, *told_of(selection, answers, behind, rows)]
 
     told = await plane.with_layouts(make, groups, remaining)
+    if not request.include_provenance:
+        return reply_of(shape, matrix, told, loads=None, plan_version=current.version)
     sources = [provenance_of(records) for _, records in found[shown:]]
-    wanted = loads_of([*told, *sources])
-    loads = await plane.reader.learn_loads(wanted) if request.include_provenance else None
+    loads = await plane.reader.learn_loads(loads_of([*told, *sources]))
     return reply_of(shape, matrix, told, loads=loads, plan_version=current.version, sources=sources)
