@@ -88,26 +88,26 @@ class Bank:
 
     def mark(self, view: str) -> Mark | None:
         """What is loaded of a view; None where the store does not know it."""
-        text = self.redis.hget(names.views_key(self.project), view)
+        text = self.redis.hget(names.marks_key(self.project), view)
         return None if text is None else Mark.read(text)
 
     def marks(self) -> dict[str, Mark]:
         """What is loaded, of every view."""
         return {
-            name.decode(): Mark.read(text) for name, text in self.redis.hgetall(names.views_key(self.project)).items()
+            name.decode(): Mark.read(text) for name, text in self.redis.hgetall(names.marks_key(self.project)).items()
         }
 
     def set_mark(self, view: str, mark: Mark) -> None:
         """Say what is loaded of a view."""
-        self.redis.hset(names.views_key(self.project), view, mark.text())
+        self.redis.hset(names.marks_key(self.project), view, mark.text())
 
     def declare(self, view: str) -> None:
         """Make a view known that is new."""
-        self.redis.hsetnx(names.views_key(self.project), view, Mark(State.DECLARED).text())
+        self.redis.hsetnx(names.marks_key(self.project), view, Mark(State.DECLARED).text())
 
     def open_view(self, view: str) -> None:
         """Rows of a declared view come one by one from here on."""
-        self.script(self.redis, scripts.OPEN, [names.views_key(self.project)], [view, Mark(State.OPEN).text()])
+        self.script(self.redis, scripts.OPEN, [names.marks_key(self.project)], [view, Mark(State.OPEN).text()])
 
     def write(self, field: bytes, rows: Sequence[tuple[bytes, bytes]], script: str = scripts.WRITE) -> Taken:
         """Write records in one field of many entities' hashes, where they are not older than what is there.
@@ -209,7 +209,7 @@ class Bank:
 
     def drop(self, view: str) -> None:
         """No longer know a view."""
-        self.redis.hdel(names.views_key(self.project), view)
+        self.redis.hdel(names.marks_key(self.project), view)
 
     def publish_plan(self, text: str) -> None:
         """Give the servers a plan to go by."""

@@ -10,11 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from online.record import FIXED, LONG, LONG_MARK, NO_CREATED, Schema
+from online.record import FIXED, LONG, LONG_MARK, NO_CREATED, WHOLE, Schema
 
 Bytes = npt.NDArray[np.uint8]
 
-WHOLE_TAGS = {"INT32": 0x18, "INT64": 0x20, "UNIX_TIMESTAMP": 0x40}
 TEXT_TAGS = {"BYTES": 0x0A, "STRING": 0x12}
 LONGEST_VARINT = 10
 MICROS = pa.timestamp("us", "UTC")
@@ -51,10 +50,11 @@ def records(
     varying = [values(columns[place], schema.types[place], encode) for place in schema.varying]
     lengths = [np.minimum(lengths_of(one), LONG_MARK).astype(np.uint8)[:, None] for one in varying]
     fronts = as_binary(np.concatenate([head, nulls, *fixed, *lengths], axis=1))
-    if not varying:
+    if schema.is_even:
         return fronts
+    numbers = [whole(columns[place], schema.types[place]) for place in schema.whole]
     return pc.binary_join_element_wise(
-        fronts, *(with_long_lengths(one) for one in varying), pa.scalar(b"", pa.binary())
+        fronts, *(with_long_lengths(one) for one in varying), *numbers, pa.scalar(b"", pa.binary())
     )
 
 
@@ -76,8 +76,8 @@ def values(column: pa.Array, kind: str, encode: Encoder) -> pa.Array:
         tag, _ = FIXED[kind]
         found = np.concatenate([np.full((len(column), 1), tag[0], np.uint8), fixed_bytes(column, kind)], axis=1)
         return emptied(as_binary(found), column)
-    if kind in WHOLE_TAGS:
-        return emptied(whole(column, kind), column)
+    if kind in WHOLE:
+        return emptied(whole(column, kind, WHOLE[kind]), column)
     if kind in TEXT_TAGS:
         return emptied(texts(column, TEXT_TAGS[kind]), column)
     return pa.array([value or b"" for value in encode(kind, column.to_pylist())], pa.binary())
@@ -93,24 +93,22 @@ def fixed_bytes(column: pa.Array, kind: str) -> Bytes:
     return np.ascontiguousarray(numbers).view(np.uint8).reshape(len(column), -1)
 
 
-def whole(column: pa.Array, kind: str) -> pa.Array:
-    """Whole numbers: a tag and a varint, all of them at once."""
+def whole(column: pa.Array, kind: str, tag: bytes = b"") -> pa.Array:
+    """Whole numbers: a tag and a varint, all of them at once; null is 0."""
     numbers = pc.fill_null(seconds(column) if kind == "UNIX_TIMESTAMP" else column.cast(pa.int64()), 0)
     left = numbers.to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
-    parts = np.empty((len(left), LONGEST_VARINT + 1), np.uint8)
-    parts[:, 0] = WHOLE_TAGS[kind]
-    lengths = np.full(len(left), 2, np.int64)
-    width = 1
-    for place in range(LONGEST_VARINT):
+    parts = np.empty((len(left), len(tag) + LONGEST_VARINT), np.uint8)
+    parts[:, : len(tag)] = np.frombuffer(tag, np.uint8)
+    lengths = np.full(len(left), len(tag) + 1, np.int64)
+    for place in range(len(tag), len(tag) + LONGEST_VARINT):
         rest = left >> np.uint64(7)
         more = rest > 0
-        parts[:, place + 1] = (left & np.uint64(127)).astype(np.uint8) | (more.astype(np.uint8) << 7)
-        width = place + 2
+        parts[:, place] = (left & np.uint64(127)).astype(np.uint8) | (more.astype(np.uint8) << 7)
         if not more.any():
             break
         lengths += more
         left = rest
-    return ragged(parts[:, :width], lengths)
+    return ragged(parts[:, : place + 1], lengths)
 
 
 def seconds(column: pa.Array) -> pa.Array:

@@ -2,12 +2,14 @@
 
 | key | holds |
 |---|---|
-| `<project>:e:<join keys>:<values>` | a hash per entity key: one packed record per view, in a field of four bytes |
-| `<project>:views` | a hash: per view what is loaded of it |
-| `<project>:loads`, `<project>:loads:last` | a hash: who wrote the records with a load's number; the last number |
-| `<project>:loads:progress` | a hash: how many rows are done, of each load that is under way |
+| `<project>:<join keys>:<values>` | a hash per entity key: one packed record per view, in a field of four bytes |
+| `<project>:marks` | a hash: per view what is loaded of it |
+| `<project>:loads`, `<project>:last-load` | a hash: who wrote the records with a load's number; the last number |
+| `<project>:progress` | a hash: how many rows are done, of each load that is under way |
 | `<project>:schemas` | a hash: the layouts of records, by fingerprint |
 | `<project>:plan` | the serving plan |
+
+Only an entity's key has a second colon, so no pattern of theirs meets another's.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def entity_prefix(project: str, join_keys: Sequence[str]) -> bytes:
     A serialized value says where it ends, so no two entities have one key.
     """
     names = ",".join(quote(name, safe="") for name in join_keys)
-    return f"{checked('project', project)}:e:{names}:".encode()
+    return f"{checked('project', project)}:{names}:".encode()
 
 
 def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
@@ -58,9 +60,9 @@ def refuse_shared_fields(views: Collection[str]) -> None:
             raise SharedFieldError(view, other)
 
 
-def views_key(project: str) -> bytes:
+def marks_key(project: str) -> bytes:
     """Per view: what is loaded of it."""
-    return f"{checked('project', project)}:views".encode()
+    return f"{checked('project', project)}:marks".encode()
 
 
 def loads_key(project: str) -> bytes:
@@ -70,12 +72,12 @@ def loads_key(project: str) -> bytes:
 
 def last_load_key(project: str) -> bytes:
     """The last number that was given to a load."""
-    return loads_key(project) + b":last"
+    return f"{checked('project', project)}:last-load".encode()
 
 
 def progress_key(project: str) -> bytes:
     """Per number of a load that is under way: how many rows are done."""
-    return loads_key(project) + b":progress"
+    return f"{checked('project', project)}:progress".encode()
 
 
 def schemas_key(project: str) -> bytes:

@@ -1,16 +1,18 @@
 """The packed record of one view for one entity key. Pure: bytes in, bytes out, and no message is ever parsed.
 
-    event time i64 · created time i64 · load u32 · fingerprint 4 B · nulls ⌈n/8⌉ B · fixed · lengths · values
+    event time i64 · created time i64 · load u32 · fingerprint 4 B · nulls ⌈n/8⌉ B · fixed · lengths · values · whole
 
 Times are microseconds of UTC, big-endian, so that a Redis script can compare them. `load` is the number of the run that wrote
-it. The fingerprint names the schema. *Fixed* holds what always has one width (double, float, bool) without the constant tag of
-its `Value`; every other value is a serialized `feast.types.Value` with its length in one byte (255: four bytes more say it).
-A reply is spliced from these bytes: nothing is decoded in between.
+it. The fingerprint names the schema. *Fixed* holds what always has one width (double, float, bool) and *whole* the whole numbers,
+varints that say themselves where they end; both without the constant tag of their `Value`. Every other value is a serialized
+`feast.types.Value` with its length in one byte (255: four bytes more say it). A reply is spliced from these bytes: nothing is
+decoded in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -29,7 +31,14 @@ NO_CREATED = -(2**53)
 FIXED = {"DOUBLE": (b"\x29", 8), "FLOAT": (b"\x35", 4), "BOOL": (b"\x38", 1)}
 """The types of one width: the tag of their `Value`, and the bytes that follow it."""
 
-LAYOUT = 1
+WHOLE = {"INT32": b"\x18", "INT64": b"\x20", "UNIX_TIMESTAMP": b"\x40"}
+"""The types of whole numbers: the tag of their `Value`, which a varint follows."""
+
+VARINT = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
+"""One whole number."""
+
+LAYOUT = 2
+TITLE = f"pedigree record {LAYOUT}"
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -63,16 +72,20 @@ class Schema:
 
     @classmethod
     def read(cls, text: str) -> Schema:
-        """The schema that `text` describes."""
-        return cls.of(tuple(line.rsplit(" ", 1)) for line in text.splitlines()[1:])  # type: ignore[misc]
+        """The schema that `text` describes.
+
+        Raises:
+            RecordError: its records are laid out in a way that this version does not read.
+        """
+        title, *lines = text.splitlines()
+        if title != TITLE:
+            raise RecordError(f"its layout is {title!r} and this version reads {TITLE!r}: run `pedigree rebuild`")
+        return cls.of(tuple(line.rsplit(" ", 1)) for line in lines)  # type: ignore[misc]
 
     @cached_property
     def text(self) -> str:
         """The schema as the store keeps it."""
-        lines = [f"pedigree record {LAYOUT}"] + [
-            f"{name} {kind}" for name, kind in zip(self.names, self.types, strict=True)
-        ]
-        return "\n".join(lines)
+        return "\n".join([TITLE, *(f"{name} {kind}" for name, kind in zip(self.names, self.types, strict=True))])
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -85,9 +98,19 @@ class Schema:
         return tuple(place for place, kind in enumerate(self.types) if kind in FIXED)
 
     @cached_property
+    def whole(self) -> tuple[int, ...]:
+        """The places of whole numbers."""
+        return tuple(place for place, kind in enumerate(self.types) if kind in WHOLE)
+
+    @cached_property
     def varying(self) -> tuple[int, ...]:
         """The places of all others."""
-        return tuple(place for place, kind in enumerate(self.types) if kind not in FIXED)
+        return tuple(place for place, kind in enumerate(self.types) if kind not in FIXED and kind not in WHOLE)
+
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether all records are of one width."""
+        return len(self.fixed) == len(self.types)
 
     @cached_property
     def null_bytes(self) -> int:
@@ -113,6 +136,7 @@ class Schema:
             for place in self.fixed
         )
         varying = [values[place] or b"" for place in self.varying]
+        whole = [(values[place] or bytes(2))[1:] for place in self.whole]
         return b"".join(
             (
                 HEAD.pack(head.event_us, created, head.load, self.fingerprint),
@@ -120,6 +144,7 @@ class Schema:
                 *fixed,
                 bytes(min(len(value), LONG_MARK) for value in varying),
                 *(value if len(value) < LONG_MARK else LONG.pack(len(value)) + value for value in varying),
+                *whole,
             )
         )
 
@@ -136,23 +161,34 @@ class Schema:
         values: list[bytes | None] = [None] * len(self.types)
         for place, value in zip(self.fixed, fixed, strict=True):
             values[place] = FIXED[self.types[place]][0] + value
-        for place, value in zip(self.varying, self.varying_values(record), strict=True):
+        varying, whole = self.uneven(record)
+        for place, value in zip(self.varying, varying, strict=True):
             values[place] = value
+        for place, number in zip(self.whole, whole, strict=True):
+            values[place] = WHOLE[self.types[place]] + number
         missing = int.from_bytes(nulls, "little")
         return [None if missing >> place & 1 else value for place, value in enumerate(values)]
 
-    def varying_values(self, record: bytes) -> Iterator[bytes]:
-        """The values without a width of their own, empty where null."""
+    def uneven(self, record: bytes) -> tuple[list[bytes], list[bytes]]:
+        """What has no width of its own: the varying values, empty where null, and the whole numbers, 0 where null.
+
+        Raises:
+            RecordError: the bytes are no record of this schema.
+        """
         start = self.head.size
         at = start + len(self.varying)
+        varying = []
         for length in record[start:at]:
             if length == LONG_MARK:
                 length = int.from_bytes(record[at : at + LONG.size], "big")
                 at += LONG.size
-            yield record[at : at + length]
+            varying.append(record[at : at + length])
             at += length
-        if at != len(record):
-            raise RecordError(f"it has {len(record)} bytes and {at} are told")
+        whole = VARINT.findall(record, at)
+        told = at + sum(map(len, whole))
+        if len(whole) != len(self.whole) or told != len(record):
+            raise RecordError(f"it has {len(record)} bytes and {told} are told")
+        return varying, whole
 
 
 def micros(at: datetime) -> int:

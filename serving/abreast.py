@@ -140,7 +140,7 @@ class Abreast:
         if found is None:
             splicer, _ = self.splicers[number]
             kinds = [splicer.schema.types[place] for place in splicer.wanted]
-            prefixes = [prefix for _, prefix in splicer.sources]
+            prefixes = [splicer.sources[place][1] for place in splicer.wanted]
             found = self.heads[number, length] = [
                 told_head(2, len(prefix) + FIXED[kind][1] + length) + prefix
                 for kind, prefix in zip(kinds, prefixes, strict=True)

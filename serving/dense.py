@@ -11,18 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from online.errors import RecordError
-from online.record import FIXED, HEAD, LONG, LONG_MARK
+from online.record import FIXED, HEAD, LONG, LONG_MARK, WHOLE
 from serving.even import Bytes, events_of, loads_of
 from serving.splice import Schemas, Splicer
 from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from serving.v1.value_pb2 import Value
 
-WHOLE = frozenset({"INT32", "INT64"})
-NUMBERS = WHOLE | frozenset(FIXED)
+NUMBERS = frozenset(FIXED) | {"INT32", "INT64"}
 """The types that are told as numbers."""
 
 DTYPES = {"DOUBLE": "<f8", "FLOAT": "<f4", "BOOL": "u1"}
 LONGEST_VARINT = 10
+CONTINUES = 128
+"""The bit of a varint's byte after which another one comes."""
 
 Matrix = npt.NDArray[np.float64]
 
@@ -94,9 +95,9 @@ class Dense:
 
     @cached_property
     def whole(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """The columns of the matrix that are whole numbers, and their places among a record's varying values."""
+        """The columns of the matrix that are whole numbers, and their places among those of a record."""
         schema = self.splicer.schema
-        mine = [(column, schema.varying.index(place)) for column, place in self.stored if schema.types[place] in WHOLE]
+        mine = [(column, schema.whole.index(place)) for column, place in self.stored if schema.types[place] in WHOLE]
         return np.array([column for column, _ in mine], np.intp), np.array([place for _, place in mine], np.intp)
 
     @cached_property
@@ -186,10 +187,8 @@ class Dense:
         numbers = np.empty((count, len(self.numbers)))
         for dtype, columns, places in self.fixed:
             numbers[:, columns] = np.ascontiguousarray(heads[:, places]).view(dtype)
-        if schema.varying:
-            self.read_varying(numbers, heads[:, first:width].astype(np.int64), buffer, starts + width, sizes)
-        elif set(sizes) - {width}:
-            raise RecordError("its length is not that of its layout")
+        at = starts + width + varying_sizes(heads[:, first:width].astype(np.int64), buffer, starts + width)
+        self.read_whole(numbers, buffer, at, starts + np.array(sizes, np.int64) - at)
         told_nulls = heads[:, HEAD.size : HEAD.size + schema.null_bytes]
         if not told_nulls.any():
             return numbers, np.full(numbers.shape, PRESENT, np.uint8)
@@ -197,29 +196,33 @@ class Dense:
         numbers[is_null] = np.nan
         return numbers, np.where(is_null, NULL_VALUE, PRESENT).astype(np.uint8)
 
-    def read_varying(
-        self,
-        numbers: Matrix,
-        lengths: npt.NDArray[np.int64],
-        buffer: Bytes,
-        at: npt.NDArray[np.int64],
-        sizes: list[int],
+    def read_whole(
+        self, numbers: Matrix, buffer: Bytes, at: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
     ) -> None:
-        """The whole numbers among the varying values.
+        """The whole numbers of some records: what is left of each.
 
         Args:
-            lengths: as one byte tells them, by record and value.
-            at: where the first value of each record starts.
+            at: where they start in each record.
+            sizes: how many bytes they have.
         """
-        long = np.where(lengths == LONG_MARK, LONG.size, 0)
-        if long.any():
-            lengths = lengths_told(lengths, buffer, at)
-        ends = at[:, None] + np.cumsum(lengths + long, axis=1)
-        if not np.array_equal(ends[:, -1], np.cumsum(sizes)):
+        count = len(self.splicer.schema.whole)
+        if (sizes < 0).any() or (count == 0 and sizes.any()):
             raise RecordError("its length is not what it tells")
+        if count == 0:
+            return
+        stops = np.cumsum(sizes)
+        content = buffer[np.arange(stops[-1]) + np.repeat(at - (stops - sizes), sizes)]
+        lasts = np.flatnonzero(content < CONTINUES)
+        if not np.array_equal(lasts[count - 1 :: count], stops - 1):
+            raise RecordError("its whole numbers are not as many as it tells")
+        firsts = np.concatenate([[0], lasts[:-1] + 1])
+        lengths = lasts - firsts + 1
+        if (lengths > LONGEST_VARINT).any():
+            raise RecordError("a whole number of it has no end")
         columns, places = self.whole
-        if len(columns):
-            numbers[:, columns] = varints(buffer, (ends - lengths)[:, places], lengths[:, places])
+        numbers[:, columns] = varints(
+            content, firsts.reshape(-1, count)[:, places], lengths.reshape(-1, count)[:, places]
+        )
 
     def read_slowly(self, record: bytes, schemas: Schemas) -> tuple[Matrix, Bytes]:
         """The numbers of a record of another layout."""
@@ -245,24 +248,28 @@ class Dense:
         found.other_statuses.extend(column.tobytes() for column in statuses)
 
 
-def lengths_told(lengths: npt.NDArray[np.int64], buffer: Bytes, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Lengths of which some are told by four bytes before the value."""
-    at, told = at.copy(), lengths.copy()
+def varying_sizes(lengths: npt.NDArray[np.int64], buffer: Bytes, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How many bytes the varying values of each record have, whose lengths one byte tells or, before the value, four."""
+    is_long = lengths == LONG_MARK
+    sizes: npt.NDArray[np.int64] = lengths.sum(axis=1)
+    if not is_long.any():
+        return sizes
+    sizes = np.zeros_like(at)
     for column in range(lengths.shape[1]):
-        is_long = lengths[:, column] == LONG_MARK
-        four = buffer[np.minimum(at[is_long, None] + np.arange(4), len(buffer) - 1)].astype(np.int64)
-        told[is_long, column] = four @ np.array([1 << 24, 1 << 16, 1 << 8, 1])
-        at += told[:, column] + np.where(is_long, 4, 0)
-    return told
+        long = is_long[:, column]
+        four = buffer[np.minimum((at + sizes)[long, None] + np.arange(4), len(buffer) - 1)].astype(np.int64)
+        sizes += np.where(long, LONG.size, lengths[:, column])
+        sizes[long] += four @ np.array([1 << 24, 1 << 16, 1 << 8, 1])
+    return sizes
 
 
 def varints(buffer: Bytes, at: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Whole numbers, each a `Value` of a one-byte tag and a varint, read side by side; 0 where there is none."""
+    """Whole numbers, each a varint, read side by side."""
     numbers = np.zeros(at.shape, np.uint64)
     last = len(buffer) - 1
-    for place in range(min(int(lengths.max(initial=0)) - 1, LONGEST_VARINT)):
-        is_there = place + 1 < lengths
-        byte = buffer[np.minimum(at + 1 + place, last)].astype(np.uint64)
+    for place in range(int(lengths.max(initial=0))):
+        is_there = place < lengths
+        byte = buffer[np.minimum(at + place, last)].astype(np.uint64)
         numbers |= np.where(is_there, (byte & np.uint64(127)) << np.uint64(7 * place), np.uint64(0))
     return numbers.view(np.int64)
 

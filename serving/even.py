@@ -48,7 +48,7 @@ class Blocks:
     @cached_property
     def are_even(self) -> bool:
         """Whether all their records are of one width."""
-        return not any(schema.varying for schema in self.schemas)
+        return all(schema.is_even for schema in self.schemas)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -113,7 +113,7 @@ class Even:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """The features that are asked for, as few runs as they make; none where one has no width of its own."""
-        if set(self.wanted) & set(self.schema.varying):
+        if not set(self.wanted) <= set(self.schema.fixed):
             return ()
         offsets, at = {}, HEAD.size + self.schema.null_bytes
         for place in self.schema.fixed:

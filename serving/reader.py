@@ -221,7 +221,7 @@ class Reader:
             fields=tuple(tuple(names.field(view, generations.get(view, 0)) for view in group) for group in views),
             views=every,
             marks=[known[view][0] if view in known else b"" for view in every],
-            asked_marks=((names.views_key(self.project),), tuple(view.encode() for view in every)),
+            asked_marks=((names.marks_key(self.project),), tuple(view.encode() for view in every)),
         )
         return way
 
@@ -254,7 +254,7 @@ class Reader:
 
     async def ping(self) -> None:
         """Raises `StoreUnavailableError` where the store does not answer in time."""
-        await self.answer(self.store.ping(names.views_key(self.project)))
+        await self.answer(self.store.ping(names.marks_key(self.project)))
 
     async def close(self) -> None:
         """Let go of the store's connections."""

@@ -13,11 +13,11 @@ import numpy as np
 
 from online.errors import RecordError, SchemaMissingError
 from online.plan import View
-from online.record import FIXED, HEAD, LONG, LONG_MARK, Schema
+from online.record import FIXED, HEAD, WHOLE, Schema
 from serving.even import Bytes, Even, events_of
 from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from serving.v1.value_pb2 import RepeatedValue
-from serving.wire import IN_VALUES, in_values, timestamp, told, told_head, varint
+from serving.wire import IN_VALUES, in_values, timestamp, told, told_head
 
 EARLIEST = -(1 << 63)
 """No event time is before this, in µs of UTC."""
@@ -65,20 +65,14 @@ class Splicer:
         return Struct(f">q{HEAD.size - 12}x4s{self.schema.null_bytes}s{parts}")
 
     @cached_property
-    def sources(self) -> tuple[tuple[int, bytes], ...]:
-        """For each feature that is asked for: its place among what `struct` reads, and what goes before each value;
-        or its place among the varying ones, and nothing.
+    def sources(self) -> dict[int, tuple[int, bytes]]:
+        """For each feature of one width that is asked for: its place among what `struct` reads, and what goes before each
+        value.
         """
         asked = set(self.wanted)
         fixed = [place for place in self.schema.fixed if place in asked]
-        found = []
-        for place in self.wanted:
-            if place in fixed:
-                tag, width = FIXED[self.schema.types[place]]
-                found.append((3 + fixed.index(place), IN_VALUES[width + 1] + tag))
-            else:
-                found.append((self.schema.varying.index(place), b""))
-        return tuple(found)
+        tags = {place: FIXED[self.schema.types[place]] for place in fixed}
+        return {place: (3 + fixed.index(place), IN_VALUES[width + 1] + tag) for place, (tag, width) in tags.items()}
 
     def columns(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> bytes:
         """The serialized `results` entries of the reply, one per feature.
@@ -144,36 +138,34 @@ class Splicer:
 
     def plain(self, fixed: Sequence[tuple[Any, ...]], records: Sequence[bytes]) -> bytes:
         """Columns in which every value is PRESENT."""
-        varying = self.varying(records)
-        step = len(self.schema.varying)
+        bodies = self.uneven(records)
         tail = all_present(len(records)) + times(fixed[0])
         found: list[bytes] = []
-        for place, prefix in self.sources:
-            body = prefix + prefix.join(fixed[place]) if prefix else b"".join(varying[place::step])
+        for place in self.wanted:
+            if place in self.sources:
+                column, prefix = self.sources[place]
+                body = prefix + prefix.join(fixed[column])
+            else:
+                body = bodies[place]
             found += (told_head(2, len(body) + len(tail)), body, tail)
         return b"".join(found)
 
-    def varying(self, records: Sequence[bytes]) -> list[bytes]:
-        """The varying values of every record, one record after the other, each with its length before it."""
-        start = self.schema.head.size
-        first = start + len(self.schema.varying)
-        found: list[bytes] = []
-        if first == start:
-            if set(map(len, records)) != {start}:
+    def uneven(self, records: Sequence[bytes]) -> dict[int, bytes]:
+        """The values of each feature that is asked for and has no width of its own, by its place."""
+        schema = self.schema
+        if schema.is_even:
+            if set(map(len, records)) != {schema.head.size}:
                 raise RecordError("its length is not that of its layout")
-            return found
-        for record in records:
-            at = first
-            for length in record[start:first]:
-                if length == LONG_MARK:
-                    length = int.from_bytes(record[at : at + LONG.size], "big")
-                    at += LONG.size
-                    found.append(b"\n" + varint(length) + record[at : at + length])
-                else:
-                    found.append(IN_VALUES[length] + record[at : at + length])
-                at += length
-            if at != len(record):
-                raise RecordError(f"it has {len(record)} bytes and {at} are told")
+            return {}
+        varying, whole = zip(*map(schema.uneven, records), strict=True)
+        found = {}
+        for place in self.wanted:
+            if place in schema.whole:
+                at = schema.whole.index(place)
+                found[place] = tagged(WHOLE[schema.types[place]], [numbers[at] for numbers in whole])
+            elif place in schema.varying:
+                at = schema.varying.index(place)
+                found[place] = b"".join([in_values(values[at]) for values in varying])
         return found
 
     def careful(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> bytes:
@@ -216,6 +208,15 @@ class Splicer:
         older = schemas[fingerprint]
         by_name = dict(zip(zip(older.names, older.types, strict=True), older.unpack(record), strict=True))
         return [by_name.get((feature.name, feature.value_type)) for feature in self.view.features]
+
+
+def tagged(tag: bytes, numbers: Sequence[bytes]) -> bytes:
+    """Whole numbers as `FeatureVector.values`."""
+    lengths = set(map(len, numbers))
+    if len(lengths) == 1:
+        prefix = IN_VALUES[lengths.pop() + 1] + tag
+        return prefix + prefix.join(numbers)
+    return b"".join([IN_VALUES[len(number) + 1] + tag + number for number in numbers])
 
 
 def times(events_us: Sequence[int]) -> bytes:

@@ -108,7 +108,7 @@ class Watch:
         fields = tuple(view.encode() for view in views)
         try:
             async with asyncio.timeout(PATIENCE):
-                asked = [((names.views_key(self.reader.project),), fields)]
+                asked = [((names.marks_key(self.reader.project),), fields)]
                 [texts] = await self.reader.answer(self.reader.store.hmget(asked))
         except (StoreUnavailableError, TimeoutError):
             return

@@ -111,6 +111,12 @@ def test_a_schema_comes_back_from_its_text() -> None:
     assert schema.fingerprint != Schema.of([("c", "STRING_LIST"), ("a b", "DOUBLE")]).fingerprint
 
 
+def test_a_layout_that_this_version_does_not_read_is_said_to_be_one() -> None:
+    """The text of a layout of before is not taken for one of now; the error says what to do."""
+    with pytest.raises(RecordError, match=r"'pedigree record 1' .* run `pedigree rebuild`"):
+        Schema.read("pedigree record 1\na DOUBLE")
+
+
 @given(st.lists(st.tuples(st.text(max_size=4), st.text(max_size=4)), min_size=2, max_size=6, unique=True))
 def test_no_two_entities_have_one_key(entities: list[tuple[str, str]]) -> None:
     """Entities with several join keys never share a key, whatever their values: ('1', '12') is not ('11', '2')."""
@@ -125,6 +131,6 @@ def test_no_two_entities_have_one_key(entities: list[tuple[str, str]]) -> None:
 def test_names_that_would_run_into_others_are_refused(name: str) -> None:
     """A project or view whose name could be taken for another's part of a key is an error."""
     with pytest.raises(UnstorableNameError):
-        names.views_key(name)
+        names.marks_key(name)
     with pytest.raises(UnstorableNameError):
         names.field(name, 0)

@@ -117,10 +117,10 @@ def test_a_view_that_is_deleted_leaves_nothing_behind(store: FeatureStore) -> No
     """Taking a view out of the definitions deletes its rows and what was known of it; teardown does so for all."""
     store.write_to_online_store("spend", rows(1.0, 2.0))
     redis = plugin(store).opened(store.config).redis
-    assert len(list(redis.scan_iter("shop:e:*"))) == 2
+    assert len(list(redis.scan_iter("shop:*:*"))) == 2
     store.apply([customer], objects_to_delete=[spend], partial=False)
-    assert list(redis.scan_iter("shop:e:*")) == []
-    assert redis.hgetall("shop:views") == {}
+    assert list(redis.scan_iter("shop:*:*")) == []
+    assert redis.hgetall("shop:marks") == {}
 
 
 def test_a_view_that_was_never_written_is_told_as_such(store: FeatureStore) -> None:

@@ -106,14 +106,14 @@ def test_metrics_tell_how_old_views_are(own_repo: Repo) -> None:
     now = int(CLOCK_AT.timestamp()) * 1_000_000
     mark = Mark(State.LOADED, newest_us=now - 2 * hour, loaded_us=now - hour)
     with redis.Redis(port=own_repo.redis.port) as store:
-        before = store.hget("flightless:views", "season")
-        store.hset("flightless:views", "season", mark.text())
+        before = store.hget("flightless:marks", "season")
+        store.hset("flightless:marks", "season", mark.text())
         try:
             with measured(own_repo) as server:
                 wait_for(lambda: server.value("view_newest_event_age_seconds", view="season") == 7200)
                 assert server.value("view_loaded_age_seconds", view="season") == 3600
         finally:
-            store.hset("flightless:views", "season", before)
+            store.hset("flightless:marks", "season", before)
 
 
 def test_metrics_show_what_is_under_way_and_that_the_store_is_away(own_repo: Repo) -> None:

@@ -65,7 +65,7 @@ def test_a_redis_that_came_back_empty_is_unavailable(fresh: Repo) -> None:
 def test_a_view_whose_first_load_broke_off_is_unavailable(fresh: Repo) -> None:
     """A half-filled view answers UNAVAILABLE, and from the moment that its load has ended it answers."""
     with running(fresh.settings()) as client, redis.Redis(port=fresh.redis.port) as store:
-        views = names.views_key("flightless")
+        views = names.marks_key("flightless")
         store.hset(views, "bird_weight", Mark(State.LOADING).text())
         assert refused(client.stub.GetOnlineFeatures, DIET)[0] is UNAVAILABLE
         store.hset(views, "bird_weight", Mark(State.LOADED, load=1).text())
@@ -77,11 +77,11 @@ def test_a_refresh_is_taken_up_between_two_requests(fresh: Repo) -> None:
     with running(fresh.settings()) as client, redis.Redis(port=fresh.redis.port) as store:
         assert nicknames(client) == ["kiwi", None]
         old, new = names.field("bird_weight", 0), names.field("bird_weight", 1)
-        for name in store.scan_iter("flightless:e:bird_id:*"):
+        for name in store.scan_iter("flightless:bird_id:*"):
             record = store.hget(name, old)
             if record is not None:
                 store.hset(name, new, record.replace(b"kiwi", b"moa!"))
-        store.hset(names.views_key("flightless"), "bird_weight", Mark(State.LOADED, generation=1).text())
+        store.hset(names.marks_key("flightless"), "bird_weight", Mark(State.LOADED, generation=1).text())
         assert nicknames(client) == ["moa!", None]
 
 
