@@ -23,6 +23,8 @@ from struct import error as StructError
 from online.errors import RecordError
 
 HEAD = Struct(">qqI4s")
+FINGERPRINT = 4
+"""The bytes at the end of a head that name the record's layout."""
 LONG = Struct(">I")
 LONG_MARK = 255
 NO_CREATED = -(2**53)
@@ -90,7 +92,7 @@ class Schema:
     @cached_property
     def fingerprint(self) -> bytes:
         """Four bytes that name the schema and the layout."""
-        return blake2b(self.text.encode(), digest_size=4).digest()
+        return blake2b(self.text.encode(), digest_size=FINGERPRINT).digest()
 
     @cached_property
     def fixed(self) -> tuple[int, ...]:
@@ -195,6 +197,22 @@ def micros(at: datetime) -> int:
     """Microseconds of UTC; a time that names no zone is UTC, as Feast has it."""
     aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     return (aware - EPOCH) // MICROSECOND
+
+
+def event_us_of(record: bytes) -> int:
+    """The event time of a record.
+
+    Raises:
+        RecordError: the bytes are no record.
+    """
+    if len(record) < HEAD.size:
+        raise RecordError("it is too short")
+    return int.from_bytes(record[:8], "big", signed=True)
+
+
+def fingerprint_of(record: bytes) -> bytes:
+    """The layout of a record."""
+    return record[HEAD.size - FINGERPRINT : HEAD.size]
 
 
 def head_of(record: bytes) -> Head:

@@ -12,9 +12,9 @@ from functools import cached_property
 from itertools import chain
 from struct import Struct
 
-from online.record import FIXED, HEAD
+from online.record import FINGERPRINT, FIXED, HEAD
 from serving.dense import Dense, Matrix, Told
-from serving.even import FINGERPRINT, WORTH_IT, Blocks, Bytes
+from serving.even import WORTH_IT, Blocks, Bytes
 from serving.reader import Row
 from serving.splice import ONE_PRESENT, Schemas, Splicer, stamp
 from serving.wire import told_head
@@ -49,8 +49,8 @@ class Abreast:
         return self.blocks.are_even and all(splicer.even.runs for splicer, _ in self.splicers)
 
     def read(self, rows: Sequence[Row], now_us: int) -> list[Bytes] | None:
-        """A block of each record of a row; None where they have to be looked at one by one."""
-        if not self.is_possible:
+        """A block of each record of a row; None where each view has to be looked at by itself, as the only one always has."""
+        if not self.is_possible or self.width == 1:
             return None
         oldest_us = [splicer.oldest_us(now_us) for splicer in self.by_place]
         return self.blocks.read(list(chain.from_iterable(rows)), oldest_us=oldest_us)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from online.errors import RecordError
-from online.record import FIXED, HEAD, LONG, LONG_MARK, WHOLE
+from online.record import FINGERPRINT, FIXED, HEAD, LONG, LONG_MARK, WHOLE
 from serving.even import Bytes, events_of, loads_of
 from serving.splice import Schemas, Splicer
 from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
@@ -152,7 +152,11 @@ class Dense:
             raise RecordError("it is too short")
         heads = np.frombuffer(b"".join([record[: HEAD.size] for record in records]), np.uint8).reshape(-1, HEAD.size)
         events = events_of(heads)
-        ours = (heads[:, HEAD.size - 4 :].copy().view("<u4")[:, 0] == self.fingerprint) if records else np.ones(0, bool)
+        ours = (
+            (heads[:, HEAD.size - FINGERPRINT :].copy().view("<u4")[:, 0] == self.fingerprint)
+            if records
+            else np.ones(0, bool)
+        )
         numbers = np.empty((len(records), len(self.numbers)))
         statuses = np.empty(numbers.shape, np.uint8)
         if ours.any():
@@ -233,15 +237,12 @@ class Dense:
 
     def fill_others(self, found: Told, records: Sequence[bytes | None], oldest_us: int, schemas: Schemas) -> None:
         """The features that are no numbers."""
-        statuses = np.full((len(self.others), len(records)), NOT_FOUND, np.uint8)
+        statuses = np.empty((len(self.others), len(records)), np.uint8)
         for row, record in enumerate(records):
-            if record is None:
+            values = self.splicer.found(record, oldest_us=oldest_us, schemas=schemas)
+            if isinstance(values, int):
+                statuses[:, row] = values
                 continue
-            event_us = int.from_bytes(record[:8], "big", signed=True)
-            if event_us < oldest_us:
-                statuses[:, row] = OUTSIDE_MAX_AGE
-                continue
-            values = self.splicer.values(record, schemas)
             for place, at in enumerate(self.others):
                 found.others[place][row] = values[at]
                 statuses[place, row] = PRESENT if values[at] else NULL_VALUE

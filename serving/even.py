@@ -10,12 +10,10 @@ from itertools import accumulate, groupby
 import numpy as np
 import numpy.typing as npt
 
-from online.record import FIXED, HEAD, Schema
+from online.record import FINGERPRINT, FIXED, HEAD, Schema
 
 Bytes = npt.NDArray[np.uint8]
 
-FINGERPRINT = 4
-"""The bytes at the end of a record's head that name its layout."""
 WORTH_IT = 6
 """Fewer rows are read sooner one by one."""
 

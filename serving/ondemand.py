@@ -15,7 +15,7 @@ from serving.errors import InvalidRequestError
 from serving.question import Columns, Selection
 from serving.splice import NO_TIME, Schemas, Splicer
 from serving.v1 import pedigree_pb2 as messages
-from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from serving.v1.serving_pb2 import NULL_VALUE, PRESENT
 from serving.v1.value_pb2 import RepeatedValue, Value
 from serving.wire import in_values, told
 
@@ -196,12 +196,10 @@ def cells_of(
 
 def cells_in(splicer: Splicer, record: bytes | None, oldest_us: int, schemas: Schemas) -> Sequence[Any]:
     """What a record has of each feature: a serialized value, or the status that says why there is none."""
-    count = len(splicer.view.features)
-    if record is None:
-        return [NOT_FOUND] * count
-    if int.from_bytes(record[:8], "big", signed=True) < oldest_us:
-        return [OUTSIDE_MAX_AGE] * count
-    return [value or NULL_VALUE for value in splicer.values(record, schemas)]
+    found = splicer.found(record, oldest_us=oldest_us, schemas=schemas)
+    if isinstance(found, int):
+        return [found] * len(splicer.view.features)
+    return [value or NULL_VALUE for value in found]
 
 
 def spliced(selection: Selection, answers: Sequence[Sequence[Cells]]) -> list[bytes]:

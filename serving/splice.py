@@ -13,7 +13,7 @@ import numpy as np
 
 from online.errors import RecordError, SchemaMissingError
 from online.plan import View
-from online.record import FIXED, HEAD, WHOLE, Schema
+from online.record import FINGERPRINT, FIXED, HEAD, WHOLE, Schema, event_us_of, fingerprint_of
 from serving.even import Bytes, Even, events_of
 from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from serving.v1.value_pb2 import RepeatedValue
@@ -62,7 +62,7 @@ class Splicer:
         asked = set(self.wanted)
         widths = ((FIXED[self.schema.types[place]][1], place in asked) for place in self.schema.fixed)
         parts = "".join(f"{width}{'s' if is_asked else 'x'}" for width, is_asked in widths)
-        return Struct(f">q{HEAD.size - 12}x4s{self.schema.null_bytes}s{parts}")
+        return Struct(f">q{HEAD.size - 8 - FINGERPRINT}x{FINGERPRINT}s{self.schema.null_bytes}s{parts}")
 
     @cached_property
     def sources(self) -> dict[int, tuple[int, bytes]]:
@@ -175,31 +175,29 @@ class Splicer:
         statuses: list[bytes] = []
         stamps: list[bytes] = []
         for record in records:
-            if record is None:
+            found = self.found(record, oldest_us=oldest_us, schemas=schemas)
+            stamps.append(NO_TIME if record is None else stamp(event_us_of(record)))
+            if isinstance(found, int):
                 values.append([NULL] * count)
-                statuses.append(bytes([NOT_FOUND]) * count)
-                stamps.append(NO_TIME)
-                continue
-            if len(record) < HEAD.size:
-                raise RecordError("it is too short")
-            event_us = int.from_bytes(record[:8], "big", signed=True)
-            stamps.append(stamp(event_us))
-            if event_us < oldest_us:
-                values.append([NULL] * count)
-                statuses.append(bytes([OUTSIDE_MAX_AGE]) * count)
-                continue
-            found = self.values(record, schemas)
-            values.append([in_values(value or b"") for value in found])
-            statuses.append(bytes(PRESENT if value else NULL_VALUE for value in found))
+                statuses.append(bytes([found]) * count)
+            else:
+                values.append([in_values(value or b"") for value in found])
+                statuses.append(bytes(PRESENT if value else NULL_VALUE for value in found))
         tail = b"".join(stamps)
         told_statuses = [bytes(column) for column in zip(*statuses, strict=True)]
         bodies = [b"".join(column) for column in zip(*values, strict=True)]
         pairs = zip(bodies, told_statuses, strict=True)
         return b"".join(told(2, body + told(2, status) + tail) for body, status in pairs)
 
+    def found(self, record: bytes | None, *, oldest_us: int, schemas: Schemas) -> list[bytes | None] | int:
+        """The values that are asked for out of one record; or, where it has none to give, the status of all of them."""
+        if record is None:
+            return NOT_FOUND
+        return self.values(record, schemas) if event_us_of(record) >= oldest_us else OUTSIDE_MAX_AGE
+
     def values(self, record: bytes, schemas: Schemas) -> list[bytes | None]:
         """The values that are asked for out of one record, whatever its layout; a feature that it does not have is null."""
-        fingerprint = record[HEAD.size - 4 : HEAD.size]
+        fingerprint = fingerprint_of(record)
         if fingerprint == self.schema.fingerprint:
             every = self.schema.unpack(record)
             return [every[place] for place in self.wanted]
@@ -255,4 +253,4 @@ def parted(values: RepeatedValue) -> list[bytes]:
 
 def fingerprints(records: Sequence[bytes | None]) -> set[bytes]:
     """The layouts that records have."""
-    return {record[HEAD.size - 4 : HEAD.size] for record in records if record is not None}
+    return {fingerprint_of(record) for record in records if record is not None}
