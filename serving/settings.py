@@ -66,15 +66,15 @@ class Limits:
     Attributes:
         message_bytes: the largest request.
         concurrent: how many requests may be under way; one more is refused at once.
-        waiting: how many may have come that are not under way yet. From half of it on some are ended by gRPC itself, and all
-            beyond it, which costs next to nothing: so a flood is not waited for.
+        waiting: how many may have come that are not under way yet. gRPC itself ends those beyond it, which costs next to nothing:
+            so a flood is not waited for.
         rate: how many requests a principal may make per second; None is no limit.
         burst: how many of them at once.
     """
 
     message_bytes: int = 4 * 1024 * 1024
     concurrent: int = 256
-    waiting: int = 200
+    waiting: int = 64
     rate: float | None = None
     burst: int = 1
 

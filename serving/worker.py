@@ -172,7 +172,7 @@ def options_of(settings: ServingSettings) -> Sequence[tuple[str, int]]:
         ("grpc.so_reuseport", int(SHARED in os.environ)),
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_concurrent_streams", 4 * limits.concurrent),
-        ("grpc.server.max_pending_requests", limits.waiting // 2),
+        ("grpc.server.max_pending_requests", limits.waiting),
         ("grpc.server.max_pending_requests_hard_limit", limits.waiting),
     )
 
