@@ -22,11 +22,13 @@ SCHEMES: dict[str, tuple[Kind, bool]] = {
 DEFAULT_PORT = 6379
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 NUMBERS = ("socket_timeout", "socket_connect_timeout")
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password", "sentinel_ssl")
+"""Of the sentinels themselves; they have users and TLS of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A Redis, a Redis Cluster or the sentinels of one. Its text never shows the password."""
+    """A Redis, a Redis Cluster or the sentinels of one. Its text never shows a password."""
 
     kind: Kind
     hosts: tuple[tuple[str, int], ...]
@@ -36,6 +38,9 @@ class Address:
     tls: bool = False
     tls_options: Mapping[str, str] = field(default_factory=dict)
     master: str = "mymaster"
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    sentinel_tls: bool = False
     socket_timeout: float = 5.0
     socket_connect_timeout: float = 5.0
 
@@ -45,13 +50,21 @@ class Address:
     @property
     def options(self) -> dict[str, Any]:
         """What redis-py is told of it."""
-        tls = {"ssl": True, **self.tls_options} if self.tls else {}
+        return self.told(self.username, self.password, tls=self.tls)
+
+    @property
+    def sentinel_options(self) -> dict[str, Any]:
+        """What redis-py is told of its sentinels."""
+        return self.told(self.sentinel_username, self.sentinel_password, tls=self.sentinel_tls)
+
+    def told(self, username: str | None, password: str | None, *, tls: bool) -> dict[str, Any]:
+        """What redis-py is told of somebody who is spoken to."""
         return {
-            "username": self.username,
-            "password": self.password,
+            "username": username,
+            "password": password,
             "socket_timeout": self.socket_timeout,
             "socket_connect_timeout": self.socket_connect_timeout,
-            **tls,
+            **({"ssl": True, **self.tls_options} if tls else {}),
         }
 
 
@@ -93,6 +106,7 @@ def from_url(text: str, master: str) -> Address:
         tls=tls,
         tls_options={name: options[name] for name in TLS_OPTIONS if name in options},
         master=master,
+        **of_sentinels(options),
         **seconds(options),
     )
 
@@ -101,7 +115,7 @@ def from_parts(text: str, kind: Kind, master: str) -> Address:
     """Feast's own form: hosts and options, by commas."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     options = dict(part.split("=", 1) for part in parts if "=" in part)
-    known = {"db", "username", "password", "ssl", *TLS_OPTIONS, *NUMBERS}
+    known = {"db", "username", "password", "ssl", *TLS_OPTIONS, *SENTINEL_OPTIONS, *NUMBERS}
     unknown = sorted(set(options) - known)
     if unknown:
         raise ValueError(f"there is no option {', '.join(unknown)}; there are {', '.join(sorted(known))}")
@@ -111,9 +125,10 @@ def from_parts(text: str, kind: Kind, master: str) -> Address:
         db=number("db", options.get("db", "0")),
         username=options.get("username"),
         password=options.get("password"),
-        tls=options.get("ssl", "false").lower() == "true",
+        tls=is_true(options.get("ssl")),
         tls_options={name: options[name] for name in TLS_OPTIONS if name in options},
         master=master,
+        **of_sentinels(options),
         **seconds(options),
     )
 
@@ -134,9 +149,28 @@ def number(name: str, text: str) -> int:
     return int(text)
 
 
+def is_true(text: str | None) -> bool:
+    """Whether an option says so."""
+    return (text or "").lower() == "true"
+
+
+def of_sentinels(options: Mapping[str, str]) -> dict[str, Any]:
+    """What the options tell of the sentinels."""
+    return {
+        "sentinel_username": options.get("sentinel_username"),
+        "sentinel_password": options.get("sentinel_password"),
+        "sentinel_tls": is_true(options.get("sentinel_ssl")),
+    }
+
+
 def seconds(options: Mapping[str, str]) -> dict[str, Any]:
     """The time limits among the options."""
     return {name: float(options[name]) for name in NUMBERS if name in options}
+
+
+def reason_of(error: Exception) -> str:
+    """What a client says has gone wrong, without its description of itself."""
+    return str(error).rpartition("> - ")[2] or "no answer in time"
 
 
 def client(address: Address) -> Any:
@@ -149,7 +183,7 @@ def client(address: Address) -> Any:
         nodes = [library.cluster.ClusterNode(host, port) for host, port in address.hosts]
         return library.cluster.RedisCluster(startup_nodes=nodes, **address.options)
     if address.kind == "redis_sentinel":
-        sentinel = library.Sentinel(list(address.hosts), socket_timeout=address.socket_timeout)
+        sentinel = library.Sentinel(list(address.hosts), sentinel_kwargs=address.sentinel_options)
         return sentinel.master_for(address.master, db=address.db, **address.options)
     (host, port), *_ = address.hosts
     return library.Redis(host=host, port=port, db=address.db, **address.options)

@@ -25,7 +25,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 
 from online import names
-from online.address import Kind, parse
+from online.address import Kind, parse, reason_of
 from online.bank import Bank
 from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError, StoreAwayError
 from online.plantext import encoded, version_of
@@ -167,7 +167,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
                     bank.declare(table.name)
             publish_plan(config, bank)
         except redis.exceptions.RedisError as error:
-            raise StoreAwayError(str(bank.address), str(error)) from error
+            raise StoreAwayError(str(bank.address), reason_of(error)) from error
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Forget the project's views."""

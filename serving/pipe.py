@@ -15,7 +15,7 @@ from typing import Any
 
 import hiredis
 
-from online.address import Address
+from online.address import Address, reason_of
 from online.resp import command
 
 MORE = object()
@@ -163,23 +163,29 @@ class Pipe:
                 _, connection = await loop.create_connection(lambda: Connection(self.patience), host, port, ssl=context)
                 await introduce(connection, self.address)
         except (OSError, TimeoutError) as error:
-            raise PipeError(f"{self.address} cannot be reached: {error or 'no answer in time'}") from error
+            raise PipeError(f"{self.address} cannot be reached: {reason_of(error)}") from error
         return connection
 
     async def place(self) -> tuple[str, int]:
         """The host and port to connect to: the only one, or the master that the sentinels name now."""
         if self.address.kind != "redis_sentinel":
             return self.address.hosts[0]
-        from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+        from redis.asyncio.retry import Retry
+        from redis.asyncio.sentinel import Sentinel
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
 
+        once = {"retry": Retry(NoBackoff(), 0), "socket_timeout": self.patience}
         sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
-            list(self.address.hosts), socket_timeout=self.patience
+            list(self.address.hosts), sentinel_kwargs={**self.address.sentinel_options, **once}
         )
         try:
             host, port = await sentinel.discover_master(self.address.master)
             return str(host), int(port)
-        except MasterNotFoundError as error:
-            raise PipeError(f"no sentinel names a master {self.address.master!r}") from error
+        except RedisError as error:
+            raise PipeError(
+                f"no sentinel of {self.address} names a master {self.address.master!r}: {reason_of(error)}"
+            ) from error
         finally:
             for client in sentinel.sentinels:
                 await client.aclose()

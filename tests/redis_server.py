@@ -80,8 +80,11 @@ def wait_for(condition: Any) -> None:
     raise AssertionError("the condition did not come to hold within ten seconds")
 
 
-def answers(port: int) -> bool:
+def answers(port: int, password: str | None = None) -> bool:
     """Whether Redis takes commands."""
-    with redis.Redis(port=port, retry=Retry(NoBackoff(), 0)) as client, suppress(redis.exceptions.ConnectionError):
+    with (
+        redis.Redis(port=port, password=password, retry=Retry(NoBackoff(), 0)) as client,
+        suppress(redis.exceptions.ConnectionError),
+    ):
         return bool(client.ping())
     return False

@@ -16,17 +16,19 @@ from typing import Any
 import redis
 from redis.crc import key_slot
 
+from serving.settings import Tls
+
 from .redis_server import BINARY, RedisServer, answers, free_port, wait_for
 
 SLOTS = 16384
-OPTIONS = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-announce-ip", "127.0.0.1")
+CLUSTERED = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-announce-ip", "127.0.0.1")
 
 
 @contextmanager
-def started(folder: Path, *options: str) -> Iterator[RedisServer]:
+def started(folder: Path, *options: str, port: int | None = None) -> Iterator[RedisServer]:
     """A Redis in a folder of its own."""
-    folder.mkdir()
-    server = RedisServer(folder, options=options)
+    folder.mkdir(parents=True)
+    server = RedisServer(folder, options=options, port=port or free_port())
     server.start()
     try:
         yield server
@@ -36,20 +38,27 @@ def started(folder: Path, *options: str) -> Iterator[RedisServer]:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster whose masters have each a third of the slots."""
+    """A cluster whose masters have each a third of the slots.
+
+    Attributes:
+        nodes: the masters first.
+        announced: the ports by which clients know them, where those are others than their own.
+    """
 
     nodes: Sequence[RedisServer]
+    announced: Sequence[int]
 
     @property
     def address(self) -> str:
         """What a connection string says of it."""
-        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return ",".join(f"127.0.0.1:{port}" for port in self.announced)
 
     def node_of(self, key: bytes) -> RedisServer:
         """The master that has a key now."""
-        slots = self.call(self.nodes[0], "SLOTS")
+        alive = next(node for node in self.nodes if node.process is not None)
+        slots = self.call(alive, "SLOTS")
         [port] = [place[1] for first, last, place, *_ in slots if first <= key_slot(key) <= last]
-        return next(node for node in self.nodes if node.port == port)
+        return self.nodes[self.announced.index(port)]
 
     def call(self, node: RedisServer, *parts: Any) -> Any:
         """What a node says to a command of CLUSTER."""
@@ -87,17 +96,32 @@ def ranges(nodes: int) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def clustered(folder: Path) -> Iterator[Cluster]:
-    """A cluster of three."""
+def clustered(folder: Path, *, replicated: bool = False, tls: Tls | None = None) -> Iterator[Cluster]:
+    """A cluster of three masters; `replicated`: each with a replica; `tls`: by which alone clients are told to come."""
     with ExitStack() as stack:
-        nodes = [stack.enter_context(started(folder / str(number), *OPTIONS)) for number in range(3)]
-        cluster = Cluster(nodes)
-        for node, (first, last) in zip(nodes, ranges(3), strict=True):
+        nodes, announced = [], []
+        for number in range(6 if replicated else 3):
+            port = free_port()
+            announced.append(stack.enter_context(with_tls(port, tls)) if tls else port)
+            options = ("--cluster-announce-port", str(announced[-1]), "--cluster-announce-bus-port", str(port + 10_000))
+            nodes.append(stack.enter_context(started(folder / str(number), *CLUSTERED, *options, port=port)))
+        cluster = Cluster(nodes, announced)
+        for node, (first, last) in zip(nodes[:3], ranges(3), strict=True):
             cluster.call(node, "ADDSLOTS", *range(first, last + 1))
+        for node in nodes:
             cluster.call(nodes[0], "MEET", "127.0.0.1", node.port)
         for node in nodes:
             wait_for(lambda node=node: is_whole(cluster, node))
+        for master, replica in zip(nodes, nodes[3:], strict=False):
+            cluster.call(replica, "REPLICATE", cluster.id_of(master))
+            wait_for(lambda replica=replica: has_all(replica))
         yield cluster
+
+
+def has_all(replica: RedisServer) -> bool:
+    """Whether a replica follows its master."""
+    with redis.Redis(port=replica.port) as client:
+        return bool(client.info("replication").get("master_link_status") == "up")
 
 
 def is_whole(cluster: Cluster, node: RedisServer) -> bool:
@@ -114,17 +138,22 @@ class Watched:
     master: RedisServer
     replica: RedisServer
     sentinel: int
+    password: str | None = None
+
+    def asked(self) -> Any:
+        """A client of the sentinel."""
+        return redis.Redis(port=self.sentinel, password=self.password)
 
     def master_port(self) -> int:
         """Who the master is now, by the sentinel's word."""
-        with redis.Redis(port=self.sentinel) as client:
+        with self.asked() as client:
             return int(client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "birds")[1])
 
     def wait_for_replica(self) -> None:
         """Wait until the replica has all that the master has, and the sentinel knows it."""
         with redis.Redis(port=self.master.port) as client:
             wait_for(lambda: client.wait(1, 1000) == 1)
-        with redis.Redis(port=self.sentinel) as client:
+        with self.asked() as client:
             wait_for(lambda: has_one_replica(client))
 
 
@@ -135,8 +164,8 @@ def has_one_replica(sentinel: Any) -> bool:
 
 
 @contextmanager
-def watched(folder: Path) -> Iterator[Watched]:
-    """A master `birds` with a replica and a sentinel that is quick to judge."""
+def watched(folder: Path, password: str | None = None) -> Iterator[Watched]:
+    """A master `birds` with a replica and a sentinel that is quick to judge, and may want a password."""
     port = free_port()
     config = folder / "sentinel.conf"
     with (
@@ -146,11 +175,12 @@ def watched(folder: Path) -> Iterator[Watched]:
         config.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor birds 127.0.0.1 {master.port} 1\n"
             "sentinel down-after-milliseconds birds 300\nsentinel failover-timeout birds 2000\n"
+            + (f"requirepass {password}\n" if password else "")
         )
         process = subprocess.Popen([BINARY, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
-        found = Watched(master, replica, port)
+        found = Watched(master, replica, port, password)
         try:
-            wait_for(lambda: answers(port))
+            wait_for(lambda: answers(port, password))
             found.wait_for_replica()
             yield found
         finally:
@@ -159,11 +189,11 @@ def watched(folder: Path) -> Iterator[Watched]:
 
 
 @contextmanager
-def with_tls(port: int, cert: Path, key: Path, client_ca: Path | None = None) -> Iterator[int]:
+def with_tls(port: int, tls: Tls) -> Iterator[int]:
     """TLS in front of a Redis that has none; the port where it is spoken."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca)
-    context.load_cert_chain(cert, key)
-    if client_ca:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.client_ca)
+    context.load_cert_chain(tls.cert, tls.key)
+    if tls.client_ca:
         context.verify_mode = ssl.CERT_REQUIRED
     ready, found = threading.Event(), dict[str, Any]()
 

@@ -29,6 +29,19 @@ from online.errors import AddressError
         ("redis://:secret@host", Address("redis", (("host", 6379),), password="secret")),
         ("redis+cluster://a:1,b:2", Address("redis_cluster", (("a", 1), ("b", 2)))),
         ("redis+sentinel://a:1,b:2/main/4", Address("redis_sentinel", (("a", 1), ("b", 2)), db=4, master="main")),
+        (
+            "redis+sentinel://:p@a:1/main?sentinel_username=s&sentinel_password=w%2C&sentinel_ssl=true",
+            Address(
+                "redis_sentinel",
+                (("a", 1),),
+                password="p",
+                master="main",
+                sentinel_username="s",
+                sentinel_password="w,",
+                sentinel_tls=True,
+            ),
+        ),
+        ("a:1,sentinel_password=w", Address("redis", (("a", 1),), sentinel_password="w")),
     ],
 )
 def test_feast_s_form_and_urls_are_understood(text: str, expected: Address) -> None:
@@ -39,8 +52,8 @@ def test_feast_s_form_and_urls_are_understood(text: str, expected: Address) -> N
 def test_a_password_is_in_no_text_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords come from the environment where they are written ${NAME}, and neither str nor repr shows them."""
     monkeypatch.setenv("REDIS_PASSWORD", "hunter2")
-    address = parse("redis://:${REDIS_PASSWORD}@host")
-    assert address.password == "hunter2"
+    address = parse("redis+sentinel://:${REDIS_PASSWORD}@host?sentinel_password=${REDIS_PASSWORD}")
+    assert address.password == address.sentinel_password == "hunter2"
     assert "hunter2" not in f"{address} {address!r}"
 
 

@@ -148,6 +148,32 @@ def test_a_master_that_is_gone_is_unavailable_until_it_is_back(in_cluster: Repo,
         wait_for(lambda: health_of(client, "readiness") == health_pb2.HealthCheckResponse.SERVING)
 
 
+def test_a_replica_that_takes_over_is_read(tmp_path: Path) -> None:
+    """When a master of a cluster dies and its replica takes its slots, reads and writes go there, as those say that are left."""
+    with clustered(tmp_path / "cluster", replicated=True) as cluster:
+        repo = filled(tmp_path, cluster.nodes[0], cluster.address, redis_type="redis_cluster")
+        with running(repo.settings()) as client:
+            assert nicknames(client) == NICKNAMES
+            node = cluster.node_of(stored(1))
+            node.kill()
+            wait_for(lambda: cluster.node_of(stored(1)) is not node)
+            wait_for(lambda: is_right(client))
+            write(repo.store, bird_weight, [(key(bird_id=1), weights(2.5, 3, "rowi"), FRESH + timedelta(seconds=1))])
+            assert nicknames(client) == ["rowi", *NICKNAMES[1:]]
+
+
+def test_a_cluster_is_reached_by_tls(tmp_path: Path) -> None:
+    """Every node is written and read through TLS, by a URL that names one of them."""
+    authority = Authority(tmp_path)
+    (tmp_path / "own_ca.pem").write_bytes(authority.own)
+    with clustered(tmp_path / "cluster", tls=authority.server_files()) as cluster:
+        url = f"rediss+cluster://127.0.0.1:{cluster.announced[0]}?ssl_ca_certs={tmp_path}/own_ca.pem"
+        repo = filled(tmp_path, cluster.nodes[0], url)
+        assert len({cluster.node_of(stored(number)).port for number in range(1, 5)}) > 1
+        with running(repo.settings()) as client:
+            assert nicknames(client) == NICKNAMES
+
+
 @pytest.fixture
 def sentinel(tmp_path: Path) -> Iterator[Watched]:
     with watched(tmp_path) as made:
@@ -183,6 +209,19 @@ def test_a_master_that_was_replaced_while_it_lived_is_left(sentinel: Watched, tm
         wait_for(lambda: nicknames(client)[0] == "rowi")
 
 
+def test_a_sentinel_that_wants_a_password_is_given_it(tmp_path: Path) -> None:
+    """With the sentinel's own password rows are written and read; without it both sides say what is wrong."""
+    with watched(tmp_path, password="hush") as guarded:
+        url = f"redis+sentinel://127.0.0.1:{guarded.sentinel}/birds"
+        repo = filled(tmp_path, guarded.master, f"{url}?sentinel_password=hush")
+        with running(repo.settings()) as client:
+            assert nicknames(client) == NICKNAMES
+        unknown = at(repo, "?sentinel_password=hush", "")
+        assert "names a master 'birds': auth:AuthenticationError" in started_error(unknown)
+        with pytest.raises(StoreAwayError, match="cannot be written: auth:AuthenticationError"):
+            publish(unknown)
+
+
 @pytest.mark.parametrize("mutual", [False, True], ids=["TLS", "with a certificate of our own"])
 def test_the_store_is_reached_by_tls(tmp_path: Path, *, mutual: bool) -> None:
     """Rows are written and read through TLS; where Redis wants a client's certificate, both show theirs."""
@@ -194,7 +233,7 @@ def test_the_store_is_reached_by_tls(tmp_path: Path, *, mutual: bool) -> None:
         for name, text in zip(("own_key.pem", "own_cert.pem"), authority.pair("features"), strict=True):
             (tmp_path / name).write_bytes(text)
         own = f"&ssl_certfile={tmp_path}/own_cert.pem&ssl_keyfile={tmp_path}/own_key.pem"
-    with started(tmp_path / "redis") as server, with_tls(server.port, tls.cert, tls.key, tls.client_ca) as port:
+    with started(tmp_path / "redis") as server, with_tls(server.port, tls) as port:
         url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/own_ca.pem{own}"
         repo = filled(tmp_path, server, url)
         with running(repo.settings()) as client:
@@ -237,7 +276,7 @@ def test_an_authority_that_is_not_redis_s_is_refused_and_said(tmp_path: Path) ->
     stranger.write_bytes(Authority(tmp_path).own)
     (tmp_path / "own_ca.pem").write_bytes(authority.own)
     tls = authority.server_files()
-    with started(tmp_path / "redis") as server, with_tls(server.port, tls.cert, tls.key) as port:
+    with started(tmp_path / "redis") as server, with_tls(server.port, tls) as port:
         repo = filled(tmp_path, server, f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/own_ca.pem")
         wrong = at(repo, f"{tmp_path}/own_ca.pem", str(stranger))
         with pytest.raises(StoreAwayError, match="certificate verify failed"):
