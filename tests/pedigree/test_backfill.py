@@ -59,6 +59,7 @@ def kill_after(line_with: str, environment: dict[str, str], *options: str) -> No
         os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_killed_backfill_goes_on_where_it_was(environment: dict[str, str], tmp_path: Path) -> None:
     """Killed after its second chunk and resumed, a backfill builds only what was left, and has the rows of one build."""
     kill_after("→ version 1", environment, "--chunk", "3d")
