@@ -48,7 +48,7 @@ class LineageClient:
         current = self.dataset(name).current
         if current is None:
             raise LineageUnknownError("version of dataset", str(name))
-        path = f"{dataset_path(name)}/versions/{quote(current, safe='')}"
+        path = f"{dataset_path(name)}/versions/{segment(current)}"
         return answer.version(self._get(path, kind="version", name=f"{name}#{current}"))
 
     def written_by(self, name: DatasetName, version: str) -> RunRecord:
@@ -69,7 +69,7 @@ class LineageClient:
 
     def run(self, run_id: str) -> RunRecord:
         """One run, with the versions of what it read and wrote."""
-        body = self._get(f"/jobs/runs/{quote(run_id, safe='')}", kind="run", name=run_id)
+        body = self._get(f"/jobs/runs/{segment(run_id)}", kind="run", name=run_id)
         record = answer.run(body)
         if answer.facet(body, answer.IO):
             return record
@@ -78,14 +78,14 @@ class LineageClient:
 
     def run_facets(self, run_id: str) -> Mapping[str, Mapping[str, Any]]:
         """Every facet of a run, as it was emitted."""
-        path = f"/jobs/runs/{quote(run_id, safe='')}/facets"
+        path = f"/jobs/runs/{segment(run_id)}/facets"
         found: Mapping[str, Mapping[str, Any]] = self._get(path, kind="run", name=run_id, type="run")["facets"]
         return found
 
     def job(self, name: str, *, namespace: str | None = None) -> JobRecord:
         """A job, of our own namespace unless another is given."""
         where = namespace or self._settings.namespace
-        path = f"/namespaces/{quote(where, safe='')}/jobs/{quote(name, safe='')}"
+        path = f"/namespaces/{segment(where)}/jobs/{segment(name)}"
         return answer.job(self._get(path, kind="job", name=f"{where}:{name}"))
 
     def lineage(self, node_id: str, depth: int = 20) -> LineageGraph:
@@ -132,7 +132,7 @@ class LineageClient:
 
     def _ref(self, id_: Json) -> DatasetVersionRef:
         name = answer.dataset_name(id_)
-        path = f"{dataset_path(name)}/versions/{quote(str(id_['version']), safe='')}"
+        path = f"{dataset_path(name)}/versions/{segment(str(id_['version']))}"
         try:
             body = self._get(path, kind="version", name=str(name))
         except LineageUnknownError:
@@ -159,4 +159,9 @@ class LineageClient:
 
 def dataset_path(name: DatasetName) -> str:
     """Where the API has a dataset."""
-    return f"/namespaces/{quote(name.namespace, safe='')}/datasets/{quote(name.name, safe='')}"
+    return f"/namespaces/{segment(name.namespace)}/datasets/{segment(name.name)}"
+
+
+def segment(name: str) -> str:
+    """A name as one part of a path; dots alone would be taken for a way through it."""
+    return quote(name, safe="").replace(".", "%2E") if name in (".", "..") else quote(name, safe="")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from marquez_client import MarquezClient
@@ -201,6 +201,7 @@ names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 @effort(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(namespace=names, name=names, field=names)
+@example(namespace=".", name="..", field=".")
 def test_any_name_survives_the_way_through_urls(
     http: httpx.Client, client: LineageClient, event: Build, namespace: str, name: str, field: str
 ) -> None:
