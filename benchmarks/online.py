@@ -191,11 +191,12 @@ def process(command: Sequence[str], port: int, **environment: str) -> Iterator[p
             waiting_for(port, started)
             yield psutil.Process(started.pid)
         finally:
-            started.send_signal(signal.SIGTERM)
-            try:
-                started.wait(15)
-            except subprocess.TimeoutExpired:
-                started.kill()
+            if started.poll() is None:
+                parent = psutil.Process(started.pid)
+                family = [parent, *parent.children(recursive=True)]
+                started.send_signal(signal.SIGTERM)
+                for one in psutil.wait_procs(family, timeout=15)[1]:
+                    one.kill()
                 started.wait()
 
 
