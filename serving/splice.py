@@ -158,15 +158,21 @@ class Splicer:
                 raise RecordError("its length is not that of its layout")
             return {}
         varying, whole = zip(*map(schema.uneven, records), strict=True)
-        found = {}
-        for place in self.wanted:
-            if place in schema.whole:
-                at = schema.whole.index(place)
-                found[place] = tagged(WHOLE[schema.types[place]], [numbers[at] for numbers in whole])
-            elif place in schema.varying:
-                at = schema.varying.index(place)
-                found[place] = b"".join([in_values(values[at]) for values in varying])
+        found = {place: tagged(tag, [numbers[at] for numbers in whole]) for place, at, tag in self.whole}
+        for place, at in self.varying:
+            found[place] = b"".join([in_values(values[at]) for values in varying])
         return found
+
+    @cached_property
+    def whole(self) -> list[tuple[int, int, bytes]]:
+        """For each whole number that is asked for: its place, the one among a record's whole numbers, and its tag."""
+        schema = self.schema
+        return [(one, at, WHOLE[schema.types[one]]) for at, one in enumerate(schema.whole) if one in self.wanted]
+
+    @cached_property
+    def varying(self) -> list[tuple[int, int]]:
+        """For each varying value that is asked for: its place, and the one among a record's varying values."""
+        return [(one, at) for at, one in enumerate(self.schema.varying) if one in self.wanted]
 
     def careful(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> bytes:
         """Columns whose rows differ in what is to be said of them."""
