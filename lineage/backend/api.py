@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
 from lineage.backend import handlers as h
-from lineage.backend.call import EncodedPaths, Handler, endpoint, refusal
+from lineage.backend.call import EncodedPaths, Handler, Limits, endpoint, refusal
 
 NAMESPACE = "/api/v1/namespaces/{namespace}"
 DATASET = NAMESPACE + "/datasets/{dataset}"
@@ -68,15 +69,18 @@ ENDPOINTS: tuple[tuple[str, str, Handler], ...] = (
 )
 
 
-def application(engine: sa.Engine, *, api_key: str | None = None) -> Starlette:
+def application(engine: sa.Engine, *, api_key: str | None = None, limits: Limits | None = None) -> Starlette:
     """The backend over a database; with `api_key` every call but those for health must carry it."""
-    routes = [
-        Route(path, endpoint(engine, handler, writes=method != "GET", api_key=api_key), methods=[method])
-        for method, path, handler in ENDPOINTS
-    ]
-    health = endpoint(engine, h.get_health, writes=False, api_key=None)
+    limits, turn = limits or Limits(), asyncio.Lock()
+
+    def route(method: str, path: str, handler: Handler) -> Route:
+        """One endpoint."""
+        mine = None if method == "GET" else turn
+        return Route(path, endpoint(engine, handler, api_key=api_key, limits=limits, turn=mine), methods=[method])
+
+    health = endpoint(engine, h.get_health, api_key=None, limits=limits)
     return Starlette(
-        routes=[*routes, Route("/healthcheck", health), Route("/ping", ping)],
+        routes=[*(route(*each) for each in ENDPOINTS), Route("/healthcheck", health), Route("/ping", ping)],
         middleware=[Middleware(EncodedPaths)],
         exception_handlers={HTTPException: cast(ExceptionHandler, unrouted)},
     )

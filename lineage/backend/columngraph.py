@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from lineage.backend.columns import FieldKey, Made, edges_from, edges_into, said_edges
 from lineage.backend.datasets import load_datasets
 from lineage.backend.errors import BadRequestError, NotFoundError
-from lineage.backend.incoming import facet
+from lineage.backend.event_facets import facet
 from lineage.backend.nodes import NodeRef
-from lineage.backend.places import find_dataset
+from lineage.backend.places import find_datasets
 from lineage.backend.runs import Json
-from lineage.backend.tables import column_edges, dataset_versions, job_io, run_io
+from lineage.backend.tables import among, column_edges, dataset_versions, job_io, run_io
 from lineage.naming import node_id
 
 Versions = dict[str, str]
@@ -45,8 +45,8 @@ def start_fields(connection: sa.Connection, node: NodeRef) -> set[FieldKey]:
     if node.kind == "job":
         written = sa.select(job_io.c.dataset_id).where(job_io.c.job_id == node.id, job_io.c.direction == "OUTPUT")
         ids = list(connection.scalars(written))
-    into = sa.select(e.dataset_id, e.field).where(e.dataset_id.in_(ids))
-    out_of = sa.select(e.from_dataset_id, e.from_field).where(e.from_dataset_id.in_(ids))
+    into = sa.select(e.dataset_id, e.field).where(among(connection, e.dataset_id, ids))
+    out_of = sa.select(e.from_dataset_id, e.from_field).where(among(connection, e.from_dataset_id, ids))
     return {(row[0], row[1]) for row in connection.execute(sa.union(into, out_of))}
 
 
@@ -110,9 +110,11 @@ def made_of(
         raise NotFoundError("Dataset version", version)
     read = sa.select(v.dataset_id, v.id).join(run_io, run_io.c.version_id == v.id)
     inputs = connection.execute(read.where(run_io.c.run_id == row.run_id, run_io.c.direction == "INPUT"))
+    said = list(said_edges(facet(row.facets, "columnLineage")))
+    origins = find_datasets(connection, ((namespace, name) for _, namespace, name, _ in said))
     made = []
-    for field, namespace, name, edge in said_edges(facet(row.facets, "columnLineage")):
-        origin = find_dataset(connection, namespace, name)
+    for field, namespace, name, edge in said:
+        origin = origins.get((namespace, name))
         if origin and (fields is None or field in fields):
             made.append(Made((dataset_id, field), (origin, edge["from_field"]), edge["kind"], edge["description"]))
     return {each.dataset_id: each.id for each in inputs}, made

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from lineage.backend.incoming import objects
-from lineage.backend.places import ensure_dataset
-from lineage.backend.tables import column_edges, datasets
+from lineage.backend.event_facets import Facets, column_origins, facet, objects, text
+from lineage.backend.incoming import IncomingDataset
+from lineage.backend.places import Name
+from lineage.backend.tables import among, column_edges, datasets, insert_all, parts
 
 Json = dict[str, Any]
 FieldKey = tuple[str, str]
@@ -29,45 +30,41 @@ class Made:
     transformations: tuple[Mapping[str, Any], ...] = ()
 
 
-def replace_edges(
-    connection: sa.Connection, facet: Mapping[str, Any], dataset_id: str, *, job_id: str, at: str
-) -> None:
-    """The columns of a dataset are made of what its job says now; a job that says nothing changes nothing."""
-    if not isinstance(facet.get("fields"), dict):
-        return
-    e = column_edges.c
-    connection.execute(sa.delete(column_edges).where(e.job_id == job_id, e.dataset_id == dataset_id))
-    origins: dict[tuple[str, str], str] = {}
+def edges_said(
+    said: IncomingDataset, dataset_id: str, *, job_id: str, id_of: Callable[[Name], str]
+) -> list[Json] | None:
+    """The rows for what an event says a dataset's columns are made of; None if it says nothing of it."""
+    lineage = facet(said.facets, "columnLineage")
+    if not isinstance(lineage.get("fields"), dict):
+        return None
     rows = {}
-    for field, namespace, name, edge in said_edges(facet):
-        if (namespace, name) not in origins:
-            origins[namespace, name] = ensure_dataset(connection, namespace, name, at=at)
-        origin = origins[namespace, name]
+    for field, namespace, name, edge in said_edges(lineage):
+        origin = id_of((namespace, name))
         keys = {"job_id": job_id, "dataset_id": dataset_id, "field": field, "from_dataset_id": origin}
         rows[field, origin, edge["from_field"]] = {**keys, **edge}
-    if rows:
-        connection.execute(sa.insert(column_edges), list(rows.values()))
+    return list(rows.values())
 
 
-def said_edges(facet: Mapping[str, Any]) -> Iterable[tuple[str, str, str, Json]]:
+def replace_edges(connection: sa.Connection, edges: Mapping[str, list[Json]], *, job_id: str) -> None:
+    """The columns of these datasets are made of what their job says now; of others it changes nothing."""
+    e = column_edges.c
+    connection.execute(sa.delete(column_edges).where(e.job_id == job_id, among(connection, e.dataset_id, edges)))
+    insert_all(connection, column_edges, [row for rows in edges.values() for row in rows])
+
+
+def said_edges(column_lineage: Facets) -> Iterable[tuple[str, str, str, Json]]:
     """The edges that a columnLineage facet lists: field, the origin's namespace and name, and the rest of the row."""
-    columns = facet.get("fields")
-    for field, made in columns.items() if isinstance(columns, dict) else ():
-        if not isinstance(made, dict):
-            continue
-        for origin in objects(made.get("inputFields")):
-            if not all(isinstance(origin.get(part), str) for part in ("namespace", "name", "field")):
-                continue
-            steps = objects(origin.get("transformations"))
-            kinds = [str(each.get("subtype") or each.get("type")) for each in steps]
-            texts = [str(each["description"]) for each in steps if each.get("description")]
-            row = {
-                "from_field": origin["field"],
-                "kind": made.get("transformationType") or "|".join(kinds) or None,
-                "description": made.get("transformationDescription") or "; ".join(texts) or None,
-                "transformations": steps,
-            }
-            yield field, origin["namespace"], origin["name"], row
+    for field, made, origin in column_origins(column_lineage):
+        steps = objects(origin.get("transformations"))
+        kinds = [str(each.get("subtype") or each.get("type")) for each in steps]
+        texts = [str(each["description"]) for each in steps if each.get("description")]
+        row = {
+            "from_field": origin["field"],
+            "kind": text(made.get("transformationType")) or "|".join(kinds) or None,
+            "description": text(made.get("transformationDescription")) or "; ".join(texts) or None,
+            "transformations": steps,
+        }
+        yield field, origin["namespace"], origin["name"], row
 
 
 def edges_into(connection: sa.Connection, fields: Iterable[FieldKey]) -> list[Made]:
@@ -84,9 +81,9 @@ def edges_from(connection: sa.Connection, fields: Iterable[FieldKey]) -> list[Ma
 
 def load_edges(connection: sa.Connection, end: Any, fields: Iterable[FieldKey]) -> list[Made]:
     """The edges one end of which is among `fields`."""
-    wanted, found = list(fields), []
-    for start in range(0, len(wanted), 400):
-        query = sa.select(column_edges).where(end.in_(wanted[start : start + 400]))
+    found = []
+    for some in parts(fields):
+        query = sa.select(column_edges).where(end.in_(some))
         found += [to_made(row) for row in connection.execute(query)]
     return found
 
@@ -103,7 +100,7 @@ def origins_of(connection: sa.Connection, dataset_ids: Iterable[str]) -> dict[st
     query = (
         sa.select(column_edges, datasets.c.namespace, datasets.c.name)
         .join(datasets, datasets.c.id == e.from_dataset_id)
-        .where(e.dataset_id.in_(list(dataset_ids)))
+        .where(among(connection, e.dataset_id, dataset_ids))
         .order_by(e.field, datasets.c.namespace, datasets.c.name, e.from_field)
     )
     by_field: dict[str, dict[str, list[Json]]] = defaultdict(lambda: defaultdict(list))

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from lineage.backend.columns import origins_of
 from lineage.backend.errors import NotFoundError
-from lineage.backend.incoming import facet, objects
+from lineage.backend.event_facets import facet, objects
 from lineage.backend.places import find_dataset
 from lineage.backend.runs import Json, load_runs
-from lineage.backend.tables import dataset_versions, datasets, namespaces
+from lineage.backend.tables import among, dataset_versions, datasets, namespaces
 from lineage.backend.tagging import Tagged, load_tags
 
 
@@ -38,7 +38,7 @@ def load_datasets(connection: sa.Connection, ids: Iterable[str], *, brief: bool 
     query = (
         sa.select(datasets, dataset_versions.c.facets)
         .outerjoin(dataset_versions, dataset_versions.c.id == datasets.c.current_version)
-        .where(datasets.c.id.in_(wanted))
+        .where(among(connection, datasets.c.id, wanted))
     )
     tagged = load_tags(connection, wanted)
     found = {row.id: dataset_shape(row, tagged) for row in connection.execute(query)}
@@ -137,7 +137,7 @@ def load_versions(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Js
     query = (
         sa.select(datasets, v.id.label("version"), v.run_id, v.facets, v.created_at.label("version_at"))
         .join(dataset_versions, v.dataset_id == datasets.c.id)
-        .where(v.id.in_(wanted))
+        .where(among(connection, v.id, wanted))
     )
     rows = connection.execute(query).all()
     tagged = load_tags(connection, {row.id for row in rows})

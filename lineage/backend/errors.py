@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
 from lineage.backend.incoming import InvalidEventError, MalformedEventError
 from lineage.errors import LineageError
+from lineage.strict_json import NotStrictJsonError
 
 
 class NotFoundError(LineageError):
@@ -35,12 +39,48 @@ class SupersededError(LineageError):
         super().__init__("Marquez has deprecated this endpoint. POST an OpenLineage event to /api/v1/lineage instead.")
 
 
+class UnstorableError(LineageError):
+    """The database refuses what was sent, and would refuse it again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The database cannot keep this: {reason}. Nothing was stored.")
+
+
+class DatabaseUnavailableError(LineageError):
+    """The database does not answer, or not in time."""
+
+    transient = True
+
+    def __init__(self) -> None:
+        super().__init__("The lineage database does not answer. Try again.")
+
+
 STATUS: dict[type[LineageError], int] = {
     BadRequestError: 400,
     MalformedEventError: 400,
+    NotStrictJsonError: 400,
     NotAllowedError: 401,
     NotFoundError: 404,
     SupersededError: 405,
     TooLargeError: 413,
     InvalidEventError: 422,
+    UnstorableError: 422,
+    DatabaseUnavailableError: 503,
 }
+
+UNSTORABLE_SQLSTATES = ("22", "54")
+"""PostgreSQL's classes of errors that speak of the data: data exceptions, and limits of the program such as an index row's."""
+UNSTORABLE = (DataError, UnicodeError, OverflowError, RecursionError)
+"""What drivers raise for values that they cannot send, and SQLite for those that it cannot keep."""
+
+
+def database_refusal(error: Exception) -> LineageError | None:
+    """What an error of the database, or on the way to it, means for who called; None for a fault of this program."""
+    cause = error.orig if isinstance(error, StatementError) else error
+    of_the_data = str(getattr(cause, "sqlstate", None) or "").startswith(UNSTORABLE_SQLSTATES)
+    unsendable = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+    if of_the_data or unsendable or isinstance(error, UNSTORABLE):
+        return UnstorableError(str(cause).partition("\n")[0][:200])
+    if isinstance(error, OperationalError | PoolTimeoutError):
+        return DatabaseUnavailableError()
+    return None

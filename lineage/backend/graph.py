@@ -12,7 +12,7 @@ from lineage.backend.errors import BadRequestError
 from lineage.backend.jobs import load_jobs
 from lineage.backend.nodes import NodeRef
 from lineage.backend.runs import Json
-from lineage.backend.tables import datasets, job_io, jobs
+from lineage.backend.tables import among, datasets, job_io, jobs
 from lineage.naming import node_id
 
 Touches = tuple[str, str, str]
@@ -53,7 +53,7 @@ def touched_by(connection: sa.Connection, job_ids: Iterable[str]) -> set[Touches
     query = (
         sa.select(job_io.c.job_id, job_io.c.dataset_id, job_io.c.direction)
         .join(datasets, datasets.c.id == job_io.c.dataset_id)
-        .where(job_io.c.job_id.in_(list(job_ids)), datasets.c.deleted.is_(False))
+        .where(among(connection, job_io.c.job_id, job_ids), datasets.c.deleted.is_(False))
     )
     return {(row.job_id, row.dataset_id, row.direction) for row in connection.execute(query)}
 
@@ -63,7 +63,7 @@ def jobs_touching(connection: sa.Connection, dataset_ids: Iterable[str]) -> set[
     query = (
         sa.select(job_io.c.job_id)
         .join(jobs, jobs.c.id == job_io.c.job_id)
-        .where(job_io.c.dataset_id.in_(list(dataset_ids)), jobs.c.deleted.is_(False))
+        .where(among(connection, job_io.c.dataset_id, dataset_ids), jobs.c.deleted.is_(False))
     )
     return set(connection.scalars(query))
 

@@ -19,7 +19,7 @@ from lineage.backend.runs import Json
 
 def post_event(connection: sa.Connection, call: Call) -> Response:
     """Store an event; an event that was stored before changes nothing."""
-    ingest(connection, read_event(call.body))
+    ingest(connection, read_event(call.document, call.body))
     return Response(status_code=201)
 
 
@@ -58,8 +58,8 @@ def put_namespace(connection: sa.Connection, call: Call) -> Json:
     """Make or change a namespace."""
     body = call.json()
     owner, at = str(body.get("ownerName") or "anonymous"), iso(datetime.now(UTC))
-    description = body.get("description")
-    return catalog.put_namespace(connection, call.path["namespace"], owner=owner, description=description, at=at)
+    namespace, description = call.path["namespace"], call.described()
+    return catalog.put_namespace(connection, namespace, owner=owner, description=description, at=at)
 
 
 def delete_namespace(connection: sa.Connection, call: Call) -> Json:
@@ -80,11 +80,7 @@ def get_source(connection: sa.Connection, call: Call) -> Json:
 def put_source(connection: sa.Connection, call: Call) -> Json:
     """Make or change a source."""
     body, at = call.json(), iso(datetime.now(UTC))
-    kind, url, description = (
-        str(body.get("type", "UNKNOWN")),
-        str(body.get("connectionUrl", "")),
-        body.get("description"),
-    )
+    kind, url, description = str(body.get("type", "UNKNOWN")), str(body.get("connectionUrl", "")), call.described()
     return catalog.put_source(connection, call.path["source"], kind=kind, url=url, description=description, at=at)
 
 
@@ -95,7 +91,7 @@ def get_tags(connection: sa.Connection, call: Call) -> Json:
 
 def put_tag(connection: sa.Connection, call: Call) -> Json:
     """Make or describe a tag."""
-    return tagging.put_tag(connection, call.path["tag"], call.json().get("description"))
+    return tagging.put_tag(connection, call.path["tag"], call.described())
 
 
 def dataset_id(connection: sa.Connection, call: Call) -> str:

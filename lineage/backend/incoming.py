@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from lineage.backend.event_facets import Facets, external_version
+from lineage.backend.names import long_names
 from lineage.errors import LineageError
 
 EVENT_TYPES = frozenset({"START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"})
-
-Facets = Mapping[str, Any]
+MOST_PROBLEMS = 20
 
 
 class MalformedEventError(LineageError):
-    """The body is not JSON, or not an object."""
+    """The body is not an object."""
 
 
 class InvalidEventError(LineageError):
@@ -39,10 +39,14 @@ class IncomingDataset:
     io_facets: Facets
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+    @property
     def external_version(self) -> str | None:
         """The version as the dataset's own system counts."""
-        version = facet(self.facets, "version").get("datasetVersion")
-        return None if version is None else str(version)
+        return external_version(self.facets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +79,18 @@ class Incoming:
     body: Mapping[str, Any]
 
 
-def read_event(raw: bytes) -> Incoming:
-    """The event in a request's body.
+def read_event(body: Any, raw: bytes) -> Incoming:
+    """The event in a request's body, `raw` as it came and parsed.
 
     Raises:
         MalformedEventError: it is no JSON object.
-        InvalidEventError: it is no OpenLineage event.
+        InvalidEventError: it is no OpenLineage event, or one with a name that is longer than any index takes.
     """
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        raise MalformedEventError(f"The body is not JSON: {error}. Nothing was stored.") from error
     if not isinstance(body, dict):
         raise MalformedEventError("The body is not a JSON object. Nothing was stored.")
-    found = problems(body)
+    found = problems(body) or long_names(body)
     if found:
-        raise InvalidEventError(found)
+        raise InvalidEventError(found[:MOST_PROBLEMS])
     return to_incoming(body, raw)
 
 
@@ -127,10 +127,10 @@ def problems(body: Mapping[str, Any]) -> list[str]:
     try:
         instant(body.get("eventTime"))
     except (TypeError, ValueError):
-        found.append(f"eventTime is {body.get('eventTime')!r}, not a date-time such as 2026-01-31T08:00:00Z")
+        found.append(f"eventTime is {str(body.get('eventTime'))[:100]!r}, not a date-time such as 2026-01-31T08:00:00Z")
     type_ = body.get("eventType")
     if type_ is not None and str(type_).upper() not in EVENT_TYPES:
-        found.append(f"eventType is {type_!r}, not one of {', '.join(sorted(EVENT_TYPES))}")
+        found.append(f"eventType is {str(type_)[:100]!r}, not one of {', '.join(sorted(EVENT_TYPES))}")
     if "run" in body:
         found += [*texts_missing(body["run"], "run", "runId"), *facets_problems(body["run"], "run", "facets")]
     if "run" in body or "job" in body:
@@ -172,23 +172,19 @@ def facets_problems(part: object, where: str, *names: str) -> list[str]:
     return [f"{where}.{name} is not an object" for name in names if not isinstance(part.get(name) or {}, dict)]
 
 
-def facet(facets: Facets, name: str) -> Facets:
-    """One facet; empty if it is not there or is no object."""
-    found = facets.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def objects(found: Any) -> list[Mapping[str, Any]]:
-    """The objects of a list; nothing else of it, and nothing of what is no list."""
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-
-
 def instant(text: Any) -> str:
-    """An ISO date-time as ISO text in UTC with microseconds; without a zone it is taken as UTC."""
+    """An ISO date-time as ISO text in UTC with microseconds; without a zone it is taken as UTC.
+
+    Raises:
+        ValueError: it is none, or in UTC not within the years 1 to 9999.
+    """
     at = datetime.fromisoformat(text)
     if "T" not in text.upper() and " " not in text:
         raise ValueError(text)
-    return iso(at.replace(tzinfo=UTC) if at.tzinfo is None else at)
+    try:
+        return iso(at.replace(tzinfo=UTC) if at.tzinfo is None else at)
+    except OverflowError as error:
+        raise ValueError(text) from error
 
 
 def iso(at: datetime) -> str:

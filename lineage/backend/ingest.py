@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from lineage.backend.columns import replace_edges
-from lineage.backend.incoming import Incoming, IncomingJob, facet, to_incoming
-from lineage.backend.places import (
-    ensure_namespace,
-    hear_of_dataset,
-    read_version,
-    refresh_current,
-    settle_versions,
-    stable_id,
-    written_version,
-)
-from lineage.backend.tables import (
-    dataset_versions,
-    events,
-    insert_new,
-    job_io,
-    job_versions,
-    jobs,
-    run_io,
-    runs,
-    take_turn,
-)
+from lineage.backend.columns import edges_said, replace_edges
+from lineage.backend.incoming import Incoming, to_incoming
+from lineage.backend.ingest_jobs import Touched, adopt_version, hear_of_job, update_job_version
+from lineage.backend.places import Places
+from lineage.backend.tables import dataset_versions, events, insert_all, insert_new, jobs, run_io, runs, take_turn
+from lineage.backend.versions import Versions, refresh_current, settle_versions
 
 STATES = {"START": "RUNNING", "RUNNING": "RUNNING", "COMPLETE": "COMPLETED", "FAIL": "FAILED", "ABORT": "ABORTED"}
 ENDED = frozenset({"COMPLETED", "FAILED", "ABORTED"})
-JOB_TYPES = {"STREAMING": "STREAM", "STREAM": "STREAM", "SERVICE": "SERVICE"}
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """A dataset that an event speaks of, with the version read or written and what held for this run only."""
-
-    dataset_id: str
-    version_id: str
-    direction: str
-    facets: dict[str, Any]
 
 
 def ingest(connection: sa.Connection, event: Incoming) -> bool:
@@ -84,79 +56,43 @@ def apply(connection: sa.Connection, event: Incoming) -> None:
     """What an event says, that follows everything heard of its run."""
     job_id = hear_of_job(connection, event.job, event) if event.job else None
     state = hear_of_run(connection, event, job_id, event.run_id) if event.run_id and job_id else None
-    touched = [*inputs(connection, event), *outputs(connection, event, job_id)]
+    touched = hear_of_datasets(connection, event, job_id)
+    current = {each.dataset_id for each in touched}
     if event.run_id and job_id and state:
         add_run_io(connection, event.run_id, touched)
-        settle_versions(connection, event.run_id, state, at=event.at)
+        current.update(settle_versions(connection, event.run_id, state, at=event.at))
         update_job_version(connection, job_id, event.run_id, state=state, at=event.at)
     elif job_id:
         adopt_version(connection, job_id, touched, run_id=None, rank=f"1{event.at}", at=event.at)
-    for each in touched:
-        refresh_current(connection, each.dataset_id)
+    refresh_current(connection, current)
 
 
-def inputs(connection: sa.Connection, event: Incoming) -> list[Touched]:
-    """The datasets an event reads."""
-    found = []
-    for said in event.inputs:
-        id_ = hear_of_dataset(connection, said, event.at)
-        version = read_version(connection, said, id_, at=event.at)
-        found.append(Touched(id_, version, "INPUT", dict(said.io_facets)))
-    return found
-
-
-def outputs(connection: sa.Connection, event: Incoming, job_id: str | None) -> list[Touched]:
-    """The datasets an event writes."""
-    found = []
+def hear_of_datasets(connection: sa.Connection, event: Incoming, job_id: str | None) -> list[Touched]:
+    """What an event says of datasets, their versions and their columns."""
+    places = Places(connection, (*event.inputs, *event.outputs), event.at)
+    read = [(places.hear(said), said) for said in event.inputs]
+    written, edges = [], {}
+    newest = is_newest(connection, event, job_id)
     for said in event.outputs:
-        id_ = hear_of_dataset(connection, said, event.at)
-        version = written_version(connection, said, id_, run_id=event.run_id, at=event.at)
-        if is_newest(connection, event, job_id):
-            replace_edges(connection, facet(said.facets, "columnLineage"), id_, job_id=job_id or "", at=event.at)
-        found.append(Touched(id_, version, "OUTPUT", dict(said.io_facets)))
-    return found
+        id_ = places.hear(said)
+        written.append((id_, said))
+        made = edges_said(said, id_, job_id=job_id or "", id_of=places.id_of) if newest else None
+        if made is not None:
+            edges[id_] = made
+    places.write()
+    replace_edges(connection, edges, job_id=job_id or "")
+    versions = Versions(connection, run_id=event.run_id, at=event.at)
+    versions.load(read, written)
+    heard = [(id_, versions.read(id_, said), "INPUT", said) for id_, said in read]
+    heard += [(id_, versions.written(id_, said), "OUTPUT", said) for id_, said in written]
+    versions.write()
+    return [Touched(id_, versions.standing_for(at), side, dict(said.io_facets)) for id_, at, side, said in heard]
 
 
 def is_newest(connection: sa.Connection, event: Incoming, job_id: str | None) -> bool:
     """True unless a later event of the same job came in before this one."""
     updated_at = connection.scalar(sa.select(jobs.c.updated_at).where(jobs.c.id == job_id))
     return updated_at is None or event.at >= updated_at
-
-
-def hear_of_job(connection: sa.Connection, job: IncomingJob, event: Incoming) -> str:
-    """What an event says of its job. Returns the job's id."""
-    id_ = ensure_job(connection, job.namespace, job.name, event.at)
-    row = connection.execute(sa.select(jobs.c.facets, jobs.c.updated_at).where(jobs.c.id == id_)).one()
-    newer = event.at >= row.updated_at
-    facets = {**row.facets, **job.facets} if newer else {**job.facets, **row.facets}
-    values: dict[str, Any] = {"facets": facets, "updated_at": max(event.at, row.updated_at), "deleted": False}
-    kind = facet(facets, "jobType").get("processingType")
-    values["type"] = JOB_TYPES.get(str(kind).upper(), "BATCH")
-    parent = facet(facet(event.run_facets, "parent") or facet(event.run_facets, "parentRun"), "job")
-    if isinstance(parent.get("namespace"), str) and isinstance(parent.get("name"), str):
-        values["parent_id"] = ensure_job(connection, parent["namespace"], parent["name"], event.at)
-    connection.execute(sa.update(jobs).where(jobs.c.id == id_).values(**values))
-    return id_
-
-
-def ensure_job(connection: sa.Connection, namespace: str, name: str, at: str) -> str:
-    """The id of a job, which is made if nobody spoke of it before."""
-    ensure_namespace(connection, namespace, at)
-    id_ = stable_id("job", namespace, name)
-    insert_new(
-        connection,
-        jobs,
-        id=id_,
-        namespace=namespace,
-        name=name,
-        type="BATCH",
-        facets={},
-        created_at=at,
-        updated_at=at,
-        version_rank="",
-        deleted=False,
-    )
-    return id_
 
 
 def hear_of_run(connection: sa.Connection, event: Incoming, job_id: str, run_id: str) -> str:
@@ -178,49 +114,33 @@ def hear_of_run(connection: sa.Connection, event: Incoming, job_id: str, run_id:
 
 def add_run_io(connection: sa.Connection, run_id: str, touched: list[Touched]) -> None:
     """Which versions a run read and wrote. The run's last word on a dataset says at which version it was."""
-    now = {each.version_id for each in touched}
+    now: dict[tuple[str, str], dict[str, Any]] = {}
     for each in touched:
-        mine = (run_io.c.run_id == run_id, run_io.c.direction == each.direction)
-        others = sa.select(dataset_versions.c.id).where(
-            dataset_versions.c.dataset_id == each.dataset_id, dataset_versions.c.id.not_in(now)
-        )
-        connection.execute(sa.delete(run_io).where(*mine, run_io.c.version_id.in_(others)))
-        keys = {"run_id": run_id, "version_id": each.version_id, "direction": each.direction}
-        if not insert_new(connection, run_io, **keys, facets=each.facets):
-            here = (*mine, run_io.c.version_id == each.version_id)
-            before = connection.scalar(sa.select(run_io.c.facets).where(*here)) or {}
-            connection.execute(sa.update(run_io).where(*here).values(facets={**before, **each.facets}))
+        now.setdefault((each.version_id, each.direction), {}).update(each.facets)
+    spoken_of = {(each.dataset_id, each.direction) for each in touched}
+    versions = {version_id for version_id, _ in now}
+    replaced = []
+    for row in touched_before(connection, run_id):
+        key = row.version_id, row.direction
+        if key in now:
+            now[key] = {**row.facets, **now[key]}
+        if key in now or ((row.dataset_id, row.direction) in spoken_of and row.version_id not in versions):
+            replaced.append({"run": run_id, "version": row.version_id, "side": row.direction})
+    if replaced:
+        io, said = run_io.c, sa.bindparam
+        mine = (io.run_id == said("run"), io.version_id == said("version"), io.direction == said("side"))
+        connection.execute(sa.delete(run_io).where(*mine), replaced)
+    keys = ("version_id", "direction")
+    insert_all(
+        connection, run_io, [{"run_id": run_id, **dict(zip(keys, key, strict=True)), "facets": now[key]} for key in now]
+    )
 
 
-def update_job_version(connection: sa.Connection, job_id: str, run_id: str, *, state: str, at: str) -> None:
-    """What a job reads and writes is what its last completed run did; before there is one, what its last run did."""
+def touched_before(connection: sa.Connection, run_id: str) -> list[Any]:
+    """What a run was known to read and write, with the datasets."""
     query = (
-        sa.select(dataset_versions.c.dataset_id, dataset_versions.c.id, run_io.c.direction)
-        .join(run_io, run_io.c.version_id == dataset_versions.c.id)
+        sa.select(run_io, dataset_versions.c.dataset_id)
+        .join(dataset_versions, dataset_versions.c.id == run_io.c.version_id)
         .where(run_io.c.run_id == run_id)
     )
-    touched = [Touched(row.dataset_id, row.id, row.direction, {}) for row in connection.execute(query)]
-    rank = f"{1 if state == 'COMPLETED' else 0}{at}"
-    version = adopt_version(connection, job_id, touched, run_id=run_id, rank=rank, at=at)
-    connection.execute(sa.update(runs).where(runs.c.id == run_id).values(job_version=version))
-
-
-def adopt_version(
-    connection: sa.Connection, job_id: str, touched: list[Touched], *, run_id: str | None, rank: str, at: str
-) -> str:
-    """The job's version for what it touches; the job is at it from now on, unless a weightier or newer one is known."""
-    reads = sorted({each.dataset_id for each in touched if each.direction == "INPUT"})
-    writes = sorted({each.dataset_id for each in touched if each.direction == "OUTPUT"})
-    version = stable_id("job version", job_id, *reads, "", *writes)
-    insert_new(connection, job_versions, id=version, job_id=job_id, inputs=reads, outputs=writes, created_at=at)
-    connection.execute(sa.update(job_versions).where(job_versions.c.id == version).values(latest_run=run_id))
-    row = connection.execute(sa.select(jobs.c.version_rank, jobs.c.current_version).where(jobs.c.id == job_id)).one()
-    if rank < row.version_rank:
-        return version
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(current_version=version, version_rank=rank))
-    if version != row.current_version:
-        connection.execute(sa.delete(job_io).where(job_io.c.job_id == job_id))
-        for direction, ids in (("INPUT", reads), ("OUTPUT", writes)):
-            for dataset_id in ids:
-                insert_new(connection, job_io, job_id=job_id, dataset_id=dataset_id, direction=direction)
-    return version
+    return list(connection.execute(query))

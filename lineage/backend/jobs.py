@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from lineage.backend.datasets import require_namespace
 from lineage.backend.errors import NotFoundError
-from lineage.backend.incoming import facet
+from lineage.backend.event_facets import facet
 from lineage.backend.runs import Json, latest_runs, load_runs
-from lineage.backend.tables import datasets, job_io, job_versions, jobs, runs
+from lineage.backend.tables import among, datasets, job_io, job_versions, jobs, runs
 from lineage.backend.tagging import Tagged, load_tags
 
 RUNS_SHOWN = 10
@@ -37,7 +37,7 @@ def load_jobs(connection: sa.Connection, ids: Iterable[str], *, runs_shown: int 
     query = (
         sa.select(jobs, parent.c.name.label("parent_name"))
         .outerjoin(parent, parent.c.id == jobs.c.parent_id)
-        .where(jobs.c.id.in_(wanted))
+        .where(among(connection, jobs.c.id, wanted))
     )
     touched, tagged = load_job_io(connection, wanted), load_tags(connection, wanted)
     latest = latest_runs(connection, wanted, runs_shown)
@@ -49,7 +49,7 @@ def load_job_io(connection: sa.Connection, ids: Sequence[str]) -> dict[tuple[str
     query = (
         sa.select(job_io.c.job_id, job_io.c.direction, datasets.c.namespace, datasets.c.name)
         .join(datasets, datasets.c.id == job_io.c.dataset_id)
-        .where(job_io.c.job_id.in_(ids))
+        .where(among(connection, job_io.c.job_id, ids))
         .order_by(datasets.c.namespace, datasets.c.name)
     )
     found: dict[tuple[str, str], list[Json]] = defaultdict(list)
@@ -125,7 +125,7 @@ def job_version_shape(connection: sa.Connection, row: Any) -> Json:
     """One version of a job."""
     job = load_jobs(connection, [row.job_id], runs_shown=1)[row.job_id]
     query = sa.select(datasets.c.id, datasets.c.namespace, datasets.c.name)
-    known = connection.execute(query.where(datasets.c.id.in_([*row.inputs, *row.outputs])))
+    known = connection.execute(query.where(among(connection, datasets.c.id, [*row.inputs, *row.outputs])))
     names = {each.id: {"namespace": each.namespace, "name": each.name} for each in known}
     return {
         "id": {"namespace": job["namespace"], "name": job["name"], "version": row.id},

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from lineage.backend.errors import NotFoundError
-from lineage.backend.incoming import facet
-from lineage.backend.tables import dataset_versions, datasets, jobs, run_io, runs
+from lineage.backend.event_facets import facet
+from lineage.backend.tables import among, dataset_versions, datasets, jobs, run_io, runs
 
 Json = dict[str, Any]
 
@@ -22,7 +22,7 @@ def load_runs(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Json]:
     query = (
         sa.select(runs, jobs.c.namespace.label("job_namespace"), jobs.c.name.label("job_name"))
         .join(jobs, jobs.c.id == runs.c.job_id)
-        .where(runs.c.id.in_(wanted))
+        .where(among(connection, runs.c.id, wanted))
     )
     touched = load_run_io(connection, wanted)
     return {row.id: run_shape(row, touched) for row in connection.execute(query)}
@@ -34,7 +34,7 @@ def load_run_io(connection: sa.Connection, ids: Sequence[str]) -> dict[tuple[str
         sa.select(run_io, datasets.c.namespace, datasets.c.name)
         .join(dataset_versions, dataset_versions.c.id == run_io.c.version_id)
         .join(datasets, datasets.c.id == dataset_versions.c.dataset_id)
-        .where(run_io.c.run_id.in_(ids))
+        .where(among(connection, run_io.c.run_id, ids))
         .order_by(datasets.c.namespace, datasets.c.name)
     )
     found: dict[tuple[str, str], list[Json]] = defaultdict(list)
@@ -104,7 +104,11 @@ def latest_runs(connection: sa.Connection, job_ids: Sequence[str], each: int) ->
     """The newest runs of several jobs, `each` at most, by job."""
     started = sa.func.coalesce(runs.c.started_at, runs.c.created_at)
     place = sa.func.row_number().over(partition_by=runs.c.job_id, order_by=[started.desc(), runs.c.id.desc()])
-    ranked = sa.select(runs.c.id, runs.c.job_id, place.label("place")).where(runs.c.job_id.in_(job_ids)).subquery()
+    ranked = (
+        sa.select(runs.c.id, runs.c.job_id, place.label("place"))
+        .where(among(connection, runs.c.job_id, job_ids))
+        .subquery()
+    )
     query = sa.select(ranked.c.id, ranked.c.job_id).where(ranked.c.place <= each).order_by(ranked.c.place)
     rows = connection.execute(query).all()
     found = load_runs(connection, [row.id for row in rows])

@@ -36,8 +36,8 @@ def zone(name: str) -> ZoneInfo:
     """A time zone by its name."""
     try:
         return ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise BadRequestError(f"{name!r} is no time zone such as Europe/Berlin") from error
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise BadRequestError(f"{name[:100]!r} is no time zone such as Europe/Berlin") from error
 
 
 def event_counts(connection: sa.Connection, *, period: str, timezone: str, now: datetime) -> list[Json]:

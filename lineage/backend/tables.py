@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
+from lineage import strict_json
+
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+PAIRS = 400
 metadata = sa.MetaData()
 
 events = sa.Table(
@@ -133,6 +138,7 @@ run_io = sa.Table(
     sa.Column("version_id", sa.Text, sa.ForeignKey("dataset_versions.id"), primary_key=True),
     sa.Column("direction", sa.Text, primary_key=True),
     sa.Column("facets", JSON, nullable=False),
+    sa.Index("ix_run_io_version", "version_id"),
 )
 column_edges = sa.Table(
     "column_edges",
@@ -165,17 +171,35 @@ taggings = sa.Table(
 
 def open_database(url: str) -> sa.Engine:
     """The database at an SQLAlchemy URL, with its tables; SQLite gets a write-ahead log, so that readers never wait."""
-    address = sa.make_url(url)
+    address, formats = sa.make_url(url), {"json_serializer": strict_text, "json_deserializer": strict_json.tolerant}
     if address.get_backend_name() != "sqlite":
-        engine = sa.create_engine(address, pool_pre_ping=True)
+        engine = sa.create_engine(address, pool_pre_ping=True, **formats)
     else:
         if address.database and address.database != ":memory:":
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(address, connect_args={"timeout": 30})
+        engine = sa.create_engine(address, connect_args={"timeout": 30}, **formats)
         event.listen(engine, "connect", prepare_sqlite)
         event.listen(engine, "begin", begin_sqlite)
     metadata.create_all(engine)
+    add_indexes(engine)
     return engine
+
+
+def add_indexes(engine: sa.Engine) -> None:
+    """Give tables that an earlier release made the indexes that have come since."""
+    with engine.execution_options(writes=True).begin() as connection:
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+
+
+def strict_text(value: Any) -> str:
+    """A value as JSON text.
+
+    Raises:
+        ValueError: it holds a number that JSON does not have.
+    """
+    return json.dumps(value, allow_nan=False)
 
 
 def prepare_sqlite(connection: Any, _: object) -> None:
@@ -203,3 +227,27 @@ def insert_new(connection: sa.Connection, table: sa.Table, **values: Any) -> boo
     key = table.primary_key.columns[0]
     added = connection.execute(insert(table).values(**values).on_conflict_do_nothing().returning(key))
     return added.first() is not None
+
+
+def insert_all(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert those rows that are not there already, all at once."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    if rows:
+        connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+def among(connection: sa.Connection, column: Any, texts: Iterable[str]) -> sa.ColumnElement[bool]:
+    """True for a column that holds one of `texts`: one parameter, however many they are."""
+    listed = sa.literal(json.dumps(list(texts)), sa.Text)
+    if connection.dialect.name == "postgresql":
+        rows = sa.func.jsonb_array_elements_text(sa.cast(listed, postgresql.JSONB)).table_valued("value")
+    else:
+        rows = sa.func.json_each(listed).table_valued("value")
+    found: sa.ColumnElement[bool] = column.in_(sa.select(rows.c.value))
+    return found
+
+
+def parts(pairs: Iterable[tuple[str, str]]) -> Iterable[list[tuple[str, str]]]:
+    """Pairs in parts that fit into the parameters of one statement."""
+    whole = list(pairs)
+    return (whole[start : start + PAIRS] for start in range(0, len(whole), PAIRS))

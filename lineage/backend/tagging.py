@@ -8,14 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lineage.backend.tables import insert_new, taggings, tags
+from lineage.backend.tables import among, insert_new, taggings, tags
 
 Tagged = dict[tuple[str, str], list[str]]
 
 
 def load_tags(connection: sa.Connection, subjects: Iterable[str]) -> Tagged:
     """The tags of datasets or jobs, by subject and field; the field is empty for the subject itself."""
-    query = sa.select(taggings).where(taggings.c.subject_id.in_(list(subjects))).order_by(taggings.c.tag)
+    query = sa.select(taggings).where(among(connection, taggings.c.subject_id, subjects)).order_by(taggings.c.tag)
     found: Tagged = defaultdict(list)
     for row in connection.execute(query):
         found[row.subject_id, row.field].append(row.tag)
