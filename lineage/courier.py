@@ -12,15 +12,28 @@ from lineage.settings import LineageSettings
 from lineage.transport import CONNECT_SECONDS, READ_SECONDS, open_http
 
 PATH = "/api/v1/lineage"
-NOT_THE_EVENTS_FAULT = frozenset({401, 403, 404, 405, 408, 425, 429})
+NOT_THE_EVENTS_FAULT = frozenset({401, 403, 404, 405, 407, 408, 425, 429})
 """Refusals that a right key, a right address or a little time would turn into a delivery."""
+OUT_OF_REACH = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+DROPPED = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""How a connection ends that the backend has closed, be it for its age or because of the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the backend made of one event: it has it, it may have it later, or it never will."""
+    """What the backend made of one event.
 
-    kind: Literal["delivered", "waiting", "rejected"]
+    It is `delivered`; it is `rejected` for good; the backend is `unavailable` for this and every other event; or it has
+    `failed` on this event, which may be the event's fault or its own.
+    """
+
+    kind: Literal["delivered", "rejected", "unavailable", "failed"]
     reason: str = ""
 
 
@@ -29,9 +42,11 @@ def verdict(answer: httpx.Response) -> Verdict:
     if answer.is_success:
         return Verdict("delivered")
     reason = f"{answer.request.url} answered {answer.status_code}: {answer.text[:2000]}".strip()
+    if answer.is_server_error:
+        return Verdict("failed", reason)
     if answer.is_client_error and answer.status_code not in NOT_THE_EVENTS_FAULT:
         return Verdict("rejected", reason)
-    return Verdict("waiting", reason)
+    return Verdict("unavailable", reason)
 
 
 class Courier:
@@ -41,13 +56,23 @@ class Courier:
         self._http = open_http(settings)
 
     def post(self, body: bytes, *, seconds: float) -> Verdict:
-        """Send one event, within `seconds`; a backend that cannot be reached lets it wait."""
+        """Send one event, within `seconds`."""
         timeout = httpx.Timeout(min(READ_SECONDS, seconds), connect=min(CONNECT_SECONDS, seconds))
         try:
-            headers = {"Content-Type": "application/json"}
-            return verdict(self._http.post(PATH, content=body, headers=headers, timeout=timeout))
+            return verdict(self._send(body, timeout))
+        except OUT_OF_REACH as error:
+            return Verdict("unavailable", f"{self._http.base_url} cannot be reached ({type(error).__name__}: {error})")
         except httpx.HTTPError as error:
-            return Verdict("waiting", f"{self._http.base_url} cannot be reached ({type(error).__name__}: {error})")
+            reason = f"{self._http.base_url} gave no answer ({type(error).__name__}: {error})"
+            hurried = isinstance(error, httpx.TimeoutException) and seconds < READ_SECONDS
+            return Verdict("unavailable" if hurried else "failed", reason)
+
+    def _send(self, body: bytes, timeout: httpx.Timeout) -> httpx.Response:
+        headers = {"Content-Type": "application/json"}
+        try:
+            return self._http.post(PATH, content=body, headers=headers, timeout=timeout)
+        except DROPPED:  # a connection that had waited too long; sent twice, an event is stored once
+            return self._http.post(PATH, content=body, headers=headers, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -53,23 +53,27 @@ class Deliverer:
             )
 
     def _work(self) -> None:
-        pause = FIRST_PAUSE
+        pause, retry_at = FIRST_PAUSE, 0.0
         with Courier(self._outbox.settings) as courier:
             while not self._closing.is_set():
                 self._awake.clear()
-                done = self._attempt(courier, PATIENCE_SECONDS)
+                retry = time.monotonic() >= retry_at
+                done = self._attempt(courier, PATIENCE_SECONDS, retry=retry)
                 if not done.reason:
                     pause = FIRST_PAUSE
                     self._awake.wait(IDLE_SECONDS)
                     continue
                 if pause == FIRST_PAUSE:
                     log.warning("Lineage events wait in %s: %s", self._outbox.folder, done.reason)
-                self._closing.wait(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                if retry:
+                    retry_at = time.monotonic() + pause
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                # what fails waits for its time; the others are delivered as they come, unless the backend is out
+                (self._awake if done.held else self._closing).wait(max(retry_at - time.monotonic(), 0))
             self._attempt(courier, self._closing_at - time.monotonic())
 
-    def _attempt(self, courier: Courier, seconds: float) -> Flushed:
+    def _attempt(self, courier: Courier, seconds: float, *, retry: bool = True) -> Flushed:
         try:
-            return self._outbox.flush(seconds, courier=courier)
+            return self._outbox.flush(seconds, courier=courier, retry=retry)
         except OSError as error:  # the outbox itself is out of reach: try again, as with a backend
             return Flushed(reason=str(error))

@@ -13,22 +13,29 @@ from itertools import count
 from pathlib import Path
 from threading import Lock
 
+from lineage.attempts import Attempts
 from lineage.courier import Courier
+from lineage.dispatch import NO_TIME, Dispatch
 from lineage.errors import OutboxUnwritableError
 from lineage.settings import LineageSettings
 
-NO_TIME = "no time was left"
+EVENTS = "[0-9]*.json"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What one flush did: events `delivered` and `rejected` by it, events still `waiting`, and why they wait."""
+    """What one flush did: events `delivered`, `rejected` and `parked` by it, events still `waiting`, and why they wait.
+
+    `held` counts the runs whose next event the backend fails on, where it takes the others.
+    """
 
     delivered: int = 0
     waiting: int = 0
     rejected: int = 0
+    parked: int = 0
+    held: int = 0
     reason: str = ""
 
 
@@ -39,6 +46,7 @@ class Outbox:
         self.settings = settings
         self.folder = settings.outbox
         self.rejects = settings.outbox / "rejected"
+        self.parking = settings.outbox / "parked"
         self._lock = Lock()
         self._count = count()
         self._last_ns = 0
@@ -53,6 +61,7 @@ class Outbox:
         outbox = cls(settings)
         try:
             outbox.rejects.mkdir(parents=True, exist_ok=True)
+            outbox.parking.mkdir(parents=True, exist_ok=True)
             probe = outbox.folder / f".probe-{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
@@ -65,11 +74,15 @@ class Outbox:
         with self._lock:
             path = self.folder / self._next_name()
             partial = path.with_name(f".{path.name}.partial")
-            with partial.open("wb") as file:
-                file.write(event.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(path)
+            try:
+                with partial.open("wb") as file:
+                    file.write(event.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.rename(path)
+            except OSError:
+                partial.unlink(missing_ok=True)
+                raise
             sync_folder(self.folder)
         return path
 
@@ -79,73 +92,107 @@ class Outbox:
 
     def pending(self) -> list[Path]:
         """The events that wait, in the order they were emitted."""
-        return sorted(path for path in self.folder.glob("[0-9]*.json"))
+        return sorted(self.folder.glob(EVENTS))
 
     def rejected(self) -> list[Path]:
-        """The events that the backend refused for good; beside each lies a `.reason`."""
-        return sorted(self.rejects.glob("[0-9]*.json"))
+        """The events that the backend refused for good, and what could not be read; beside each lies a `.reason`."""
+        return sorted(self.rejects.glob(EVENTS))
+
+    def parked(self) -> list[Path]:
+        """The events that the backend failed on again and again, and those of their runs; beside each lies a `.reason`."""
+        return sorted(self.parking.glob(EVENTS))
+
+    def half_written(self) -> list[Path]:
+        """What processes left that were killed while they kept an event: no event, since its job never went on."""
+        return sorted(self.folder.glob(f".{EVENTS}.partial"))
+
+    def failing(self) -> Attempts:
+        """The waiting events that the backend failed on."""
+        attempts = Attempts.load(self.folder)
+        attempts.keep_only({path.name for path in self.pending()}, {path.name for path in self.parked()})
+        return attempts
 
     def requeue(self) -> int:
-        """Let the refused events wait again, in their old place; returns how many."""
-        refused = self.rejected()
-        for path in refused:
-            path.rename(self.folder / path.name)
-            path.with_suffix(".reason").unlink(missing_ok=True)
-        return len(refused)
+        """Let what was refused or parked wait again, in its old place; returns how many events."""
+        with self.turn(wait=True):
+            aside = sorted([*self.rejected(), *self.parked()], key=lambda path: path.name)
+            for path in aside:
+                path.rename(self.folder / path.name)
+                path.with_suffix(".reason").unlink(missing_ok=True)
+        return len(aside)
 
-    def flush(self, timeout: float = 5.0, *, courier: Courier | None = None) -> Flushed:
-        """Deliver what waits, in order, until the outbox is empty, the backend fails or `timeout` seconds are over."""
+    def set_aside(self, path: Path, folder: Path, reason: str) -> bool:
+        """Move an event out of the way, with the reason beside it; False if it cannot be moved and has to stay."""
+        kept = folder / path.name
+        try:
+            kept.with_suffix(".reason").write_text(reason + "\n")
+            path.rename(kept)
+        except OSError as error:
+            log.warning(
+                "The lineage event %s is passed over, but cannot be moved to %s (%s): %s", path, folder, error, reason
+            )
+            return False
+        log.warning(
+            "A lineage event was not delivered and is kept in %s: %s. `pedigree lineage outbox` lists such events, "
+            "`pedigree lineage replay` sends them again.",
+            kept,
+            reason,
+        )
+        return True
+
+    def flush(self, timeout: float = 5.0, *, courier: Courier | None = None, retry: bool = True) -> Flushed:
+        """Deliver what waits, in the order of each run, until the backend is out or `timeout` seconds are over.
+
+        Args:
+            timeout: seconds to spend.
+            courier: the connection to use instead of one of its own.
+            retry: also try once more each event that the backend has failed on.
+        """
         deadline = time.monotonic() + timeout
+        tried = set() if retry else set(self.failing().failed)
         if courier is not None:
-            return self._flush(courier, deadline)
+            return self._flush(courier, deadline, tried)
         with Courier(self.settings) as own:
-            return self._flush(own, deadline)
+            return self._flush(own, deadline, tried)
 
-    def _flush(self, courier: Courier, deadline: float) -> Flushed:
+    def _flush(self, courier: Courier, deadline: float, tried: set[str]) -> Flushed:
         total = Flushed()
         while self.pending():
             with self.turn() as mine:
-                done = self._deliver(courier, deadline) if mine else Flushed()
-            total = Flushed(total.delivered + done.delivered, 0, total.rejected + done.rejected, done.reason)
-            if not total.reason and time.monotonic() >= deadline:
+                done = self._dispatch(courier, deadline, tried) if mine else None
+            if done is not None:
+                total = total_of(total, done)
+            elif time.monotonic() < deadline:
+                time.sleep(0.05)  # another process delivers, our events included
+            else:
                 total = replace(total, reason=NO_TIME)
             if total.reason:
                 return replace(total, waiting=self.waiting())
-            if not mine:  # another process delivers, our events included
-                time.sleep(0.05)
         return total
 
-    def _deliver(self, courier: Courier, deadline: float) -> Flushed:
-        delivered = rejected = 0
-        for path in self.pending():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return Flushed(delivered, 0, rejected, NO_TIME)
-            verdict = courier.post(path.read_bytes(), seconds=left)
-            if verdict.kind == "waiting":
-                return Flushed(delivered, 0, rejected, verdict.reason)
-            if verdict.kind == "rejected":
-                self._reject(path, verdict.reason)
-                rejected += 1
-            else:
-                path.unlink()
-                delivered += 1
-        return Flushed(delivered, 0, rejected)
-
-    def _reject(self, path: Path, reason: str) -> None:
-        kept = self.rejects / path.name
-        kept.with_suffix(".reason").write_text(reason + "\n")
-        path.rename(kept)
-        log.warning("The lineage backend refused an event, which is kept in %s: %s", kept, reason)
+    def _dispatch(self, courier: Courier, deadline: float, tried: set[str]) -> Flushed:
+        attempts = Attempts.load(self.folder)
+        dispatch = Dispatch(self, courier, attempts, deadline, tried)
+        try:
+            dispatch.run()
+        finally:
+            attempts.save()
+        moved = dispatch.delivered + dispatch.rejected + dispatch.parked
+        reason = dispatch.reason
+        if not reason and not moved and self.pending():
+            last = next((each.reason for each in attempts.failed.values()), "they cannot be moved out of the way")
+            reason = f"the backend takes other events, but not those of {len(dispatch.held)} runs: {last}"
+        held = 0 if dispatch.reason else len(dispatch.held)
+        return Flushed(dispatch.delivered, 0, dispatch.rejected, dispatch.parked, held, reason)
 
     @contextmanager
-    def turn(self) -> Iterator[bool]:
-        """True for the one deliverer of all processes, as long as this lasts."""
+    def turn(self, *, wait: bool = False) -> Iterator[bool]:
+        """True for the one deliverer of all processes, as long as this lasts; with `wait` it is waited for."""
         descriptor = os.open(self.folder / ".delivering", os.O_CREAT | os.O_RDWR, 0o644)
         try:
             mine = True
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 mine = False
             yield mine
@@ -157,6 +204,17 @@ class Outbox:
     def _next_name(self) -> str:
         self._last_ns = max(time.time_ns(), self._last_ns + 1)
         return f"{self._last_ns:020d}-{os.getpid():08d}-{next(self._count):08d}.json"
+
+
+def total_of(before: Flushed, done: Flushed) -> Flushed:
+    """Two passes of one flush as one."""
+    return Flushed(
+        delivered=before.delivered + done.delivered,
+        rejected=before.rejected + done.rejected,
+        parked=before.parked + done.parked,
+        held=done.held,
+        reason=done.reason,
+    )
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import traceback
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from openlineage.client import facet_v2 as ol
 from openlineage.client.serde import Serde
 from openlineage.client.uuid import generate_new_uuid
 
+from lineage import strict_json
 from lineage.dataset import Dataset
 from lineage.delivery import Deliverer
 from lineage.facets import PRODUCER, custom, engine, input_dataset, output_dataset, versions
@@ -26,6 +26,7 @@ from lineage.settings import LineageSettings
 
 JSON = str | int | float | bool | None | datetime | Mapping[str, Any] | list[Any] | tuple[Any, ...]
 CLOSING_SECONDS = 5.0
+MOST_CHARACTERS = 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,8 @@ class Run:
 
     def note(self, facet: str, facts: Mapping[str, JSON]) -> None:
         """Facts about the run that no standard facet holds; readers find them as `pedigree_<facet>`, without nulls."""
-        plain = json.loads(json.dumps(dict(facts), default=str))
         with self._lock:
-            self._notes[f"pedigree_{facet}"] = custom(facet, plain)
+            self._notes[f"pedigree_{facet}"] = custom(facet, strict_json.plain(facts))
 
     def event(self, kind: event.RunState, *, namespace: str, error: BaseException | None = None) -> event.RunEvent:
         """What has been said so far, as an OpenLineage event of now."""
@@ -154,7 +154,8 @@ class Recorder:
 
     def _emit(self, run: Run, kind: event.RunState, *, error: BaseException | None = None) -> None:
         try:
-            self._outbox.put(Serde.to_json(run.event(kind, namespace=self._namespace, error=error)))
+            said = Serde.to_dict(run.event(kind, namespace=self._namespace, error=error))
+            self._outbox.put(strict_json.dumps(said))
         except Exception:  # a job must not fail because lineage does; the log says what is missing
             log.exception("The %s event of run %s (%s) could not be kept and is lost.", kind.value, run.id, run.job)
         self._deliverer.wake()
@@ -162,6 +163,15 @@ class Recorder:
 
 def cause(error: BaseException) -> ol.RunFacet:
     """Why a run failed."""
-    trace = "".join(traceback.format_exception(error))
-    message = str(error) or type(error).__name__
+    trace = shortened("".join(traceback.format_exception(error)))
+    message = shortened(strict_json.described(error)) or type(error).__name__
     return ol.error_message_run.ErrorMessageRunFacet(message, "python", stackTrace=trace, producer=PRODUCER)
+
+
+def shortened(text: str) -> str:
+    """A text without its middle if it is very long, so that an event with it is not refused for its size."""
+    left_out = len(text) - MOST_CHARACTERS
+    if left_out <= 0:
+        return text
+    half = MOST_CHARACTERS // 2
+    return f"{text[:half]}\n… {left_out:,} characters are left out …\n{text[-half:]}"

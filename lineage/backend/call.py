@@ -21,6 +21,7 @@ from lineage import strict_json
 from lineage.backend.errors import STATUS, BadRequestError, NotAllowedError, TooLargeError, database_refusal
 from lineage.backend.names import MAX_NAME_BYTES, is_too_long
 from lineage.errors import LineageError
+from lineage.settings import MAX_EVENT_BYTES, MAX_EVENT_MEMBERS
 
 MAX_QUERY_CHARACTERS = 8 * MAX_NAME_BYTES
 DRAINED_BODIES = 8
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 class Limits:
     """How large a body may be: its bytes, and the members of its objects and lists."""
 
-    body_bytes: int = 8 * 1024 * 1024
-    members: int = 200_000
+    body_bytes: int = MAX_EVENT_BYTES
+    members: int = MAX_EVENT_MEMBERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +32,10 @@ class Version:
     created_at: str
     heard_at: str
     facets: dict[str, Any] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """The row as the database has it."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     def hear(self, said: IncomingDataset, at: str, *, mine: bool) -> None:
         """Add what an event says. A reader never overrules the writer, an older event never a newer."""
@@ -95,7 +99,7 @@ class Versions:
 
     def write(self) -> None:
         """Store what was heard."""
-        heard = [asdict(self._known[id_]) for id_ in self._heard if id_ not in self._absorbed]
+        heard = [self._known[id_].row() for id_ in self._heard if id_ not in self._absorbed]
         insert_all(self._connection, dataset_versions, [row for row in heard if row["id"] not in self._stored])
         changed = [{f"said_{key}": row[key] for key in CHANGING} for row in heard if row["id"] in self._stored]
         if changed:
