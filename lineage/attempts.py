@@ -36,29 +36,36 @@ class Attempts:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._kept = ""
         self.failed: dict[str, Attempt] = {}
         self.parked: dict[str, str] = {}
 
     @classmethod
     def load(cls, folder: Path) -> Attempts:
         """What was noted in `folder`; a note that cannot be read is begun anew, since it only counts."""
-        attempts = cls(folder / ".attempts.json")
+        attempts = cls(folder / ".attempts")
         try:
             noted = json.loads(attempts._path.read_bytes())
             attempts.failed = {name: Attempt(**each) for name, each in noted["failed"].items()}
             attempts.parked = dict(noted["parked"])
         except FileNotFoundError:
-            pass
+            log.debug("Nothing was noted in %s yet.", folder)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning("%s cannot be read (%s); failed deliveries are counted from 0 again.", attempts._path, error)
+        attempts._kept = attempts._text()
         return attempts
 
     def save(self) -> None:
-        """Keep the note, whole or not at all."""
-        noted = {"failed": {name: asdict(each) for name, each in self.failed.items()}, "parked": self.parked}
-        partial = self._path.with_name(f"{self._path.name}.partial")
-        partial.write_text(json.dumps(noted))
-        partial.rename(self._path)
+        """Keep the note, whole or not at all, if it has changed."""
+        text = self._text()
+        if text != self._kept:
+            partial = self._path.with_name(f"{self._path.name}.partial")
+            partial.write_text(text)
+            partial.rename(self._path)
+            self._kept = text
+
+    def _text(self) -> str:
+        return json.dumps({"failed": {name: asdict(each) for name, each in self.failed.items()}, "parked": self.parked})
 
     def fail(self, name: str, *, run: str, reason: str) -> None:
         """The backend failed on an event."""

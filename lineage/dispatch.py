@@ -52,11 +52,15 @@ class Dispatch:
         for path in waiting:
             if path.name not in failed and not self._send(path):
                 return
-        for name in sorted(failed, key=lambda name: (self.attempts.failed[name].count, name)):
+        for name in sorted(self.attempts.failed.keys() & failed.keys(), key=self._order):
             if name in self.attempts.failed and name not in self.tried:
                 self.held.discard(self.attempts.failed[name].run)
                 if not self._send(failed[name]):
                     return
+
+    def _order(self, name: str) -> tuple[int, bool, str]:
+        attempt = self.attempts.failed[name]
+        return attempt.count, attempt.open, name
 
     def _send(self, path: Path) -> bool:
         """Send one event unless its run is held; False if there is no use in going on."""

@@ -13,6 +13,7 @@ from lineage.errors import LineageError
 MAX_DEPTH = 100
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+ESCAPED_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class NotStrictJsonError(LineageError):
@@ -162,11 +163,23 @@ def plain_members(
 
 
 def tolerant(text: str | bytes) -> Any:
-    """What a database holds, also where an earlier release let in what `parse` refuses; a remark where it cannot be read."""
+    """What a database holds as strict JSON, also where an earlier release stored what `parse` refuses.
+
+    Such values become text as in `plain`; a document that cannot be read at all becomes a remark with its beginning.
+    """
     try:
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= 20 else float(digits))
+        found = json.loads(text, parse_constant=str, parse_int=readable_number, parse_float=readable_number)
     except (ValueError, RecursionError):
         return {"unreadable": described(text[:200])}
+    return plain(found) if ESCAPED_UNSTORABLE.search(text if isinstance(text, str) else text.decode()) else found
+
+
+def readable_number(text: str) -> int | float | str:
+    """A stored number; its text if JSON has no such number."""
+    if text.lstrip("-").isdigit() and len(text) <= 20:
+        return int(text)
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def described(value: Any) -> str:

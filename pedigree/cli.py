@@ -20,6 +20,7 @@ from pedigree.checkout import enter
 from pedigree.dataset_commands import dataset, vacuum
 from pedigree.errors import PedigreeError
 from pedigree.instants import Instant, Length
+from pedigree.lineage_commands import outbox, replay
 from serving.errors import ServingError
 from spark_jobs.errors import JobError
 
@@ -226,14 +227,18 @@ def flush() -> None:
 
     settings = lineage_settings()
     done = Outbox.open(settings).flush(60)
-    click.echo(f"{done.delivered} delivered to {settings.url}, {done.waiting} waiting, {done.rejected} rejected")
-    if done.waiting or done.rejected:
+    click.echo(
+        f"{done.delivered} delivered to {settings.url}, {done.waiting} waiting, {done.rejected} rejected, {done.parked} parked"
+    )
+    if done.waiting or done.rejected or done.parked:
         raise PedigreeError(
-            f"Not everything could be delivered ({done.reason or 'see the rejected folder'}). "
+            f"Not everything could be delivered ({done.reason or 'see `pedigree lineage outbox`'}). "
             f"The events are kept in {settings.outbox}; start the backend (`pedigree up`) and run this again."
         )
 
 
+lineage.add_command(outbox)
+lineage.add_command(replay)
 cli.add_command(dataset)
 cli.add_command(vacuum)
 
@@ -254,12 +259,15 @@ def tell_waiting() -> None:
     from lineage.settings import lineage_settings
 
     settings = lineage_settings()
-    waiting = Outbox.open(settings).waiting()
+    kept = Outbox.open(settings)
+    waiting, aside = kept.waiting(), len(kept.parked()) + len(kept.rejected())
     if waiting:
         click.echo(
-            f"{waiting} lineage events wait in {settings.outbox}, since {settings.url} does not answer. They are delivered "
-            "with the next run, or by `pedigree lineage flush` once the backend is up (`pedigree up`)."
+            f"{waiting} lineage events wait in {settings.outbox}, since {settings.url} does not answer or fails on them. They "
+            "are delivered with the next run, or by `pedigree lineage flush` once the backend is up (`pedigree up`)."
         )
+    if aside:
+        click.echo(f"{aside} lineage events were set aside undelivered; `pedigree lineage outbox` says which and why.")
 
 
 def is_told(error: Exception) -> bool:

