@@ -148,6 +148,8 @@ def endpoint(
             check_texts(request, writes=turn is not None)
             path = {name: unquote(value, errors="strict") for name, value in request.path_params.items()}
             return await take_turn(Call(path, request.query_params, await read_body(request, limits)))
+        except asyncio.CancelledError:  # the server has been told to stop and ends with this answer
+            return refusal(503, "The lineage backend is stopping and could not finish this. Send it again.")
         except Exception as error:
             return refusal_of(error, request)
 

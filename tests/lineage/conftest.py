@@ -46,9 +46,9 @@ class Backend:
 
     def start(self) -> None:
         """Answer from now on."""
-        self._engine = open_database(self.settings.database)
+        self.engine = open_database(self.settings.database)
         limits = Limits(self.settings.max_event_bytes, self.settings.max_event_members)
-        self.door.app = application(self._engine, api_key=self.settings.api_key, limits=limits)
+        self.door.app = application(self.engine, api_key=self.settings.api_key, limits=limits)
         config = uvicorn.Config(self.door, host="127.0.0.1", port=self.settings.port, log_level="error")
         self._server = uvicorn.Server(config)
         self._thread = Thread(target=self._server.run, daemon=True)
@@ -62,7 +62,7 @@ class Backend:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join()
-            self._engine.dispose()
+            self.engine.dispose()
             self._server = None
 
 

@@ -22,6 +22,7 @@ from .conftest import ROOT
 
 Build = Callable[..., dict[str, Any]]
 Python = Callable[..., subprocess.Popen[str]]
+PEDIGREE = "from pedigree.cli import main; main()"
 
 
 def run_id(number: int) -> str:
@@ -245,11 +246,11 @@ def test_the_command_lists_what_was_set_aside_and_sends_it_again(
     held = put(outbox, event, 3, 0, mark="poison")
     refused = outbox.put("{")
     outbox.flush()
-    shown = python("-m", "pedigree.cli", "lineage", "outbox").communicate()[0]
+    shown = python("-c", PEDIGREE, "lineage", "outbox").communicate()[0]
     for path, word in ((poison, "out of order"), (held, "waits"), (refused, "answered 400")):
         assert path.name in shown and word in shown, shown
     backend.door.fault = None
-    process = python("-m", "pedigree.cli", "lineage", "replay")
+    process = python("-c", PEDIGREE, "lineage", "replay")
     shown, errors = process.communicate()
     assert "2 tried again" in shown, (shown, errors)
     assert stored(settings).keys() == {run_id(1), run_id(2), run_id(3)}
