@@ -31,15 +31,29 @@ def facet(body: Json, name: str) -> Json:
     return found if isinstance(found, Mapping) else {}
 
 
-def instant(text: str) -> datetime:
+def instant(iso: str) -> datetime:
     """An ISO date-time, aware, in UTC."""
-    at = datetime.fromisoformat(text)
+    at = datetime.fromisoformat(iso)
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def instant_or_none(text: str | None) -> datetime | None:
-    """An ISO date-time, if there is one."""
-    return instant(text) if text else None
+def instant_or_none(found: object) -> datetime | None:
+    """An ISO date-time, if it is one; what others emit is not always."""
+    try:
+        return instant(found) if isinstance(found, str) and found else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def text(found: object) -> str:
+    """A text; empty for anything else."""
+    return found if isinstance(found, str) else ""
+
+
+def listed(found: object, *names: str) -> list[Json]:
+    """The objects of a list that have a text under each of `names`."""
+    members = found if isinstance(found, list) else []
+    return [each for each in members if isinstance(each, Mapping) and all(text(each.get(name)) for name in names)]
 
 
 def dataset_name(body: Json) -> DatasetName:
@@ -56,22 +70,32 @@ def external_version(body: Json) -> str | None:
 def fields(body: Json) -> tuple[Field, ...]:
     """The columns of a dataset."""
     return tuple(
-        Field(each["name"], each.get("type") or "", each.get("description") or "") for each in body.get("fields") or []
+        Field(each["name"], text(each.get("type")), text(each.get("description")))
+        for each in listed(body.get("fields"), "name")
     )
 
 
 def assertions(body: Json) -> tuple[Assertion, ...]:
     """What the quality gate found on a dataset."""
+    found = listed(facet(body, "dataQualityAssertions").get("assertions"), "assertion")
     return tuple(
         Assertion(
             fact=each["assertion"],
-            held=bool(each["success"]),
+            held=each["success"],
             column=each.get("column"),
-            broken_rows=int((each.get("params") or {}).get("broken_rows", 0)),
-            detail=each.get("description") or "",
+            broken_rows=broken_rows(each),
+            detail=text(each.get("description")),
         )
-        for each in facet(body, "dataQualityAssertions").get("assertions") or []
+        for each in found
+        if isinstance(each.get("success"), bool)
     )
+
+
+def broken_rows(assertion: Json) -> int:
+    """How many rows broke what must hold, where the assertion says so."""
+    params = assertion.get("params")
+    found = params.get("broken_rows") if isinstance(params, Mapping) else None
+    return found if isinstance(found, int) else 0
 
 
 def dataset(body: Json) -> DatasetRecord:
@@ -114,8 +138,8 @@ def run(body: Json) -> RunRecord:
         started_at=instant_or_none(body.get("startedAt")),
         ended_at=instant_or_none(body.get("endedAt")),
         nominal=nominal(body),
-        error=error.get("message"),
-        trace=error.get("stackTrace"),
+        error=text(error.get("message")) or None,
+        trace=text(error.get("stackTrace")) or None,
         inputs=touched(body, "inputs", "inputDatasetVersions"),
         outputs=touched(body, "outputs", "outputDatasetVersions"),
         rows=rows(body),
@@ -125,15 +149,16 @@ def run(body: Json) -> RunRecord:
 
 def nominal(body: Json) -> tuple[datetime, datetime] | None:
     """The slice of time a run is for."""
-    start, end = body.get("nominalStartTime"), body.get("nominalEndTime")
-    return (instant(start), instant(end)) if start and end else None
+    start, end = instant_or_none(body.get("nominalStartTime")), instant_or_none(body.get("nominalEndTime"))
+    return (start, end) if start and end else None
 
 
-def touched(body: Json, listed: str, known: str) -> tuple[DatasetVersionRef, ...]:
+def touched(body: Json, side: str, known: str) -> tuple[DatasetVersionRef, ...]:
     """What a run read or wrote: as it listed it, else as the backend knows it, without versions."""
-    own = facet(body, IO).get(listed)
-    if own is not None:
-        return tuple(DatasetVersionRef(dataset_name(each), each.get("version")) for each in own)
+    own = facet(body, IO).get(side)
+    if isinstance(own, list):
+        named = listed(own, "namespace", "name")
+        return tuple(DatasetVersionRef(dataset_name(each), text(each.get("version")) or None) for each in named)
     return tuple(DatasetVersionRef(dataset_name(each["datasetVersionId"])) for each in body.get(known) or [])
 
 
@@ -143,8 +168,8 @@ def rows(body: Json) -> Mapping[DatasetName, int]:
     for known, name in (("inputDatasetVersions", "inputStatistics"), ("outputDatasetVersions", "outputStatistics")):
         for each in body.get(known) or []:
             count = facet(each, name).get("rowCount")
-            if count is not None:
-                found[dataset_name(each["datasetVersionId"])] = int(count)
+            if isinstance(count, int):
+                found[dataset_name(each["datasetVersionId"])] = count
     return found
 
 
@@ -153,7 +178,7 @@ def notes(body: Json) -> Mapping[str, Json]:
     return {
         name.removeprefix(NOTE): {key: value for key, value in facts.items() if key not in MARKS}
         for name, facts in (body.get("facets") or {}).items()
-        if name.startswith(NOTE) and name != IO
+        if name.startswith(NOTE) and name != IO and isinstance(facts, Mapping)
     }
 
 

@@ -101,7 +101,7 @@ def origins_of(connection: sa.Connection, dataset_ids: Iterable[str]) -> dict[st
         sa.select(column_edges, datasets.c.namespace, datasets.c.name)
         .join(datasets, datasets.c.id == e.from_dataset_id)
         .where(among(connection, e.dataset_id, dataset_ids))
-        .order_by(e.field, datasets.c.namespace, datasets.c.name, e.from_field)
+        .order_by(e.field, datasets.c.namespace, datasets.c.name, e.from_field, e.job_id)
     )
     by_field: dict[str, dict[str, list[Json]]] = defaultdict(lambda: defaultdict(list))
     for row in connection.execute(query):

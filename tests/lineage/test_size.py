@@ -67,7 +67,7 @@ def test_an_event_takes_as_many_statements_whatever_its_size(
     backend: Any, http: httpx.Client, event: Build, shape: int
 ) -> None:
     """Eight times the datasets, versions, columns or names are written by no more statements, but for those in parts of 400."""
-    counts = []
+    counts: list[int] = []
 
     def count(*_: Any) -> None:
         counts[-1] += 1
