@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
+
+from lineage.outbox import Outbox
+from lineage.settings import LineageSettings
 
 from .conftest import DATABASES
 from .everything import get, part, read_everything
@@ -266,3 +270,38 @@ def test_what_an_earlier_release_stored_breaks_no_listing(
     assert http.post("/api/v1/lineage", json=later).status_code == 201
     path = f"/api/v1/namespaces/file/datasets/{part('/delays')}"
     assert get(http, path)["name"] == "/delays"
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_what_the_database_itself_refuses_is_no_5xx(http: httpx.Client, backend: Any, event: Build) -> None:
+    """An error of the database that speaks of the data is a 422 with its reason, nothing is stored, and reading goes on."""
+    engine = sa.create_engine(backend.settings.database)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE events ALTER COLUMN event_type TYPE varchar(5)"))
+    answer = http.post("/api/v1/lineage", json=event("COMPLETE", AT))
+    assert answer.status_code == 422 and "value too long for type character varying(5)" in answer.json()["message"]
+    assert http.post("/api/v1/lineage", json=event("START", AT)).status_code == 201
+    assert len(read_everything(http).events) == 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_a_database_that_does_not_answer_in_time_is_a_503(
+    settings: LineageSettings, stopped: Any, event: Build
+) -> None:
+    """An outage of the database lets the outbox keep the event, and costs nothing."""
+    impatient = sa.make_url(settings.database)
+    options = f"{impatient.query['options']} -clock_timeout=100ms"
+    stopped.settings = replace(
+        settings, database=impatient.update_query_dict({"options": options}).render_as_string(hide_password=False)
+    )
+    stopped.start()
+    outbox = Outbox.open(settings)
+    outbox.put(json.dumps(event("START", AT)))
+    engine = sa.create_engine(settings.database)
+    with engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7033)"))
+        done = outbox.flush()
+        assert (done.waiting, done.rejected, done.parked) == (1, 0, 0) and "answered 503" in done.reason
+    engine.dispose()
+    assert outbox.flush().delivered == 1
