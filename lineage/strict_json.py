@@ -13,6 +13,7 @@ from lineage.errors import LineageError
 MAX_DEPTH = 100
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*+"?', re.DOTALL)
 ESCAPED_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
@@ -37,6 +38,7 @@ def parse(raw: bytes, *, max_members: int) -> Any:
     """
     try:
         text = raw.decode("utf-8-sig")
+        check_size(text, max_members)
         found = json.loads(
             text,
             object_pairs_hook=unique_names,
@@ -52,6 +54,15 @@ def parse(raw: bytes, *, max_members: int) -> Any:
         raise NotStrictJsonError(str(error)) from error
     check(found, max_members)
     return found
+
+
+def check_size(text: str, max_members: int) -> None:
+    """Raises TooManyMembersError for a text that is seen to have too many members before it takes memory to parse it."""
+    if sum(map(text.count, ",[{")) <= max_members:
+        return
+    bare = STRINGS.sub("", text)
+    if bare.count(",") >= max_members or bare.count("[") + bare.count("{") > max_members + 1:
+        raise TooManyMembersError(max_members)
 
 
 def check(document: Any, max_members: int) -> None:

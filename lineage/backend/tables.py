@@ -180,14 +180,25 @@ def open_database(url: str) -> sa.Engine:
         engine = sa.create_engine(address, connect_args={"timeout": 30}, **formats)
         event.listen(engine, "connect", prepare_sqlite)
         event.listen(engine, "begin", begin_sqlite)
-    metadata.create_all(engine)
-    add_indexes(engine)
+    if is_incomplete(engine):
+        complete(engine)
     return engine
 
 
-def add_indexes(engine: sa.Engine) -> None:
-    """Give tables that an earlier release made the indexes that have come since."""
+def is_incomplete(engine: sa.Engine) -> bool:
+    """True for a database that lacks a table, or an index that has come since an earlier release made it."""
+    inspector = sa.inspect(engine)
+    if not set(metadata.tables) <= set(inspector.get_table_names()):
+        return True
+    known = {index["name"] for table in metadata.tables for index in inspector.get_indexes(table)}
+    return not {index.name for table in metadata.tables.values() for index in table.indexes} <= known
+
+
+def complete(engine: sa.Engine) -> None:
+    """Make the tables and indexes that are not there; backends that start at once take turns."""
     with engine.execution_options(writes=True).begin() as connection:
+        take_turn(connection)
+        metadata.create_all(connection)
         for table in metadata.tables.values():
             for index in table.indexes:
                 connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))

@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections import defaultdict
+from copy import deepcopy
 from typing import Any
 
 import httpx
@@ -148,7 +149,7 @@ def mutate(chance: random.Random, event: Json) -> None:
     holder, name = chance.choice(places(event))
     kind = chance.randrange(10)
     if kind < 6:
-        holder[name] = chance.choice((*VALUES, deep(chance.choice([20, 90, 99, 120]))))
+        holder[name] = deepcopy(chance.choice((*VALUES, deep(chance.choice([20, 90, 99, 120])))))
     elif kind == 6:
         del holder[name]
     elif kind == 7 and isinstance(holder, dict):

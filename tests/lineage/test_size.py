@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,10 +17,11 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from lineage.backend.tables import open_database
 from lineage.outbox import Outbox
 from lineage.settings import LineageSettings
 
-from .conftest import DATABASES
+from .conftest import DATABASES, ROOT
 from .everything import part
 
 Build = Callable[..., dict[str, Any]]
@@ -166,6 +169,49 @@ def end_while_it_waits(settings: LineageSettings, process: subprocess.Popen[str]
         assert process.wait(25) == 0, process.communicate()  # SQLite itself would wait for 30 seconds
         answer = sent.result()
         assert answer.status_code == 503 and "Send it again" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" + "[]," * 600 + "1]",
+        "[" + "[[[[1]]]]," * 150 + "1]",
+        '{"a": [' + '"\\",",' * 600 + "1]}",
+        '"' + '\\"' * 5_000,
+    ],
+    ids=["lists", "lists in lists", "texts", "no end"],
+)
+def test_members_are_counted_however_they_are_written(stopped: Any, settings: LineageSettings, body: str) -> None:
+    """Many small members are refused as many; commas and brackets in texts are no members."""
+    stopped.settings = replace(settings, max_event_members=500)
+    stopped.start()
+    with httpx.Client(base_url=settings.url, trust_env=False) as http:
+        assert http.post("/api/v1/lineage", content=body).status_code == (400 if body.startswith('"') else 413)
+        texts = {"job": {"namespace": "n", "name": "[,{" * 300}, "eventTime": AT}
+        assert http.post("/api/v1/lineage", json=texts).status_code == 201
+
+
+@DATABASES
+def test_a_database_of_an_earlier_release_gets_its_index(stopped: Any, settings: LineageSettings) -> None:
+    """Opening a database that lacks an index makes it; several backends may do so at once."""
+    stopped.start()
+    with stopped.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(sa.text("DROP INDEX ix_run_io_version"))
+    with ThreadPoolExecutor(4) as starters:
+        engines = list(starters.map(open_database, [settings.database] * 4))
+    for engine in engines:
+        assert "ix_run_io_version" in {index["name"] for index in sa.inspect(engine).get_indexes("run_io")}
+        engine.dispose()
+
+
+def test_limits_that_are_no_numbers_are_refused_at_the_start(settings: LineageSettings) -> None:
+    """A server with limits that cannot be used names both and does not start."""
+    limits = {"PEDIGREE_LINEAGE_MAX_EVENT_BYTES": "8MB", "PEDIGREE_LINEAGE_MAX_EVENT_MEMBERS": "0"}
+    command = [sys.executable, "-m", "lineage.server"]
+    done = subprocess.run(command, env={**os.environ, **limits}, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    for name, value in limits.items():
+        assert f"{name} is '{value}', but must be a whole number above 0" in done.stderr
 
 
 @pytest.mark.slow
