@@ -28,6 +28,7 @@ from online import names
 from online.address import Kind, parse, reason_of
 from online.bank import Bank
 from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError, StoreAwayError
+from online.mending import known_generations
 from online.plantext import encoded, version_of
 from online.record import EPOCH, MICROSECOND, Head, Schema, head_of, micros
 from online.registry import compile_plan
@@ -159,7 +160,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         """
         bank = self.opened(config)
         try:
-            names.refuse_shared_fields({*bank.marks(), *(table.name for table in tables_to_keep)})
+            names.refuse_shared_fields({*bank.views(), *(table.name for table in tables_to_keep)})
             self.forget(bank, tables_to_delete)
             for table in tables_to_keep:
                 bank.register(schema_of(table))
@@ -199,10 +200,11 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
     def forget(bank: Bank, tables: Sequence[FeatureView]) -> None:
         """Delete the rows of views, and what was known of them."""
         for table in tables:
-            mark = bank.mark(table.name)
+            prefix = prefix_of(bank.project, table)
+            generations = known_generations(bank, table.name, prefix)
             bank.drop(table.name)
-            generation = 0 if mark is None else mark.generation
-            bank.forget(names.field(table.name, generation), prefix_of(bank.project, table))
+            for generation in generations:
+                bank.forget(names.field(table.name, generation), prefix)
 
 
 def open_bank(config: RepoConfig) -> Bank:
