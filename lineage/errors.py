@@ -19,6 +19,26 @@ class LineageSettingsError(LineageError):
         super().__init__(f"The lineage settings cannot be used: {'; '.join(self.problems)}.")
 
 
+class ExposedError(LineageError):
+    """The embedded backend would be open to other machines, and nobody has said that it may be."""
+
+    def __init__(self, host: str, problems: Sequence[str], *, setting: str) -> None:
+        super().__init__(
+            f"The lineage backend would be reached from other machines at {host}, {' and '.join(problems)}. Nothing was started. "
+            f"Set those, or listen on 127.0.0.1. Where something else sees to it, say so: PEDIGREE_LINEAGE_INSECURE={setting}."
+        )
+
+
+class DatabaseUnusableError(LineageError):
+    """The embedded backend's database cannot be opened."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(
+            f"The lineage database {place} cannot be opened: {reason}. Nothing was started. Put PEDIGREE_LINEAGE_DATABASE right, "
+            "such as sqlite:////var/lib/lineage.db or postgresql+psycopg://user:${PASSWORD}@host/lineage."
+        )
+
+
 class UnnameablePlaceError(LineageError):
     """A place that has no lineage name."""
 

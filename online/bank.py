@@ -241,7 +241,9 @@ class Bank:
         if not numbers:
             return {}
         texts = self.redis.hmget(names.loads_key(self.project), [str(number) for number in numbers])
-        return {number: Load.read(text, number) for number, text in zip(numbers, texts, strict=True) if text is not None}
+        return {
+            number: Load.read(text, number) for number, text in zip(numbers, texts, strict=True) if text is not None
+        }
 
 
 def escaped(prefix: bytes) -> bytes:

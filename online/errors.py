@@ -45,8 +45,8 @@ class SchemaMissingError(OnlineError):
 
     def __init__(self, view: str) -> None:
         super().__init__(
-            f"A record of {view} has a layout that the store does not describe, or not as it was written. Nothing is answered for "
-            f"{view} until it is filled again: pedigree rebuild {view}."
+            f"A record of {view} has a layout that the store does not describe, or not as it was written. Nothing is answered "
+            f"for {view} until it is filled again: pedigree rebuild {view}."
         )
 
 
@@ -63,8 +63,8 @@ class DamagedError(OnlineError):
     def __init__(self, what: str, reason: str, *, mends: str) -> None:
         self.what = what
         super().__init__(
-            f"The online store is damaged where it keeps {what}: {reason}. Nothing is answered from it; the tables and everything "
-            f"else in the store are as they were. Write it anew: {mends}."
+            f"The online store is damaged where it keeps {what}: {reason}. Nothing is answered from it; the tables and "
+            f"everything else in the store are as they were. Write it anew: {mends}."
         )
 
 
@@ -76,8 +76,8 @@ class NewerFormatError(OnlineError):
     def __init__(self, what: str, *, found: int, known: int) -> None:
         self.found = found
         super().__init__(
-            f"A newer release wrote {what}: its format is {found}, and this release reads up to {known}. Nothing is answered from "
-            "it here. Ask a server of the newer release, or upgrade this one."
+            f"A newer release wrote {what}: its format is {found}, and this release reads up to {known}. Nothing is answered "
+            "from it here. Ask a server of the newer release, or upgrade this one."
         )
 
 

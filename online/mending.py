@@ -11,7 +11,7 @@ from online.marks import Mark, State
 
 
 def known_generations(bank: Bank, view: str, prefix: bytes) -> list[int]:
-    """The generations in which a view may have rows: the one that is read, or, where its mark is damaged, all that rows are in."""
+    """The generation of a view that is read; where its mark is damaged, all that it has rows in."""
     try:
         mark = bank.mark(view)
     except DamagedError:

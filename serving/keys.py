@@ -1,4 +1,4 @@
-"""The issuer's public keys: fetched off the event loop, kept, and looked for anew at a bounded rate."""
+"""The issuer's public keys: fetched in threads of their own, kept, and looked for anew at a bounded rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -16,12 +16,15 @@ import httpx
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
+from serving.bulkhead import Bulkhead
 from serving.refusals import KeysUnavailableError, UnauthenticatedError
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
-"""Seconds that the issuer has to tell its keys."""
+"""Seconds that the issuer has to tell its keys, from the look-up of its name to the last byte."""
+THREADS = 4
+"""Looks that may be stuck, as where names are looked up in vain, before none is begun any more."""
 LARGEST = 1 << 20
 SMALLEST_RSA = 2048
 FAMILIES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
@@ -57,6 +60,7 @@ class Keys:
     text: bytes | None = None
     looked_at: float | None = None
     looking: asyncio.Task[None] | None = None
+    bulkhead: Bulkhead = field(default_factory=lambda: Bulkhead("jwks", THREADS))
 
     async def find(self, kid: str | None, algorithm: str) -> Any:
         """The public key for a token.
@@ -97,11 +101,11 @@ class Keys:
     async def look(self) -> None:
         """Fetch the keys; where that fails, those that we have stay."""
         try:
-            text = await asyncio.to_thread(fetched, self.source)
+            text = await self.bulkhead.run(lambda: fetched(self.source), seconds=PATIENCE)
             if text != self.text:
                 self.keys, self.text = keys_of(json.loads(text)), text
                 log.info("the issuer has %s keys", len(self.keys))
-        except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, httpx.HTTPError) as error:
             log.error("the issuer's keys cannot be had of %s: %s", self.source, type(error).__name__)
 
     async def follow(self, every: timedelta) -> None:
@@ -115,8 +119,9 @@ def fetched(source: str) -> bytes:
     """What a file or a URL holds. A redirect is not followed: it could lead to a place without TLS.
 
     Raises:
-        OSError, ValueError, httpx.HTTPError: it cannot be had.
+        OSError, ValueError, httpx.HTTPError: it cannot be had, or not in time.
     """
+    until = monotonic() + PATIENCE
     if not source.startswith(("http://", "https://")):
         return Path(source).read_bytes()
     with httpx.stream("GET", source, timeout=PATIENCE, follow_redirects=False) as response:
@@ -126,6 +131,8 @@ def fetched(source: str) -> bytes:
             found += part
             if len(found) > LARGEST:
                 raise ValueError("it is too large for a key set")
+            if monotonic() > until:
+                raise TimeoutError
         return bytes(found)
 
 
@@ -142,8 +149,10 @@ def keys_of(told: Mapping[str, Any]) -> tuple[Key, ...]:
     return keys
 
 
-def key_of(told: Mapping[str, Any]) -> Key | None:
+def key_of(told: object) -> Key | None:
     """One key; None where it is a secret, is for something else, is too short, or of no kind that we know."""
+    if not isinstance(told, Mapping):
+        return None
     if told.get("kty") not in FAMILIES.values() or "d" in told or told.get("use", "sig") != "sig":
         return None
     try:

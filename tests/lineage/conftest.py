@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 from marquez_client import MarquezClient
+from pydantic import SecretStr
 
 from lineage.backend.api import application
 from lineage.backend.tables import open_database
@@ -40,8 +41,9 @@ class Backend:
 
     def start(self) -> None:
         """Answer from now on."""
-        self._engine = open_database(self.settings.database)
-        app = application(self._engine, api_key=self.settings.api_key)
+        self._engine = open_database(self.settings.database.get_secret_value())
+        key = self.settings.api_key
+        app = application(self._engine, api_key=key.get_secret_value() if key else None)
         config = uvicorn.Config(app, host="127.0.0.1", port=self.settings.port, log_level="error")
         self._server = uvicorn.Server(config)
         self._thread = Thread(target=self._server.run, daemon=True)
@@ -69,7 +71,7 @@ def settings(tmp_path: Path) -> LineageSettings:
         url=f"http://127.0.0.1:{port}",
         namespace="pedigree",
         outbox=tmp_path / "outbox",
-        database=database(tmp_path),
+        database=SecretStr(database(tmp_path)),
         api_key=None,
     )
 
@@ -136,7 +138,7 @@ def python(settings: LineageSettings) -> Iterator[Callable[..., subprocess.Popen
             "PEDIGREE_LINEAGE_URL": settings.url,
             "PEDIGREE_LINEAGE_NAMESPACE": settings.namespace,
             "PEDIGREE_LINEAGE_OUTBOX": str(settings.outbox),
-            "PEDIGREE_LINEAGE_DATABASE": settings.database,
+            "PEDIGREE_LINEAGE_DATABASE": settings.database.get_secret_value(),
         }
         pipe = subprocess.PIPE
         process = subprocess.Popen([sys.executable, *arguments], env=env, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
