@@ -22,7 +22,7 @@ def known_generations(bank: Bank, view: str, prefix: bytes) -> list[int]:
 def stored_generations(bank: Bank, view: str, prefix: bytes) -> list[int]:
     """The generations that the entities whose keys start with `prefix` have rows of, in order."""
     field = re.compile(re.escape(names.field(view, 0)) + rb"(?:~(\d+))?", re.DOTALL)
-    found = set()
+    found: set[int] = set()
     for keys in bank.entities(prefix):
         for fields in bank.fields(keys):
             found.update(int(one[1] or 0) for one in map(field.fullmatch, fields) if one)

@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
+from pydantic import SecretStr
 
+from lineage.redaction import shown
 from serving.bulkhead import Bulkhead
 from serving.refusals import KeysUnavailableError, UnauthenticatedError
 
@@ -54,7 +56,7 @@ class Keys:
         text: the key set as it was told; None: there was none yet.
     """
 
-    source: str
+    source: SecretStr
     pause: float = 10.0
     keys: tuple[Key, ...] = ()
     text: bytes | None = None
@@ -101,12 +103,14 @@ class Keys:
     async def look(self) -> None:
         """Fetch the keys; where that fails, those that we have stay."""
         try:
-            text = await self.bulkhead.run(lambda: fetched(self.source), seconds=PATIENCE)
+            text = await self.bulkhead.run(lambda: fetched(self.source.get_secret_value()), seconds=PATIENCE)
             if text != self.text:
                 self.keys, self.text = keys_of(json.loads(text)), text
                 log.info("the issuer has %s keys", len(self.keys))
         except (OSError, ValueError, KeyError, TypeError, RecursionError, httpx.HTTPError) as error:
-            log.error("the issuer's keys cannot be had of %s: %s", self.source, type(error).__name__)
+            log.error(
+                "the issuer's keys cannot be had of %s: %s", shown(self.source.get_secret_value()), type(error).__name__
+            )
 
     async def follow(self, every: timedelta) -> None:
         """Look for ever: soon where there are no keys yet, else now and then, so that a key that is gone counts no more."""
