@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lineage.redaction import redacted
+
 
 class LineageError(Exception):
     """Root of every error of `lineage`; `transient` says whether the same call may work later."""
@@ -43,9 +45,9 @@ class UnnameablePlaceError(LineageError):
     """A place that has no lineage name."""
 
     def __init__(self, place: str, reason: str) -> None:
-        self.place = place
+        self.place = redacted(place)
         super().__init__(
-            f"{place!r} cannot be named: {reason}. Give a place such as file:///data/flights.csv, "
+            f"{redacted(place)!r} cannot be named: {reason}. Give a place such as file:///data/flights.csv, "
             "/data/flights.csv, s3a://bucket/key or, for Redis, host:port."
         )
 

@@ -39,6 +39,7 @@ def serve(settings: LineageSettings, *, host: str, port: int) -> None:
         port=port,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
+        log_config=None,  # what it says goes through our own log
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,

@@ -129,7 +129,10 @@ def algorithms(text: str) -> tuple[str, ...]:
 
 def key_source(text: str) -> SecretStr:
     """A file that is there, or the URL of a key set that nobody on the way can exchange."""
-    split = urlsplit(text)
+    try:
+        split = urlsplit(text)
+    except ValueError:
+        raise ValueError("is no URL that can be read") from None
     if split.scheme == "https" and split.hostname:
         return SecretStr(text)
     if split.scheme == "http":

@@ -12,7 +12,7 @@ from lineage.recorder import Recorder, Run
 from online.marks import Mark
 from online.mending import mend
 from online.record import micros
-from online.store import prefix_of, publish_plan
+from online.store import address_of, prefix_of, publish_plan
 from spark_jobs import lake
 from spark_jobs.engine import declare_view, delta_source, loading_of, note, opened, table_read, version_to_load
 from spark_jobs.errors import NothingToRollBackError
@@ -84,7 +84,7 @@ class Restoring:
         source = delta_source(view)
         run.reads(table_read(view, source, loading.version))
         note(run, done)
-        declare_view(view, source, self.store.project, self.store.config.online_store.connection_string, run)
+        declare_view(view, source, self.store.project, str(address_of(self.store.config.online_store)), run)
 
 
 def loaded_times(view: FeatureView) -> tuple[datetime | None, datetime | None]:
