@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 from lineage.loopback import is_reached_from_beyond, listened
@@ -13,6 +14,9 @@ from serving.errors import AddressTakenError, SettingsError
 from serving.settings import Insecurity, ServingSettings
 
 Setting = Literal["PEDIGREE_SERVING_ADDRESS", "PEDIGREE_SERVING_METRICS_ADDRESS"]
+
+ATTEMPTS, PAUSE = 500, 0.02
+"""How often, and after how many seconds, a port is tried that another process of the server may hold for a moment."""
 
 CURES: dict[Insecurity, str] = {
     "no-tls": "without TLS whoever is on the way reads along (set PEDIGREE_SERVING_TLS_CERT and PEDIGREE_SERVING_TLS_KEY)",
@@ -67,10 +71,11 @@ def problems_of(name: Setting, address: str | None, lacks: list[Insecurity], set
 
 @contextmanager
 def without_ipv6(address: str) -> Iterator[str]:
-    """The address, with a port; where it is every address of IPv4, none of IPv6 is opened with it while the block runs.
+    """The address, with a port: where it is every address of IPv4, gRPC can take none of IPv6 with it while the block runs.
 
-    gRPC takes 0.0.0.0 for every address of both kinds, and falls back on IPv4 alone where the port of IPv6 is taken. So we take
-    it, and listen to nobody.
+    gRPC takes 0.0.0.0 for every address of both kinds, and falls back on IPv4 alone where the port of IPv6 is taken. So we hold
+    it, and listen to nobody. Processes that share a port do so one after the other: where several bind at once, Linux lets one
+    of them past a port that is taken.
 
     Raises:
         AddressTakenError: the port cannot be taken.
@@ -79,18 +84,26 @@ def without_ipv6(address: str) -> Iterator[str]:
     if listened(host) != ["0.0.0.0"]:  # noqa: S104 - compared, not bound to
         yield address
         return
-    try:
-        guard = socket.socket(socket.AF_INET6)
-    except OSError:  # this machine has no IPv6
-        yield address
-        return
-    with guard:
-        guard.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    with ExitStack() as stack:
         try:
-            guard.bind(("::", int(port)))
+            guard = stack.enter_context(socket.socket(socket.AF_INET6))
+            guard.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            take_turn(guard, int(port))
+            place = f"{host}:{guard.getsockname()[1]}"
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise AddressTakenError(address) from error
-            yield address  # IPv6 is switched off
-        else:
-            yield f"{host}:{guard.getsockname()[1]}"
+            place = address  # this machine has no IPv6
+        yield place
+
+
+def take_turn(guard: socket.socket, port: int) -> None:
+    """Hold a port of IPv6, as soon as the others of our kind have let go of it."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            guard.bind(("::", port))
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not left:
+                raise
+            time.sleep(PAUSE)

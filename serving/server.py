@@ -18,7 +18,7 @@ from typing import Any
 
 from serving import logs
 from serving.errors import AddressTakenError, ServingError
-from serving.exposure import refuse_exposed, without_ipv6
+from serving.exposure import refuse_exposed
 from serving.settings import ServingSettings, serving_settings
 
 SHARED = "PEDIGREE_SERVING_SHARED"
@@ -86,11 +86,7 @@ def serve(settings: ServingSettings) -> int:
         AddressTakenError: something else listens there.
     """
     refuse_exposed(settings)
-    with (
-        held(settings.address) as held_address,
-        without_ipv6(held_address) as address,
-        counted(settings.metrics_address) as (folder, metrics),
-    ):
+    with held(settings.address) as address, counted(settings.metrics_address) as (folder, metrics):
         workers = Workers(address, folder)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, workers.stop)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,8 @@ async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
         sampler = Sampler(metrics.count_values) if metrics else None
         server = server_of(settings, ServingServicer(Plane(plans, reader, settings), door, sampler), healthy)
         watch = Watch(reader, plans, tokens.keys if tokens else None, healthy, door, settings, metrics)
-        address = bind(server, stack.enter_context(alone_at(settings.address)), settings.tls)
+        with without_ipv6(settings.address) as place:
+            address = bind(server, place, settings.tls)
         scraped = stack.enter_context(scraped_at(settings.metrics_address)) if is_alone(settings) else None
         await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
         for work in background(settings, plans, tokens, watch):
@@ -115,11 +116,6 @@ def metrics_module() -> Any:
 def is_alone(settings: ServingSettings) -> bool:
     """Whether this process has to tell its metrics itself: nobody started it who does."""
     return settings.metrics_address is not None and SHARED not in os.environ
-
-
-def alone_at(address: str) -> Any:
-    """The address, without IPv6 where it is one of IPv4; who starts several processes has seen to that for all."""
-    return nullcontext(address) if SHARED in os.environ else without_ipv6(address)
 
 
 def scraped_at(address: str | None) -> Any:
