@@ -93,16 +93,18 @@ class Schema:
             NewerFormatError: its records are laid out as a newer release does it.
             RecordError: they are laid out as an older one did.
         """
-        newer = re.match(rb"pedigree record (\d{1,9})\n", text)
-        if newer and int(newer[1]) > LAYOUT:
-            raise NewerFormatError("rows of the online store", found=int(newer[1]), known=LAYOUT)
+        title = re.match(rb"pedigree record (\d{1,9})\n", text)
+        if title and int(title[1]) > LAYOUT:
+            raise NewerFormatError("rows of the online store", found=int(title[1]), known=LAYOUT)
         try:
+            if not title:
+                raise ValueError
             found = cls.read(text.decode())
             if found.fingerprint == fingerprint:
                 return found
             reason = "it is that of other records"
-        except ValueError as error:
-            reason = f"it is none ({type(error).__name__})"
+        except ValueError:
+            reason = "it is none"
         raise DamagedError(f"the layout {fingerprint.hex()} of records", reason, mends="pedigree rebuild")
 
     @cached_property

@@ -32,6 +32,8 @@ ATTEMPTS = 3
 """How often is read anew where views change under a reader: one is enough for a refresh."""
 WAYS = 1024
 """How many ways of reading are kept."""
+UNKNOWN = object()
+"""In place of a mark that was not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,12 @@ class Way:
     Attributes:
         fields: what holds their records, by the groups in which they are wanted.
         views: all of them, each once.
-        marks: what the store says of each while it is as we know it; empty, which it never says, of one that cannot be read.
+        marks: what the store says of each while it is as we know it; UNKNOWN, which it never says, of one that cannot be read.
     """
 
     fields: tuple[tuple[bytes, ...], ...]
     views: tuple[str, ...]
-    marks: list[bytes]
+    marks: list[object]
     asked_marks: tuple[tuple[bytes], tuple[bytes, ...]]
 
 
@@ -227,7 +229,7 @@ class Reader:
         way = self.ways[views] = Way(
             fields=tuple(tuple(names.field(view, generations.get(view, 0)) for view in group) for group in views),
             views=every,
-            marks=[known[view][0] if view in known else b"" for view in every],
+            marks=[known[view][0] if view in known else UNKNOWN for view in every],
             asked_marks=((names.marks_key(self.project),), tuple(view.encode() for view in every)),
         )
         return way
