@@ -43,7 +43,8 @@ def shown(address: str) -> str:
         return NOT_SHOWN
     if parts.scheme and host:
         name = f"[{host}]" if ":" in host else host
-        return f"{parts.scheme}://{name}{'' if port is None else f':{port}'}{parts.path}"[:LONGEST]
+        path = "/" + HIDDEN if "@" in parts.path else parts.path  # what looks like a path may be half of a password
+        return f"{parts.scheme}://{name}{'' if port is None else f':{port}'}{path}"[:LONGEST]
     return NOT_SHOWN if "@" in address or "=" in address or "?" in address else address[:LONGEST]
 
 

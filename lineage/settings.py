@@ -124,7 +124,7 @@ def url_problems(url: str) -> list[str]:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        usable = usable and not parts.query and not parts.fragment
+        usable = usable and not parts.query and not parts.fragment and "@" not in parts.path
     except ValueError:
         usable = False
     return [] if usable else [f"PEDIGREE_LINEAGE_URL is {shown(url)!r}, but must be like http://127.0.0.1:15000"]
