@@ -20,6 +20,7 @@ from pathlib import Path
 
 from feast import Entity, FeatureView, Field, ValueType
 from feast.types import String
+from pydantic import SecretStr
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -147,7 +148,7 @@ def incremental_share(spark: SparkSession, folder: Path, quick: bool) -> dict[st
         "place_amounts", ("place",), [between("amount_count_7d_is_positive", "amount_count_7d", 1, None)]
     )
     settings = replace(job_settings(), landing=folder.as_uri())
-    lineage = LineageSettings("http://127.0.0.1:9", "bench", folder / "outbox", "sqlite://", None)
+    lineage = LineageSettings("http://127.0.0.1:9", "bench", folder / "outbox", SecretStr("sqlite://"), None)
     add_facts(spark, folder / TRIPS.file, day(0, DAYS), places=places)
     with Recorder.open(lineage) as recorder:
         jobs = Jobs(spark, settings, recorder, progress=lambda _stage: None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from math import inf
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -17,7 +19,7 @@ from lineage.errors import LineageRefusedError, LineageUnavailableError, Lineage
 from lineage.naming import DatasetName, dataset_node, field_node
 from lineage.record import DatasetRecord, DatasetVersionRef, JobRecord, LineageGraph, RunRecord, VersionRecord
 from lineage.settings import LineageSettings
-from lineage.transport import open_http
+from lineage.transport import CONNECT_SECONDS, open_http
 
 PAGE = 100
 SECONDS = 30.0
@@ -27,12 +29,16 @@ FAILED = frozenset({"FAILED", "ABORTED"})
 class LineageClient:
     """Reads over Marquez's HTTP API.
 
+    Args:
+        seconds: how long it may be used; an answer that comes later counts as none.
+
     Every method raises LineageUnavailableError if the backend does not answer, and LineageUnknownError if it knows
     nothing of the name asked for.
     """
 
-    def __init__(self, settings: LineageSettings) -> None:
+    def __init__(self, settings: LineageSettings, *, seconds: float = inf) -> None:
         self._settings = settings
+        self._until = monotonic() + seconds
         self._http = open_http(settings, read_seconds=SECONDS)
 
     def dataset(self, name: DatasetName) -> DatasetRecord:
@@ -140,8 +146,12 @@ class LineageClient:
         return DatasetVersionRef(name, answer.external_version(body))
 
     def _get(self, path: str, *, kind: str, name: str, **query: str | int) -> Any:
+        left = self._until - monotonic()
+        if left <= 0:
+            raise LineageUnavailableError(self._settings.url, "its time is over")
+        timeout = httpx.Timeout(min(SECONDS, left), connect=min(CONNECT_SECONDS, left))
         try:
-            found = self._http.get(f"/api/v1{path}", params=query)
+            found = self._http.get(f"/api/v1{path}", params=query, timeout=timeout)
         except httpx.HTTPError as error:
             raise LineageUnavailableError(self._settings.url, f"{type(error).__name__}: {error}") from error
         if found.status_code == 404:

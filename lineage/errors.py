@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lineage.redaction import redacted
+
 
 class LineageError(Exception):
     """Root of every error of `lineage`; `transient` says whether the same call may work later."""
@@ -19,13 +21,33 @@ class LineageSettingsError(LineageError):
         super().__init__(f"The lineage settings cannot be used: {'; '.join(self.problems)}.")
 
 
+class ExposedError(LineageError):
+    """The embedded backend would be open to other machines, and nobody has said that it may be."""
+
+    def __init__(self, host: str, problems: Sequence[str], *, setting: str) -> None:
+        super().__init__(
+            f"The lineage backend would be reached from other machines at {host}, {' and '.join(problems)}. Nothing was started. "
+            f"Set those, or listen on 127.0.0.1. Where something else sees to it, say so: PEDIGREE_LINEAGE_INSECURE={setting}."
+        )
+
+
+class DatabaseUnusableError(LineageError):
+    """The embedded backend's database cannot be opened."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(
+            f"The lineage database {place} cannot be opened: {reason}. Nothing was started. Put PEDIGREE_LINEAGE_DATABASE right, "
+            "such as sqlite:////var/lib/lineage.db or postgresql+psycopg://user:${PASSWORD}@host/lineage."
+        )
+
+
 class UnnameablePlaceError(LineageError):
     """A place that has no lineage name."""
 
     def __init__(self, place: str, reason: str) -> None:
-        self.place = place
+        self.place = redacted(place)
         super().__init__(
-            f"{place!r} cannot be named: {reason}. Give a place such as file:///data/flights.csv, "
+            f"{redacted(place)!r} cannot be named: {reason}. Give a place such as file:///data/flights.csv, "
             "/data/flights.csv, s3a://bucket/key or, for Redis, host:port."
         )
 

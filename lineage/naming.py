@@ -41,6 +41,7 @@ def at_path(uri: str) -> DatasetName:
         return local_path(uri, path=rest.removeprefix("//"))
     if scheme in {"s3", "s3a"} and rest.startswith("//"):
         bucket, _, key = rest[2:].partition("/")
+        bucket = bucket.rpartition("@")[2]  # keys of access, as old URIs have them
         if bucket:
             return DatasetName(f"s3://{bucket}", key.rstrip("/") or "/")
     raise UnnameablePlaceError(uri, "only local paths and S3 objects have names by path")
@@ -61,9 +62,11 @@ def redis_view(connection: str, *, project: str, view: str) -> DatasetName:
     Raises:
         UnnameablePlaceError: `connection` holds no host and port.
     """
-    first = connection.split(",")[0].strip()
+    url = SCHEME.match(connection.strip())
+    is_url = url is not None and url["rest"].startswith("//")
+    place = url["rest"][2:].partition("/")[0].rpartition("@")[2] if url and is_url else connection
     try:
-        parts = urlsplit(first if "://" in first else f"redis://{first}")
+        parts = urlsplit(f"redis://{place.split(',')[0].strip()}")
         host, port = parts.hostname, parts.port or 6379
     except ValueError:
         host, port = None, 0

@@ -22,6 +22,7 @@ from lineage.delivery import Deliverer
 from lineage.facets import PRODUCER, custom, engine, input_dataset, output_dataset, versions
 from lineage.naming import DatasetName, job_name
 from lineage.outbox import Outbox
+from lineage.redaction import redacted
 from lineage.settings import LineageSettings
 
 JSON = str | int | float | bool | None | datetime | Mapping[str, Any] | list[Any] | tuple[Any, ...]
@@ -162,9 +163,9 @@ class Recorder:
 
 
 def cause(error: BaseException) -> ol.RunFacet:
-    """Why a run failed."""
-    trace = shortened("".join(traceback.format_exception(error)))
-    message = shortened(strict_json.described(error)) or type(error).__name__
+    """Why a run failed, without the passwords that libraries put into their errors."""
+    trace = shortened(redacted("".join(traceback.format_exception(error))))
+    message = shortened(redacted(strict_json.described(error))) or type(error).__name__
     return ol.error_message_run.ErrorMessageRunFacet(message, "python", stackTrace=trace, producer=PRODUCER)
 
 

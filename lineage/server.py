@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
@@ -16,7 +17,10 @@ import uvicorn
 from lineage.backend.api import application
 from lineage.backend.call import Limits
 from lineage.backend.tables import open_database
-from lineage.settings import LineageSettings, lineage_settings
+from lineage.errors import DatabaseUnusableError, ExposedError, LineageError, LineageSettingsError
+from lineage.loopback import is_reached_from_beyond
+from lineage.redaction import RedactingFormatter, redact_tracebacks, redacted, shown
+from lineage.settings import Insecurity, LineageSettings, lineage_settings
 
 GRACE_SECONDS = 5
 IDLE_SECONDS = 0.5
@@ -25,15 +29,25 @@ log = logging.getLogger(__name__)
 
 
 def serve(settings: LineageSettings, *, host: str, port: int) -> None:
-    """Answer until SIGTERM or SIGINT; calls that are being answered are answered first, within `GRACE_SECONDS`."""
+    """Answer until SIGTERM or SIGINT; calls that are being answered are answered first, within `GRACE_SECONDS`.
+
+    Raises:
+        ExposedError: anybody on other machines could read, write and delete.
+        DatabaseUnusableError: the database cannot be opened.
+    """
+    refuse_exposed(settings, host)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stopped)  # uvicorn stops gracefully first and then raises the signal once more
-    engine = open_database(settings.database)
+    engine = opened(settings)
+    key = settings.api_key.get_secret_value() if settings.api_key else None
     limits = Limits(settings.max_event_bytes, settings.max_event_members)
     config = uvicorn.Config(
-        application(engine, api_key=settings.api_key, limits=limits),
-        host=host,
+        application(engine, api_key=key, limits=limits),
+        host=host.strip("[]"),
         port=port,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        log_config=None,  # what it says goes through our own log
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -59,19 +73,63 @@ def leave(engine: sa.Engine) -> None:
     engine.dispose()
 
 
+def refuse_exposed(settings: LineageSettings, host: str) -> None:
+    """Raise where other machines reach the backend and it has no TLS or no key, unless the settings say that it may.
+
+    Raises:
+        ExposedError: it must not start.
+    """
+    try:
+        is_exposed = is_reached_from_beyond(host)
+    except OSError as error:
+        raise LineageSettingsError([f"{host!r} is no address to listen on ({error})"]) from error
+    lacking: dict[Insecurity, str] = {}
+    if settings.tls_cert is None:
+        lacking["no-tls"] = "without TLS (PEDIGREE_LINEAGE_TLS_CERT and PEDIGREE_LINEAGE_TLS_KEY)"
+    if settings.api_key is None:
+        lacking["no-key"] = "without a key (PEDIGREE_LINEAGE_API_KEY), so that anybody may delete"
+    if is_exposed and not settings.insecure.issuperset(lacking):
+        problems = [text for name, text in lacking.items() if name not in settings.insecure]
+        raise ExposedError(host, problems, setting=",".join(lacking))
+
+
+def opened(settings: LineageSettings) -> sa.Engine:
+    """The backend's database.
+
+    Raises:
+        DatabaseUnusableError: it cannot be opened.
+    """
+    url = settings.database.get_secret_value()
+    try:
+        return open_database(url)
+    except (sa.exc.SQLAlchemyError, ImportError, ValueError, OSError) as error:
+        raise DatabaseUnusableError(shown(url), redacted(str(error).partition("\n")[0])) from None
+
+
 def stopped(_: int, __: FrameType | None) -> None:
     """Having been told to stop is no failure."""
     raise SystemExit(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Host and port come from PEDIGREE_LINEAGE_URL unless they are given."""
+    """The command: an error that we know ends it with one line on stderr."""
+    redact_tracebacks()
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        run(arguments)
+    except LineageError as error:
+        sys.exit(str(error))
+
+
+def run(arguments: Sequence[str] | None) -> None:
+    """Serve. Host and port come from PEDIGREE_LINEAGE_URL unless they are given."""
     settings = lineage_settings()
     parser = argparse.ArgumentParser(prog="python -m lineage.server", description=__doc__)
     parser.add_argument("--host", default=settings.host)
     parser.add_argument("--port", type=int, default=settings.port)
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     serve(settings, host=chosen.host, port=chosen.port)
 
 

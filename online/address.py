@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from pydantic import SecretStr
 
 from online.errors import AddressError
 
@@ -24,28 +26,30 @@ TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 NUMBERS = ("socket_timeout", "socket_connect_timeout")
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password", "sentinel_ssl")
 """Of the sentinels themselves; they have users and TLS of their own."""
+OPTIONS = frozenset({"db", "username", "password", "ssl", *TLS_OPTIONS, *SENTINEL_OPTIONS, *NUMBERS})
+SECRETS = frozenset({"password", "sentinel_password"})
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A Redis, a Redis Cluster or the sentinels of one. Its text never shows a password."""
+    """A Redis, a Redis Cluster or the sentinels of one. Its text is hosts and ports alone: the form in which it is printed."""
 
     kind: Kind
     hosts: tuple[tuple[str, int], ...]
     db: int = 0
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    username: str | None = field(default=None, repr=False)
+    password: SecretStr | None = None
     tls: bool = False
     tls_options: Mapping[str, str] = field(default_factory=dict)
     master: str = "mymaster"
-    sentinel_username: str | None = None
-    sentinel_password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = field(default=None, repr=False)
+    sentinel_password: SecretStr | None = None
     sentinel_tls: bool = False
     socket_timeout: float = 5.0
     socket_connect_timeout: float = 5.0
 
     def __str__(self) -> str:
-        return ",".join(f"{host}:{port}" for host, port in self.hosts)
+        return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -57,11 +61,11 @@ class Address:
         """What redis-py is told of its sentinels."""
         return self.told(self.sentinel_username, self.sentinel_password, tls=self.sentinel_tls)
 
-    def told(self, username: str | None, password: str | None, *, tls: bool) -> dict[str, Any]:
+    def told(self, username: str | None, password: SecretStr | None, *, tls: bool) -> dict[str, Any]:
         """What redis-py is told of somebody who is spoken to."""
         return {
             "username": username,
-            "password": password,
+            "password": password.get_secret_value() if password else None,
             "socket_timeout": self.socket_timeout,
             "socket_connect_timeout": self.socket_connect_timeout,
             **({"ssl": True, **self.tls_options} if tls else {}),
@@ -72,7 +76,7 @@ def parse(text: str, *, kind: Kind = "redis", master: str = "mymaster") -> Addre
     """The address that a connection string or a URL names; `${NAME}` stands for the environment's.
 
     Raises:
-        AddressError: it cannot be used.
+        AddressError: it cannot be used. Nothing of the text is repeated: a password that was not escaped may be anywhere in it.
     """
     expanded = os.path.expandvars(text).strip()
     try:
@@ -88,9 +92,9 @@ def from_url(text: str, master: str) -> Address:
     """`rediss://user:password@host:port/db?ssl_ca_certs=…`, `+cluster` or `+sentinel` behind the scheme; hosts by commas."""
     scheme = text.partition("://")[0]
     if scheme not in SCHEMES:
-        raise ValueError(f"{scheme}:// is none of {', '.join(SCHEMES)}")
+        raise ValueError(f"its scheme is none of {', '.join(SCHEMES)}")
     kind, tls = SCHEMES[scheme]
-    split = urlsplit(text)
+    split = split_url(text)
     credentials, _, hosts = split.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
     path = [part for part in split.path.split("/") if part]
@@ -102,7 +106,7 @@ def from_url(text: str, master: str) -> Address:
         hosts=tuple(host_of(host) for host in hosts.split(",") if host),
         db=number("db", path[0] if path else options.get("db", "0")),
         username=unquote(user) or None,
-        password=unquote(password) or None,
+        password=secret(unquote(password)),
         tls=tls,
         tls_options={name: options[name] for name in TLS_OPTIONS if name in options},
         master=master,
@@ -115,16 +119,13 @@ def from_parts(text: str, kind: Kind, master: str) -> Address:
     """Feast's own form: hosts and options, by commas."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     options = dict(part.split("=", 1) for part in parts if "=" in part)
-    known = {"db", "username", "password", "ssl", *TLS_OPTIONS, *SENTINEL_OPTIONS, *NUMBERS}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise ValueError(f"there is no option {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    refuse_unknown(parts)
     return Address(
         kind=kind,
         hosts=tuple(host_of(part) for part in parts if "=" not in part),
         db=number("db", options.get("db", "0")),
         username=options.get("username"),
-        password=options.get("password"),
+        password=secret(options.get("password")),
         tls=is_true(options.get("ssl")),
         tls_options={name: options[name] for name in TLS_OPTIONS if name in options},
         master=master,
@@ -133,12 +134,37 @@ def from_parts(text: str, kind: Kind, master: str) -> Address:
     )
 
 
+def refuse_unknown(parts: Sequence[str]) -> None:
+    """Raise where a part is no option that there is. What stands behind a password may belong to it, and is not repeated."""
+    is_behind = False
+    for place, part in enumerate(parts, 1):
+        name, is_option, _ = part.partition("=")
+        if is_behind and (not is_option or name not in OPTIONS):
+            raise ValueError(f"part {place} is no option; where a comma is in a password, write a URL, with %2C for it")
+        if is_option and name not in OPTIONS:
+            raise ValueError(f"part {place} is no option; there are {', '.join(sorted(OPTIONS))}")
+        is_behind = is_behind or name in SECRETS
+
+
+def split_url(text: str) -> SplitResult:
+    """The parts of a URL; the standard library's own error repeats what is wrong with it."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ValueError("it is no URL that can be read") from None
+
+
+def secret(text: str | None) -> SecretStr | None:
+    """A password, where there is one."""
+    return SecretStr(text) if text else None
+
+
 def host_of(text: str) -> tuple[str, int]:
     """`host:port`, `host`, or `[v6]:port`."""
     host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
     name = (host if colon else text).strip("[]")
     if not name or "/" in name:
-        raise ValueError(f"{text!r} is no host and port")
+        raise ValueError("a part of it is no host and port")
     return name, number("port", port) if colon else DEFAULT_PORT
 
 
@@ -158,14 +184,17 @@ def of_sentinels(options: Mapping[str, str]) -> dict[str, Any]:
     """What the options tell of the sentinels."""
     return {
         "sentinel_username": options.get("sentinel_username"),
-        "sentinel_password": options.get("sentinel_password"),
+        "sentinel_password": secret(options.get("sentinel_password")),
         "sentinel_tls": is_true(options.get("sentinel_ssl")),
     }
 
 
 def seconds(options: Mapping[str, str]) -> dict[str, Any]:
     """The time limits among the options."""
-    return {name: float(options[name]) for name in NUMBERS if name in options}
+    try:
+        return {name: float(options[name]) for name in NUMBERS if name in options}
+    except ValueError:
+        raise ValueError(f"one of {', '.join(NUMBERS)} is no number of seconds") from None
 
 
 def reason_of(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,11 @@ import redis.exceptions
 
 from online import names, scripts
 from online.address import Address, client
+from online.errors import DamagedError
 from online.marks import Load, Mark, State
 from online.record import Schema
+
+log = logging.getLogger(__name__)
 
 BATCH = 256
 """Rows per script call: Redis does nothing else meanwhile, which is about a millisecond."""
@@ -47,7 +51,7 @@ class Bank:
 
     project: str
     address: Address
-    redis: Any
+    redis: Any = field(repr=False)
     hashes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -64,9 +68,17 @@ class Bank:
         self.redis.hset(names.schemas_key(self.project), schema.fingerprint.hex(), schema.text)
 
     def schema(self, fingerprint: bytes) -> Schema | None:
-        """The layout with a fingerprint."""
+        """The layout with a fingerprint; None where the store does not tell it.
+
+        Raises:
+            NewerFormatError, RecordError: another release wrote records of this layout.
+        """
         text = self.redis.hget(names.schemas_key(self.project), fingerprint.hex())
-        return None if text is None else Schema.read(text.decode())
+        try:
+            return None if text is None else Schema.kept(text, fingerprint)
+        except DamagedError as error:
+            log.error("%s", error)
+            return None
 
     def begin(self, load: Load) -> int:
         """The number of a new load."""
@@ -87,15 +99,17 @@ class Bank:
         self.redis.hdel(names.progress_key(self.project), str(number))
 
     def mark(self, view: str) -> Mark | None:
-        """What is loaded of a view; None where the store does not know it."""
-        text = self.redis.hget(names.marks_key(self.project), view)
-        return None if text is None else Mark.read(text)
+        """What is loaded of a view; None where the store does not know it.
 
-    def marks(self) -> dict[str, Mark]:
-        """What is loaded, of every view."""
-        return {
-            name.decode(): Mark.read(text) for name, text in self.redis.hgetall(names.marks_key(self.project)).items()
-        }
+        Raises:
+            DamagedError, NewerFormatError: what the store says of it cannot be read.
+        """
+        text = self.redis.hget(names.marks_key(self.project), view)
+        return None if text is None else Mark.read(text, view)
+
+    def views(self) -> set[str]:
+        """The views that the store knows."""
+        return {name.decode(errors="replace") for name in self.redis.hkeys(names.marks_key(self.project))}
 
     def set_mark(self, view: str, mark: Mark) -> None:
         """Say what is loaded of a view."""
@@ -176,6 +190,13 @@ class Bank:
             pipe.hget(key, field)
         return list(pipe.execute())
 
+    def fields(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        """The names of all fields of each entity's hash."""
+        pipe = self.redis.pipeline(**({} if self.address.kind == "redis_cluster" else {"transaction": False}))
+        for key in keys:
+            pipe.hkeys(key)
+        return list(pipe.execute())
+
     def forget(self, field: bytes, prefix: bytes, told: Callable[[int], object] = lambda _rows: None) -> int:
         """Delete one field of every entity whose key starts with `prefix`; returns of how many."""
         gone = 0
@@ -220,7 +241,9 @@ class Bank:
         if not numbers:
             return {}
         texts = self.redis.hmget(names.loads_key(self.project), [str(number) for number in numbers])
-        return {number: Load.read(text) for number, text in zip(numbers, texts, strict=True) if text is not None}
+        return {
+            number: Load.read(text, number) for number, text in zip(numbers, texts, strict=True) if text is not None
+        }
 
 
 def escaped(prefix: bytes) -> bytes:

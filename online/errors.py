@@ -41,11 +41,12 @@ class FutureRowsError(OnlineError):
 
 
 class SchemaMissingError(OnlineError):
-    """A record was written under a schema that the store no longer tells."""
+    """A record was written under a schema that the store no longer tells, or of which it tells something else."""
 
     def __init__(self, view: str) -> None:
         super().__init__(
-            f"A record of {view} has a layout that the store does not describe. Fill the view again: pedigree rebuild {view}."
+            f"A record of {view} has a layout that the store does not describe, or not as it was written. Nothing is answered "
+            f"for {view} until it is filled again: pedigree rebuild {view}."
         )
 
 
@@ -56,13 +57,35 @@ class RecordError(OnlineError):
         super().__init__(f"Bytes in the online store are not a record: {reason}.")
 
 
+class DamagedError(OnlineError):
+    """What the store keeps beside the rows is not what was written."""
+
+    def __init__(self, what: str, reason: str, *, mends: str) -> None:
+        self.what = what
+        super().__init__(
+            f"The online store is damaged where it keeps {what}: {reason}. Nothing is answered from it; the tables and "
+            f"everything else in the store are as they were. Write it anew: {mends}."
+        )
+
+
+class NewerFormatError(OnlineError):
+    """What the store keeps was written by a newer release, in a way that this one does not know."""
+
+    transient = True
+
+    def __init__(self, what: str, *, found: int, known: int) -> None:
+        self.found = found
+        super().__init__(
+            f"A newer release wrote {what}: its format is {found}, and this release reads up to {known}. Nothing is answered "
+            "from it here. Ask a server of the newer release, or upgrade this one."
+        )
+
+
 class PlanError(OnlineError):
     """A serving plan cannot be read."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__(
-            f"The serving plan cannot be read: {'; '.join(problems)}. Run `feast apply` to compile it anew."
-        )
+    def __init__(self, problems: Sequence[str], remedy: str = "Run `feast apply` to compile it anew.") -> None:
+        super().__init__(f"The serving plan cannot be read: {'; '.join(problems)}. {remedy}")
 
 
 class ExpressionError(OnlineError):

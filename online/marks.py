@@ -1,10 +1,26 @@
-"""What is loaded of each view, and by whom each record was written. Kept as JSON, for people to read in `redis-cli`."""
+"""What is loaded of each view, and by whom each record was written. Kept as JSON, for people to read in `redis-cli`.
+
+Both have a format. Members that a reader does not know are ignored, so a release may add some; where the old ones come to mean
+something else the format rises, and older releases refuse it. Without the member `format` it is 1: releases that would not
+ignore a new member are still in use.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Annotated, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from online.errors import DamagedError, NewerFormatError
+
+FORMAT = 1
+"""The newest format that this release reads, and the one that it writes."""
+
+Count = Annotated[int, Field(ge=0)]
+T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -39,8 +55,8 @@ class Mark:
     """
 
     state: State
-    generation: int = 0
-    load: int = 0
+    generation: Count = 0
+    load: Count = 0
     version: int | None = None
     since_us: int | None = None
     until_us: int | None = None
@@ -59,10 +75,13 @@ class Mark:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
-    def read(cls, text: bytes) -> Mark:
-        """What `text` says."""
-        values = json.loads(text)
-        return cls(**values | {"state": State(values["state"])})
+    def read(cls, text: bytes, view: str) -> Mark:
+        """What `text` says of a view.
+
+        Raises:
+            DamagedError, NewerFormatError: it says nothing that this release can read.
+        """
+        return kept(MARK, text, f"what is loaded of {view}", mends=f"pedigree rebuild {view}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +98,41 @@ class Load:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
-    def read(cls, text: bytes) -> Load:
-        """What `text` says."""
-        return cls(**json.loads(text))
+    def read(cls, text: bytes, number: int) -> Load:
+        """What `text` says of a load.
+
+        Raises:
+            DamagedError, NewerFormatError: it says nothing that this release can read.
+        """
+        return kept(LOAD, text, f"who wrote the rows of load {number}", mends="pedigree rebuild with the view's name")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What everything that is kept has."""
+
+    format: Annotated[int, Field(ge=1)] = 1
+
+
+FORMATS, MARK, LOAD = TypeAdapter(Kept), TypeAdapter(Mark), TypeAdapter(Load)
+
+
+def kept(kind: TypeAdapter[T], text: bytes, what: str, *, mends: str) -> T:
+    """What was kept as `text`, without the members that are not known.
+
+    Args:
+        what: what it says, for people.
+        mends: the command that writes it anew.
+    Raises:
+        DamagedError: it is not what was written.
+        NewerFormatError: a newer release wrote it, in a way that this one does not know.
+    """
+    try:
+        found = FORMATS.validate_json(text, strict=True).format
+        if found > FORMAT:
+            raise NewerFormatError(what, found=found, known=FORMAT)
+        return kind.validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DamagedError(what, f"{where}: {first['msg']}" if where else first["msg"], mends=mends) from None

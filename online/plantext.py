@@ -27,6 +27,8 @@ from online.plan import (
 )
 
 FORMAT = 2
+"""Members that a reader does not know are ignored: one without which the others mean something else, as a condition of a
+permission, is a new format."""
 
 
 def version_of(plan: Plan) -> str:
@@ -100,8 +102,7 @@ def decoded(text: str | bytes) -> Plan:
     """
     try:
         parts = json.loads(text)
-        if parts["format"] != FORMAT:
-            raise PlanError([f"its format is {parts['format']}, and this release reads {FORMAT}"])
+        refuse_format(parts["format"])
         on_demand = {str(name): on_demand_of(view) for name, view in parts["on_demand"].items()}
         return Plan(
             project=str(parts["project"]),
@@ -118,6 +119,15 @@ def decoded(text: str | bytes) -> Plan:
         raise PlanError([str(error)]) from error
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise PlanError([f"{type(error).__name__}: {error}"]) from error
+
+
+def refuse_format(found: object) -> None:
+    """Raise where a plan is in another format than this release reads."""
+    if isinstance(found, int) and found > FORMAT:
+        problem = f"a newer release compiled it (format {found}), and this one reads format {FORMAT}"
+        raise PlanError([problem], "Upgrade this process, or run `feast apply` with its release.")
+    if found != FORMAT:
+        raise PlanError([f"its format is {found!r:.20}, and this release reads {FORMAT}"])
 
 
 def view_of(parts: Mapping[str, Any]) -> View:

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from struct import Struct
 from struct import error as StructError
 
-from online.errors import RecordError
+from online.errors import DamagedError, NewerFormatError, RecordError
 
 HEAD = Struct(">qqI4s")
 FINGERPRINT = 4
@@ -83,6 +83,29 @@ class Schema:
         if title != TITLE:
             raise RecordError(f"its layout is {title!r} and this version reads {TITLE!r}: run `pedigree rebuild`")
         return cls.of(tuple(line.rsplit(" ", 1)) for line in lines)  # type: ignore[misc]
+
+    @classmethod
+    def kept(cls, text: bytes, fingerprint: bytes) -> Schema:
+        """The schema that the store keeps under a fingerprint.
+
+        Raises:
+            DamagedError: it keeps something else there.
+            NewerFormatError: its records are laid out as a newer release does it.
+            RecordError: they are laid out as an older one did.
+        """
+        title = re.match(rb"pedigree record (\d{1,9})\n", text)
+        if title and int(title[1]) > LAYOUT:
+            raise NewerFormatError("rows of the online store", found=int(title[1]), known=LAYOUT)
+        try:
+            if not title:
+                raise ValueError
+            found = cls.read(text.decode())
+            if found.fingerprint == fingerprint:
+                return found
+            reason = "it is that of other records"
+        except ValueError:
+            reason = "it is none"
+        raise DamagedError(f"the layout {fingerprint.hex()} of records", reason, mends="pedigree rebuild")
 
     @cached_property
     def text(self) -> str:

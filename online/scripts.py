@@ -89,8 +89,9 @@ return moved
 whether the old one ends with this ('1')."""
 
 OPEN = """
-local mark = redis.call('HGET', KEYS[1], ARGV[1])
-if mark and cjson.decode(mark).state == 'declared' then
+local text = redis.call('HGET', KEYS[1], ARGV[1])
+local is_whole, mark = pcall(cjson.decode, text or '')
+if is_whole and type(mark) == 'table' and mark.state == 'declared' then
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 end
 return 0

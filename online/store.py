@@ -23,11 +23,13 @@ from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
+from pydantic import Field
 
 from online import names
-from online.address import Kind, parse, reason_of
+from online.address import Address, Kind, parse, reason_of
 from online.bank import Bank
 from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError, StoreAwayError
+from online.mending import known_generations
 from online.plantext import encoded, version_of
 from online.record import EPOCH, MICROSECOND, Head, Schema, head_of, micros
 from online.registry import compile_plan
@@ -42,7 +44,7 @@ class PedigreeOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # 
     """Where the Redis is, in Feast's own form or as a URL, and how far ahead of the clock a row may be."""
 
     type: Literal["online.store.PedigreeOnlineStore"] = "online.store.PedigreeOnlineStore"
-    connection_string: str = "localhost:6379"
+    connection_string: str = Field(default="localhost:6379", repr=False)
     redis_type: Kind = "redis"
     sentinel_master: str = "mymaster"
     future_skew_seconds: float = 60.0
@@ -159,7 +161,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         """
         bank = self.opened(config)
         try:
-            names.refuse_shared_fields({*bank.marks(), *(table.name for table in tables_to_keep)})
+            names.refuse_shared_fields({*bank.views(), *(table.name for table in tables_to_keep)})
             self.forget(bank, tables_to_delete)
             for table in tables_to_keep:
                 bank.register(schema_of(table))
@@ -199,18 +201,22 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
     def forget(bank: Bank, tables: Sequence[FeatureView]) -> None:
         """Delete the rows of views, and what was known of them."""
         for table in tables:
-            mark = bank.mark(table.name)
+            prefix = prefix_of(bank.project, table)
+            generations = known_generations(bank, table.name, prefix)
             bank.drop(table.name)
-            generation = 0 if mark is None else mark.generation
-            bank.forget(names.field(table.name, generation), prefix_of(bank.project, table))
+            for generation in generations:
+                bank.forget(names.field(table.name, generation), prefix)
 
 
 def open_bank(config: RepoConfig) -> Bank:
     """The online store that Feast's configuration names."""
-    store = config.online_store
-    return Bank.open(
-        config.project, parse(store.connection_string, kind=store.redis_type, master=store.sentinel_master)
-    )
+    return Bank.open(config.project, address_of(config.online_store))
+
+
+def address_of(store: Any) -> Address:
+    """Where the online store of a configuration is; one of Feast's own Redis stores too."""
+    kind = str(getattr(store, "redis_type", "redis"))
+    return parse(store.connection_string, kind=kind, master=getattr(store, "sentinel_master", "mymaster"))  # type: ignore[arg-type]
 
 
 def publish_plan(config: RepoConfig, bank: Bank) -> str:

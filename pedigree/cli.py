@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lineage.errors import LineageError
+from lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
+from online.errors import OnlineError
 from pedigree.checkout import enter
 from pedigree.dataset_commands import dataset, vacuum
 from pedigree.errors import PedigreeError
@@ -27,7 +29,7 @@ from spark_jobs.errors import JobError
 if TYPE_CHECKING:
     from lineage.client import LineageClient
 
-TOLD = (PedigreeError, JobError, ServingError, LineageError)
+TOLD = (PedigreeError, JobError, ServingError, LineageError, OnlineError)
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -282,11 +284,14 @@ def end_on_sigterm(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command; an error that we know is told in its own words, without a traceback."""
+    """Run the command; an error that we know is told in its own words, without a traceback. No error shows a password."""
+    redact_tracebacks()
     signal.signal(signal.SIGTERM, end_on_sigterm)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # Feast and its like warn of themselves; `python -W default` shows it
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
@@ -300,5 +305,5 @@ def main() -> None:
     except Exception as error:
         if not is_told(error):
             raise
-        click.echo(f"pedigree: {error}", err=True)
+        click.echo(redacted(f"pedigree: {error}"), err=True)
         sys.exit(1)

@@ -48,8 +48,9 @@ def engines_to_log() -> Iterator[Console]:
 
 @contextmanager
 def open_log(path: Path) -> Iterator[int]:
-    """The file descriptor of an emptied log."""
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    """The file descriptor of an emptied log. Engines are not ours to silence, so nobody else on this machine may read it."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    os.fchmod(log, 0o600)
     try:
         yield log
     finally:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from lineage.recorder import Recorder
 from lineage.settings import lineage_settings
+from online.store import address_of
 from pedigree.console import Stopwatch, working
 from spark_jobs.errors import UnknownTableError
 from spark_jobs.restoring import Restoring
@@ -87,9 +88,10 @@ def materialize(names: Sequence[str], console: Console, *, start_at: datetime, e
     """
     watch = Stopwatch()
     store, views, _ = feast_views(names)
+    place = address_of(store.config.online_store)
     with working(console, len(views)) as (say, advance):
         for view in views:
             say(f"materialize.{view.name}")
             store.materialize(start_at, end_at, feature_views=[view.name])
-            console.print(f"  {view.name:<15} → {store.config.online_store.connection_string}  ({watch.lap():.1f} s)")
+            console.print(f"  {view.name:<15} → {place}  ({watch.lap():.1f} s)")
             advance()

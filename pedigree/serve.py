@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+import redis.exceptions
+
 from lineage.dataset import Dataset, Field, Origin
 from lineage.errors import LineageError
 from lineage.naming import feature_service, redis_view
 from lineage.recorder import Recorder
+from lineage.redaction import redact_tracebacks, redacted
 from lineage.settings import lineage_settings
 from online import names
-from online.address import client
+from online.address import client, reason_of
 from online.errors import OnlineError
 from online.plan import Plan, Service, View
 from online.plantext import decoded
-from serving.errors import NotAppliedError, ServingError
+from serving.errors import NotAppliedError, ServingError, StoreUnreachableError
 from serving.repo import Repo, read_repo
 from serving.server import main as serve_main
 from serving.settings import serving_settings
@@ -23,12 +26,13 @@ from serving.settings import serving_settings
 
 def main() -> int:
     """Record what is served, then serve until stopped; the exit code is the server's."""
+    redact_tracebacks()
     try:
         settings = serving_settings()
         repo = read_repo(settings.feature_store_yaml)
         declare(current_plan(repo), str(repo.address))
     except (ServingError, OnlineError, LineageError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(redacted(f"{error}\n"))
         return 1
     return serve_main()
 
@@ -38,8 +42,12 @@ def current_plan(repo: Repo) -> Plan:
 
     Raises:
         NotAppliedError: there is none.
+        StoreUnreachableError: the store does not answer.
     """
-    text = client(repo.address).get(names.plan_key(repo.project))
+    try:
+        text = client(repo.address).get(names.plan_key(repo.project))
+    except redis.exceptions.RedisError as error:
+        raise StoreUnreachableError(str(repo.address), reason_of(error)) from error
     if text is None:
         raise NotAppliedError(repo.project, str(repo.address))
     return decoded(text)

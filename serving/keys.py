@@ -1,4 +1,4 @@
-"""The issuer's public keys: fetched off the event loop, kept, and looked for anew at a bounded rate."""
+"""The issuer's public keys: fetched in threads of their own, kept, and looked for anew at a bounded rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -15,13 +15,18 @@ from typing import Any
 import httpx
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
+from pydantic import SecretStr
 
+from lineage.redaction import shown
+from serving.bulkhead import Bulkhead
 from serving.refusals import KeysUnavailableError, UnauthenticatedError
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
-"""Seconds that the issuer has to tell its keys."""
+"""Seconds that the issuer has to tell its keys, from the look-up of its name to the last byte."""
+THREADS = 4
+"""Looks that may be stuck, as where names are looked up in vain, before none is begun any more."""
 LARGEST = 1 << 20
 SMALLEST_RSA = 2048
 FAMILIES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
@@ -51,12 +56,13 @@ class Keys:
         text: the key set as it was told; None: there was none yet.
     """
 
-    source: str
+    source: SecretStr
     pause: float = 10.0
     keys: tuple[Key, ...] = ()
     text: bytes | None = None
     looked_at: float | None = None
     looking: asyncio.Task[None] | None = None
+    bulkhead: Bulkhead = field(default_factory=lambda: Bulkhead("jwks", THREADS))
 
     async def find(self, kid: str | None, algorithm: str) -> Any:
         """The public key for a token.
@@ -97,12 +103,14 @@ class Keys:
     async def look(self) -> None:
         """Fetch the keys; where that fails, those that we have stay."""
         try:
-            text = await asyncio.to_thread(fetched, self.source)
+            text = await self.bulkhead.run(lambda: fetched(self.source.get_secret_value()), seconds=PATIENCE)
             if text != self.text:
                 self.keys, self.text = keys_of(json.loads(text)), text
                 log.info("the issuer has %s keys", len(self.keys))
-        except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError) as error:
-            log.error("the issuer's keys cannot be had of %s: %s", self.source, type(error).__name__)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, httpx.HTTPError) as error:
+            log.error(
+                "the issuer's keys cannot be had of %s: %s", shown(self.source.get_secret_value()), type(error).__name__
+            )
 
     async def follow(self, every: timedelta) -> None:
         """Look for ever: soon where there are no keys yet, else now and then, so that a key that is gone counts no more."""
@@ -115,8 +123,9 @@ def fetched(source: str) -> bytes:
     """What a file or a URL holds. A redirect is not followed: it could lead to a place without TLS.
 
     Raises:
-        OSError, ValueError, httpx.HTTPError: it cannot be had.
+        OSError, ValueError, httpx.HTTPError: it cannot be had, or not in time.
     """
+    until = monotonic() + PATIENCE
     if not source.startswith(("http://", "https://")):
         return Path(source).read_bytes()
     with httpx.stream("GET", source, timeout=PATIENCE, follow_redirects=False) as response:
@@ -126,6 +135,8 @@ def fetched(source: str) -> bytes:
             found += part
             if len(found) > LARGEST:
                 raise ValueError("it is too large for a key set")
+            if monotonic() > until:
+                raise TimeoutError
         return bytes(found)
 
 
@@ -142,8 +153,10 @@ def keys_of(told: Mapping[str, Any]) -> tuple[Key, ...]:
     return keys
 
 
-def key_of(told: Mapping[str, Any]) -> Key | None:
+def key_of(told: object) -> Key | None:
     """One key; None where it is a secret, is for something else, is too short, or of no kind that we know."""
+    if not isinstance(told, Mapping):
+        return None
     if told.get("kty") not in FAMILIES.values() or "d" in told or told.get("use", "sig") != "sig":
         return None
     try:

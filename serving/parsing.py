@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from math import isfinite
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
+from lineage.loopback import is_loopback
+from lineage.redaction import shown
+
 T = TypeVar("T")
+W = TypeVar("W", bound=str)
 
 ALGORITHMS = frozenset(f"{family}{bits}" for family in ("RS", "ES", "PS") for bits in (256, 384, 512)) | {"EdDSA"}
 """Signatures that a public key verifies. With a shared secret (HS…) whoever can verify a token can also make one."""
@@ -31,7 +36,7 @@ class Reading:
         try:
             return parse(self.environ[name])
         except (ValueError, OverflowError) as error:
-            self.problems.append(f"{name}={self.environ[name]!r} {error}")
+            self.problems.append(f"{name}={shown(self.environ[name])!r} {error}")
             return otherwise
 
     def together(self, names: tuple[str, ...]) -> bool:
@@ -122,26 +127,33 @@ def algorithms(text: str) -> tuple[str, ...]:
     return names
 
 
-def key_source(text: str) -> str:
+def key_source(text: str) -> SecretStr:
     """A file that is there, or the URL of a key set that nobody on the way can exchange."""
-    split = urlsplit(text)
+    try:
+        split = urlsplit(text)
+    except ValueError:
+        raise ValueError("is no URL that can be read") from None
     if split.scheme == "https" and split.hostname:
-        return text
+        return SecretStr(text)
     if split.scheme == "http":
         if not is_loopback(split.hostname or ""):
             raise ValueError(
                 "would fetch keys without TLS, and whoever sits on the way could make tokens; use https://"
             )
-        return text
-    return str(file(text))
+        return SecretStr(text)
+    return SecretStr(str(file(text)))
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+def words(*choices: W) -> Callable[[str], frozenset[W]]:
+    """A parser of words between commas, of a few that there are."""
+
+    def parse(text: str) -> frozenset[W]:
+        found = {word.strip() for word in text.split(",") if word.strip()}
+        if not found.issubset(choices):
+            raise ValueError(f"names something that is none of {', '.join(choices)}")
+        return frozenset(one for one in choices if one in found)
+
+    return parse
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

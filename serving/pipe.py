@@ -202,7 +202,8 @@ async def introduce(connection: Connection, address: Address) -> None:
     """Say who we are and which database we want."""
     commands = []
     if address.password is not None:
-        who = (address.username, address.password) if address.username else (address.password,)
+        password = address.password.get_secret_value()
+        who = (address.username, password) if address.username else (password,)
         commands.append(command(b"AUTH", *(part.encode() for part in who)))
     if address.db:
         commands.append(command(b"SELECT", str(address.db).encode()))

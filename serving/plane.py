@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from online.errors import SchemaMissingError
+from serving.bulkhead import Bulkhead
 from serving.dense import Told
 from serving.errors import DeadlinePassedError, InvalidRequestError
 from serving.matrix import Shape, columns_of_keys, reply_of
@@ -27,6 +28,8 @@ FEAST_VERSION = "0.67.0"
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 MICROSECOND = timedelta(microseconds=1)
+LINEAGE_THREADS = 8
+"""Requests of a process that may wait for the lineage backend at once; one more is told that it does not answer."""
 
 T = TypeVar("T")
 
@@ -36,12 +39,17 @@ Read = Sequence[Sequence[Row]]
 
 @dataclass(slots=True)
 class Plane:
-    """Answers requests by the current plan, from one reader."""
+    """Answers requests by the current plan, from one reader.
+
+    Attributes:
+        lineage: the threads that wait for the lineage backend; nothing else waits with them.
+    """
 
     plans: Plans
     reader: Reader
     settings: ServingSettings
     shapes: dict[int, Shape] = field(default_factory=dict)
+    lineage: Bulkhead = field(default_factory=lambda: Bulkhead("lineage", LINEAGE_THREADS))
 
     def selection(self, current: Current, request: GetOnlineFeaturesRequest) -> Selection:
         """What Feast's own message asks for."""

@@ -47,14 +47,23 @@ class Current:
         return found
 
 
-def readable(text: bytes | None) -> Plan | None:
-    """The plan that a text holds; None where there is none, or none that can be read, which the log then says."""
+def readable(text: bytes | None) -> tuple[Plan | None, PlanError | None]:
+    """The plan that a text holds; None where there is none, or none that can be read, and then why."""
     if text is None:
-        return None
+        return None, None
     try:
-        return decoded(text)
+        return decoded(text), None
     except PlanError as error:
         log.error("a plan is refused: %s", error)
+        return None, error
+
+
+def kept_text(file: Path) -> bytes | None:
+    """What a file holds; None where it cannot be read, which the log then says."""
+    try:
+        return file.read_bytes() if file.is_file() else None
+    except OSError as error:
+        log.error("the plan that is kept in %s cannot be read: %s", file, error)
         return None
 
 
@@ -78,18 +87,20 @@ class Plans:
         Raises:
             NotAppliedError: there is none, or nothing in it.
             StoreUnreachableError: none is kept, and the store cannot be asked.
+            PlanError: none is kept, and that of the store cannot be read.
         """
         text, unreachable = None, None
         try:
             text = await reader.plan()
         except StoreUnavailableError as error:
             unreachable = StoreUnreachableError(str(feature_store_yaml), str(error.__cause__) or "no answer in time")
-        plan = readable(text)
-        if plan is None and kept.is_file():
-            text = kept.read_bytes()
-            plan = readable(text)
-        if plan is None and unreachable:
-            raise unreachable
+        plan, refusal = readable(text)
+        if plan is None:
+            text = kept_text(kept)
+            plan, _ = readable(text)
+        why = unreachable or refusal
+        if plan is None and why:
+            raise why
         if plan is None or plan.project != reader.project or not plan.views:
             raise NotAppliedError(reader.project, str(feature_store_yaml))
         plans = cls(reader, kept, Current.of(plan), text)

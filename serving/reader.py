@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from online import names
 from online.address import Address
+from online.errors import DamagedError
 from online.marks import Load, Mark
 from online.record import Schema
 from online.resp import bulk, command
@@ -31,6 +32,8 @@ ATTEMPTS = 3
 """How often is read anew where views change under a reader: one is enough for a refresh."""
 WAYS = 1024
 """How many ways of reading are kept."""
+UNKNOWN = object()
+"""In place of a mark that was not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,12 @@ class Way:
     Attributes:
         fields: what holds their records, by the groups in which they are wanted.
         views: all of them, each once.
-        marks: what the store says of each while it is as we know it; empty, which it never says, of one that cannot be read.
+        marks: what the store says of each while it is as we know it; UNKNOWN, which it never says, of one that cannot be read.
     """
 
     fields: tuple[tuple[bytes, ...], ...]
     views: tuple[str, ...]
-    marks: list[bytes]
+    marks: list[object]
     asked_marks: tuple[tuple[bytes], tuple[bytes, ...]]
 
 
@@ -162,6 +165,7 @@ class Reader:
         Raises:
             StoreUnavailableError: the store refused, or did not answer in time.
             NotLoadedError: a view is not loaded, so what is missing says nothing.
+            DamagedError, NewerFormatError: what the store says of a view cannot be read.
         """
         views = tuple([one.views for one in wanted])
         way = self.ways.get(views) or self.way(views)
@@ -200,13 +204,18 @@ class Reader:
         return self.way(views)
 
     def notice(self, view: str, text: bytes | None) -> None:
-        """Take note of what is loaded of a view."""
-        if text is None:
-            self.marks.pop(view, None)
-            raise NotLoadedError(view)
+        """Take note of what is loaded of a view.
+
+        Raises:
+            NotLoadedError: nothing is.
+            DamagedError, NewerFormatError: what the store says of it cannot be read.
+        """
         seen = self.marks.get(view)
         if seen is None or seen[0] != text:
-            self.marks[view] = seen = (text, Mark.read(text))
+            self.marks.pop(view, None)
+            if text is None:
+                raise NotLoadedError(view)
+            self.marks[view] = seen = (text, Mark.read(text, view))
         if not seen[1].readable:
             raise NotLoadedError(view)
 
@@ -220,31 +229,42 @@ class Reader:
         way = self.ways[views] = Way(
             fields=tuple(tuple(names.field(view, generations.get(view, 0)) for view in group) for group in views),
             views=every,
-            marks=[known[view][0] if view in known else b"" for view in every],
+            marks=[known[view][0] if view in known else UNKNOWN for view in every],
             asked_marks=((names.marks_key(self.project),), tuple(view.encode() for view in every)),
         )
         return way
 
     async def learn_schemas(self, fingerprints: set[bytes]) -> None:
-        """Know layouts of records that were written under an older one."""
+        """Know layouts of records that were written under an older one; one that is damaged stays unknown.
+
+        Raises:
+            NewerFormatError, RecordError: another release wrote records of this layout.
+        """
         unknown = [one for one in fingerprints if one not in self.schemas]
         if not unknown:
             return
         fields = tuple(one.hex().encode() for one in unknown)
         [texts] = await self.answer(self.store.hmget([((names.schemas_key(self.project),), fields)]))
         for fingerprint, text in zip(unknown, texts, strict=True):
-            if text is not None:
-                self.schemas[fingerprint] = Schema.read(text.decode())
+            try:
+                if text is not None:
+                    self.schemas[fingerprint] = Schema.kept(text, fingerprint)
+            except DamagedError as error:
+                log.error("%s", error)
 
     async def learn_loads(self, numbers: set[int]) -> dict[int, Load]:
-        """Who wrote records with these numbers; 0 is nobody: a row that came by itself."""
+        """Who wrote records with these numbers; 0 is nobody: a row that came by itself.
+
+        Raises:
+            DamagedError, NewerFormatError: what the store says of a load cannot be read.
+        """
         unknown = sorted(number for number in numbers if number and number not in self.loads)
         if unknown:
             fields = tuple(str(number).encode() for number in unknown)
             [texts] = await self.answer(self.store.hmget([((names.loads_key(self.project),), fields)]))
             for number, text in zip(unknown, texts, strict=True):
                 if text is not None:
-                    self.loads[number] = Load.read(text)
+                    self.loads[number] = Load.read(text, number)
         return {number: self.loads[number] for number in numbers if number in self.loads}
 
     async def plan(self) -> bytes | None:

@@ -24,6 +24,16 @@ class Repo:
     address: Address
 
 
+def reason_of(error: Exception) -> str:
+    """What is wrong with a file; of its lines nothing is repeated, as there may be a password in them."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        return f"{error.problem or 'it is no YAML'}{where}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return f"there is no {error}" if isinstance(error, KeyError) else "it is no YAML with names and values"
+
+
 def read_repo(path: Path) -> Repo:
     """The repository that `path` describes.
 
@@ -34,8 +44,9 @@ def read_repo(path: Path) -> Repo:
         named: dict[str, Any] = yaml.safe_load(os.path.expandvars(path.read_text()))
         project, store = named["project"], named["online_store"]
         kind = store["type"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise SettingsError([f"{path} is no feature_store.yaml with a project and an online_store: {error}"]) from error
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        reason = reason_of(error)
+        raise SettingsError([f"{path} is no feature_store.yaml with a project and an online_store: {reason}"]) from None
     if kind != STORE:
         raise SettingsError([f"the online_store of {path} is {kind}; this server reads `type: {STORE}`"])
     try:

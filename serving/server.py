@@ -18,6 +18,7 @@ from typing import Any
 
 from serving import logs
 from serving.errors import AddressTakenError, ServingError
+from serving.exposure import refuse_exposed
 from serving.settings import ServingSettings, serving_settings
 
 SHARED = "PEDIGREE_SERVING_SHARED"
@@ -81,8 +82,10 @@ def serve(settings: ServingSettings) -> int:
     """Serve until told to stop by SIGTERM or SIGINT.
 
     Raises:
+        SettingsError: other machines would reach it, and it lacks something that nobody said it may do without.
         AddressTakenError: something else listens there.
     """
+    refuse_exposed(settings)
     with held(settings.address) as address, counted(settings.metrics_address) as (folder, metrics):
         workers = Workers(address, folder)
         for name in (signal.SIGTERM, signal.SIGINT):

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
 
 from serving.errors import SettingsError
 from serving.parsing import (
@@ -22,7 +25,11 @@ from serving.parsing import (
     one_of,
     rate,
     span,
+    words,
 )
+
+Insecurity = Literal["no-tls", "no-tokens", "open-metrics"]
+INSECURITIES: tuple[Insecurity, ...] = ("no-tls", "no-tokens", "open-metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Auth:
     """Which tokens are taken.
 
     Attributes:
-        jwks: the URL or the file of the issuer's public keys.
+        jwks: the URL or the file of the issuer's public keys; a URL may hold a password.
         issuer: what a token must say of who made it.
         audience: what a token must say of whom it is for.
         algorithms: the signatures that are taken.
@@ -49,7 +56,7 @@ class Auth:
         keys_every: how often the keys are fetched anew; a key that is gone then counts no more.
     """
 
-    jwks: str
+    jwks: SecretStr
     issuer: str
     audience: str
     algorithms: tuple[str, ...] = ("RS256", "ES256")
@@ -102,6 +109,7 @@ class ServingSettings:
         log_format: `json` or `text`.
         traces: `off`, `otlp` (as OpenTelemetry's own settings say), `console` (to stderr), or `auto`: `otlp` where
             OTEL_EXPORTER_OTLP_ENDPOINT is set.
+        insecure: what a server that is reached from other machines may do without.
     """
 
     address: str = "127.0.0.1:15051"
@@ -121,6 +129,7 @@ class ServingSettings:
     metrics_address: str | None = None
     log_format: str = "json"
     traces: str = "auto"
+    insecure: frozenset[Insecurity] = frozenset()
 
     def now(self) -> datetime:
         """The instant against which a value's age is judged, in UTC."""
@@ -164,6 +173,7 @@ def read_settings(environ: Mapping[str, str]) -> ServingSettings:
         metrics_address=setting("PEDIGREE_SERVING_METRICS_ADDRESS", host_and_port, otherwise=None),
         log_format=setting("PEDIGREE_SERVING_LOG", one_of("json", "text"), otherwise=default.log_format),
         traces=setting("PEDIGREE_SERVING_TRACES", one_of("auto", "off", "otlp", "console"), otherwise=default.traces),
+        insecure=setting("PEDIGREE_SERVING_INSECURE", words(*INSECURITIES), otherwise=default.insecure),
     )
     if not settings.feature_store_yaml.is_file():
         reading.problems.append(
@@ -195,7 +205,7 @@ def auth_of(reading: Reading) -> Auth | None:
     """
     setting = reading.setting
     auth = Auth(
-        jwks=setting("PEDIGREE_SERVING_AUTH_JWKS", key_source, otherwise=""),
+        jwks=setting("PEDIGREE_SERVING_AUTH_JWKS", key_source, otherwise=SecretStr("")),
         issuer=setting("PEDIGREE_SERVING_AUTH_ISSUER", str, otherwise=""),
         audience=setting("PEDIGREE_SERVING_AUTH_AUDIENCE", str, otherwise=""),
         algorithms=setting("PEDIGREE_SERVING_AUTH_ALGORITHMS", algorithms, otherwise=("RS256", "ES256")),

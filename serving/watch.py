@@ -12,6 +12,7 @@ from typing import Any
 from grpc_health.v1 import health_pb2
 
 from online import names
+from online.errors import DamagedError, NewerFormatError
 from online.marks import Mark
 from serving.door import Door
 from serving.errors import StoreUnavailableError
@@ -129,7 +130,7 @@ def marks_of(texts: Mapping[str, bytes | None]) -> dict[str, Mark]:
     for view, text in texts.items():
         try:
             if text is not None:
-                found[view] = Mark.read(text)
-        except (ValueError, TypeError, KeyError):
-            log.error("what is loaded of %r cannot be read", view)
+                found[view] = Mark.read(text, view)
+        except (DamagedError, NewerFormatError) as error:
+            log.error("%s", error)
     return found

@@ -21,6 +21,7 @@ from online.errors import OnlineError
 from serving import logs
 from serving.door import Door
 from serving.errors import AddressTakenError, ServingError
+from serving.exposure import refuse_exposed, without_ipv6
 from serving.keys import Keys
 from serving.plane import Plane
 from serving.plans import Plans
@@ -67,8 +68,9 @@ async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
     Raises:
         NotAppliedError, StoreUnreachableError: there is nothing to serve.
         AddressTakenError: something else listens there.
-        SettingsError: certificates cannot be used, or traces cannot be sent.
+        SettingsError: certificates cannot be used, traces cannot be sent, or other machines would reach what is not safe.
     """
+    refuse_exposed(settings)
     repo = read_repo(settings.feature_store_yaml)
     async with AsyncExitStack() as stack:
         metrics = metrics_module() if settings.metrics_address else None
@@ -92,7 +94,8 @@ async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
         sampler = Sampler(metrics.count_values) if metrics else None
         server = server_of(settings, ServingServicer(Plane(plans, reader, settings), door, sampler), healthy)
         watch = Watch(reader, plans, tokens.keys if tokens else None, healthy, door, settings, metrics)
-        address = bind(server, settings.address, settings.tls)
+        with without_ipv6(settings.address) as place:
+            address = bind(server, place, settings.tls)
         scraped = stack.enter_context(scraped_at(settings.metrics_address)) if is_alone(settings) else None
         await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
         for work in background(settings, plans, tokens, watch):

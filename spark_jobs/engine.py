@@ -30,7 +30,7 @@ from lineage.recorder import Recorder, Run
 from lineage.settings import lineage_settings
 from online.bank import Bank
 from online.record import micros
-from online.store import PedigreeOnlineStoreConfig, open_bank, schema_of
+from online.store import PedigreeOnlineStoreConfig, address_of, open_bank, schema_of
 from spark_jobs import lake
 from spark_jobs.errors import UnsupportedSourceError, WithheldError
 from spark_jobs.materialize import Loaded, load
@@ -103,12 +103,12 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
 
     def declare_view(self, task: MaterializationTask, source: SparkSource, run: Run) -> None:
         """Tell the run what it wrote: the view in Redis, as of the Delta version that it read."""
-        connection = getattr(self.repo_config.online_store, "connection_string", None)
-        if connection is None:
+        online_store = self.repo_config.online_store
+        if getattr(online_store, "connection_string", None) is None:
             raise UnsupportedSourceError(
-                task.feature_view.name, f"its online store is {self.repo_config.online_store.type}", "Use Redis."
+                task.feature_view.name, f"its online store is {online_store.type}", "Use Redis."
             )
-        declare_view(task.feature_view, source, task.project, connection, run)
+        declare_view(task.feature_view, source, task.project, str(address_of(online_store)), run)
 
 
 def version_to_load(view: FeatureView, source: SparkSource, spark: SparkSession) -> int:

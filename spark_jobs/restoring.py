@@ -10,8 +10,9 @@ from pyspark.sql import SparkSession
 
 from lineage.recorder import Recorder, Run
 from online.marks import Mark
+from online.mending import mend
 from online.record import micros
-from online.store import publish_plan
+from online.store import address_of, prefix_of, publish_plan
 from spark_jobs import lake
 from spark_jobs.engine import declare_view, delta_source, loading_of, note, opened, table_read, version_to_load
 from spark_jobs.errors import NothingToRollBackError
@@ -30,6 +31,8 @@ class Restoring:
     def rebuild(self, view: FeatureView, told: Progress) -> Loaded:
         """Fill a view anew from the newest audited version of its table, whatever the store holds; reads go on meanwhile.
 
+        A view whose mark is damaged is not read until it is full again.
+
         What was loaded before is loaded again: the times that Feast's registry has as materialized, or else all.
         """
         since, until = loaded_times(view)
@@ -37,6 +40,7 @@ class Restoring:
         span = (micros(since), micros(until)) if since and until else (0, now_us())
         with self.recorder.run("rebuild", view.name, nominal=nominal) as run, opened(self.store.config) as bank:
             loading = self.loading(view, version_to_load(view, delta_source(view), self.spark), span)
+            mend(bank, view.name, prefix_of(bank.project, view))
             done = refresh(loading, bank, self.spark, run_id=run.id, told=told)
             self.record(view, loading, done, run)
             publish_plan(self.store.config, bank)
@@ -80,7 +84,7 @@ class Restoring:
         source = delta_source(view)
         run.reads(table_read(view, source, loading.version))
         note(run, done)
-        declare_view(view, source, self.store.project, self.store.config.online_store.connection_string, run)
+        declare_view(view, source, self.store.project, str(address_of(self.store.config.online_store)), run)
 
 
 def loaded_times(view: FeatureView) -> tuple[datetime | None, datetime | None]:

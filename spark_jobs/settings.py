@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -14,11 +14,14 @@ from spark_jobs.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """`landing` is the URI of the folder with the source files; `spark_conf` is what every session is opened with."""
+    """`landing` is the URI of the folder with the source files; `spark_conf` is what every session is opened with.
+
+    `spark_conf` may hold keys of object stores, so no text shows it.
+    """
 
     feature_store_yaml: Path
     landing: str
-    spark_conf: tuple[tuple[str, str], ...]
+    spark_conf: tuple[tuple[str, str], ...] = field(repr=False)
 
     def source(self, file: str) -> str:
         """The URI of one source file."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from feature_repo.settings import repo_settings
 from lineage.outbox import Outbox
@@ -34,7 +35,7 @@ WEEK = TimeSlice(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 3, 8, tzinfo=U
 @pytest.fixture
 def settings(tmp_path: Path) -> LineageSettings:
     url = f"http://127.0.0.1:{free_port()}"
-    return LineageSettings(url, "pedigree", tmp_path / "outbox", f"sqlite:///{tmp_path}/lineage.db", None)
+    return LineageSettings(url, "pedigree", tmp_path / "outbox", SecretStr(f"sqlite:///{tmp_path}/lineage.db"), None)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def backend(settings: LineageSettings) -> subprocess.Popen[bytes]:
     """The backend of the demo as a process of its own, once it answers."""
-    named = {"PEDIGREE_LINEAGE_URL": settings.url, "PEDIGREE_LINEAGE_DATABASE": settings.database}
+    named = {"PEDIGREE_LINEAGE_URL": settings.url, "PEDIGREE_LINEAGE_DATABASE": settings.database.get_secret_value()}
     process = subprocess.Popen([sys.executable, "-m", "lineage.server"], env={**os.environ, **named})
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

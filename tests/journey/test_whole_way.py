@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
+from pydantic import SecretStr
 
 from lineage.client import LineageClient
 from lineage.settings import LineageSettings
@@ -61,7 +62,9 @@ def test_the_way_back_ends_at_the_file_in_the_package(
     """Value → view → materialize run → Delta table and version → verdict → build run → source file → the package's archive."""
     monkeypatch.chdir(workspace.root)
     serving = ServingSettings(address=workspace.address)
-    settings = LineageSettings(workspace.lineage_url, "pedigree", workspace.root / "outbox", "sqlite://", None)
+    settings = LineageSettings(
+        workspace.lineage_url, "pedigree", workspace.root / "outbox", SecretStr("sqlite://"), None
+    )
     with LineageClient(settings) as lineage:
         found = explain("late_arrival", FEATURE, entities, settings=serving, lineage=lineage)
     assert found.served == value

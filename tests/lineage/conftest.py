@@ -23,6 +23,7 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 from marquez_client import MarquezClient
+from pydantic import SecretStr
 
 from lineage.backend.api import application
 from lineage.backend.call import Limits
@@ -46,9 +47,10 @@ class Backend:
 
     def start(self) -> None:
         """Answer from now on."""
-        self.engine = open_database(self.settings.database)
+        self.engine = open_database(self.settings.database.get_secret_value())
+        key = self.settings.api_key
         limits = Limits(self.settings.max_event_bytes, self.settings.max_event_members)
-        self.door.app = application(self.engine, api_key=self.settings.api_key, limits=limits)
+        self.door.app = application(self.engine, api_key=key.get_secret_value() if key else None, limits=limits)
         config = uvicorn.Config(self.door, host="127.0.0.1", port=self.settings.port, log_level="error")
         self._server = uvicorn.Server(config)
         self._thread = Thread(target=self._server.run, daemon=True)
@@ -110,7 +112,7 @@ def settings(tmp_path: Path, database: str) -> LineageSettings:
         url=f"http://127.0.0.1:{port}",
         namespace="pedigree",
         outbox=tmp_path / "outbox",
-        database=database,
+        database=SecretStr(database),
         api_key=None,
     )
 
@@ -163,7 +165,7 @@ def python(settings: LineageSettings) -> Iterator[Callable[..., subprocess.Popen
             "PEDIGREE_LINEAGE_URL": settings.url,
             "PEDIGREE_LINEAGE_NAMESPACE": settings.namespace,
             "PEDIGREE_LINEAGE_OUTBOX": str(settings.outbox),
-            "PEDIGREE_LINEAGE_DATABASE": settings.database,
+            "PEDIGREE_LINEAGE_DATABASE": settings.database.get_secret_value(),
         }
         pipe = subprocess.PIPE
         process = subprocess.Popen([sys.executable, *arguments], env=env, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)

@@ -15,6 +15,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from marquez_client import MarquezClient
 from marquez_client.errors import APIError
+from pydantic import SecretStr
 
 from lineage.backend.api import ENDPOINTS
 from lineage.client import LineageClient
@@ -219,7 +220,7 @@ def test_any_name_survives_the_way_through_urls(
 
 def test_the_key_is_asked_for_if_there_is_one(settings: LineageSettings, stopped: Any) -> None:
     """With a key set, nothing but the health checks answers without it."""
-    stopped.settings = replace(settings, api_key="secret")
+    stopped.settings = replace(settings, api_key=SecretStr("secret"))
     stopped.start()
     with httpx.Client(base_url=settings.url, trust_env=False) as http:
         for method, path, _ in ENDPOINTS:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from lineage.client import LineageClient
 from lineage.errors import LineageUnavailableError
@@ -98,12 +99,12 @@ def test_refused_events_can_be_sent_again(settings: LineageSettings, backend: An
 @pytest.mark.parametrize("key", [None, "wrong"])
 def test_a_wrong_key_costs_no_event(settings: LineageSettings, stopped: Any, event: Build, key: str | None) -> None:
     """A backend that refuses the key, not the event, lets the event wait until the key is right."""
-    stopped.settings = replace(settings, api_key="secret")
+    stopped.settings = replace(settings, api_key=SecretStr("secret"))
     stopped.start()
     Outbox.open(settings).put(json.dumps(event("START", at(0))))
-    refused = Outbox.open(replace(settings, api_key=key)).flush(0.5)
+    refused = Outbox.open(replace(settings, api_key=SecretStr(key) if key else None)).flush(0.5)
     assert refused.waiting == 1 and "401" in refused.reason
-    assert Outbox.open(replace(settings, api_key="secret")).flush().delivered == 1
+    assert Outbox.open(replace(settings, api_key=SecretStr("secret"))).flush().delivered == 1
 
 
 def test_two_processes_deliver_each_event_once(

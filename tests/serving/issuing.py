@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from pydantic import SecretStr
 
 from serving.settings import Auth, Tls
 
@@ -60,7 +61,7 @@ class Issuer:
     def auth(self, **changed: Any) -> Auth:
         """Settings that take our tokens; fast ones, that no test has to wait for."""
         values: dict[str, Any] = {"leeway": timedelta(0), "keys_every": timedelta(seconds=0.2), **changed}
-        return Auth(jwks=self.url, issuer=ISSUER, audience=AUDIENCE, **values)
+        return Auth(jwks=SecretStr(self.url), issuer=ISSUER, audience=AUDIENCE, **values)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from feast.permissions.policy import GroupBasedPolicy, RoleBasedPolicy
 from feast.protos.feast.serving.ServingService_pb2 import GetFeastServingInfoRequest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from pydantic import SecretStr
 
 from serving.v1.pedigree_pb2 import GetVectorsRequest, GetVectorsResponse
 
@@ -276,7 +277,7 @@ def test_keys_may_come_from_a_file(guarded: Repo, issuer: Issuer, tmp_path: Path
     secret = {"kty": "oct", "k": b64(b"x" * 32), "kid": "secret"}
     path.write_text(json.dumps({"keys": [secret, *json.loads(issuer.jwks())["keys"]]}))
     auth = issuer.auth()
-    settings = guarded.settings(auth=type(auth)(str(path), auth.issuer, auth.audience))
+    settings = guarded.settings(auth=type(auth)(SecretStr(str(path)), auth.issuer, auth.audience))
     with running(settings) as client:
         wait_for(lambda: nickname(client, issuer.token()) == "kiwi")
         forged = jwt.encode(issuer.claims(), b"x" * 32, algorithm="HS256", headers={"kid": "secret"})

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from lineage.recorder import Recorder
@@ -41,7 +42,7 @@ def outbox(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def jobs(spark: SparkSession, settings: JobSettings, outbox: Path) -> Iterator[Jobs]:
-    unreachable = LineageSettings("http://127.0.0.1:9", "tests", outbox, "sqlite://", None)
+    unreachable = LineageSettings("http://127.0.0.1:9", "tests", outbox, SecretStr("sqlite://"), None)
     recorder = Recorder.open(unreachable)
     jobs = Jobs(spark=spark, settings=settings, recorder=recorder, progress=lambda _stage: None)
     yield jobs

@@ -16,6 +16,7 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.table_format import DeltaFormat
 from feast.types import Float64, Int64, String
+from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from lineage.recorder import Recorder
@@ -140,7 +141,9 @@ def make_world(spark: SparkSession, tmp_path: Path) -> Iterator[Callable[..., Wo
             online_store={"type": "sqlite", "path": f"{tmp_path}/{name}-online.db"},
             entity_key_serialization_version=3,
         )
-        settings = LineageSettings("http://127.0.0.1:9", "tests", tmp_path / f"{name}-outbox", "sqlite://", None)
+        settings = LineageSettings(
+            "http://127.0.0.1:9", "tests", tmp_path / f"{name}-outbox", SecretStr("sqlite://"), None
+        )
         recorders.append(Recorder.open(settings))
         workshop = Workshop(FeatureStore(config=config), Shelf((folder / "datasets").as_uri()))
         world = World(folder, spark, workshop, recorders[-1])

@@ -1,0 +1,42 @@
+"""A rebuild of a view whose mark is damaged: the table's rows and the pushed ones are served again, and no others."""
+
+from __future__ import annotations
+
+import pytest
+from feast.protos.feast.types.Value_pb2 import Value
+from pyspark.sql import SparkSession
+
+from online import names
+from online.bank import Bank
+from online.errors import DamagedError
+from online.marks import State
+from online.mending import mend
+from online.record import Head, micros
+from spark_jobs.materialize import refresh
+
+from .purchases import DAY, EVENTS, SCHEMA, rows_at
+from .test_materialize import FIELD, PREFIX, Table, loaded, stored
+from .test_materialize import table as table
+
+
+def test_a_rebuild_mends_a_damaged_mark(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """A load is refused by name; mended and loaded anew, the store holds what the table has now and what was pushed, although the
+    table lost rows meanwhile.
+    """
+    table.append(rows_at(60, customers=12, seed=1))
+    loaded(table.loading(), bank, spark)
+    [[key, *_], *_] = bank.entities(PREFIX)
+    pushed = SCHEMA.pack(Head(micros(EVENTS[-1] + DAY), None, 0, SCHEMA.fingerprint), [None] * len(SCHEMA.names))
+    bank.write(FIELD, [(key, pushed)])
+    table.delete("customer < 5")
+    bank.redis.hset(names.marks_key(bank.project), "purchases", b'{"state":')
+    with pytest.raises(DamagedError, match="pedigree rebuild purchases"):
+        loaded(table.loading(), bank, spark)
+    mend(bank, "purchases", PREFIX)
+    refresh(table.loading(), bank, spark, run_id="anew", told=lambda _rows: None)
+    mark = bank.mark("purchases")
+    assert mark is not None and mark.state is State.LOADED
+    field = names.field("purchases", mark.generation)
+    customer = Value.FromString(key.removeprefix(PREFIX)).int64_val
+    assert stored(bank, field) == table.newest(table.loading()) | {customer: (micros(EVENTS[-1] + DAY), 0.0)}
+    assert stored(bank) == {}
