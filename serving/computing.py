@@ -48,24 +48,19 @@ class Computation:
         return Columns(self.view.program, [one.value_type for one in self.view.inputs])
 
     @cached_property
-    def inputs_of(self) -> tuple[tuple[int, ...], ...]:
+    def input_places(self) -> tuple[tuple[int, ...], ...]:
         """For each feature the inputs that it depends on."""
         return tuple(self.view.program.inputs_of(feature.name) for feature in self.view.features)
 
     @cached_property
     def used(self) -> frozenset[int]:
         """The inputs that anything which is asked for depends on."""
-        return frozenset(place for places in self.inputs_of for place in places)
+        return used_by(self.view)
 
     @cached_property
     def sources(self) -> tuple[View, ...]:
         """The views that are read, each with the features that are needed of it."""
-        inputs = [one for place, one in enumerate(self.view.inputs) if place in self.used]
-        needed = {(one.source, one.name) for one in inputs if one.kind == "feature"}
-        return tuple(
-            replace(source, features=tuple(one for one in source.features if (place, one.name) in needed))
-            for place, source in enumerate(self.view.sources)
-        )
+        return inputs_of(self.view)
 
     def compute(self, inputs: Sequence[Cells], rows: int) -> list[Cells]:
         """The features that are asked for.
@@ -79,7 +74,7 @@ class Computation:
         found = self.engine.compute([one.values for one in inputs], names, rows)
         return [
             self.cells(feature, found[feature.name], [inputs[place] for place in places])
-            for feature, places in zip(self.view.features, self.inputs_of, strict=True)
+            for feature, places in zip(self.view.features, self.input_places, strict=True)
         ]
 
     def cells(self, feature: Feature, values: Sequence[Any], inputs: Sequence[Cells]) -> Cells:
@@ -92,6 +87,22 @@ class Computation:
             PRESENT if value is not None else next(gaps(inputs, row), NULL_VALUE) for row, value in enumerate(conform)
         ]
         return Cells(conform, statuses)
+
+
+def used_by(view: OnDemand) -> frozenset[int]:
+    """The inputs that any feature of an on-demand view depends on."""
+    return frozenset(place for feature in view.features for place in view.program.inputs_of(feature.name))
+
+
+def inputs_of(view: OnDemand) -> tuple[View, ...]:
+    """The sources of an on-demand view, each with the features that its own are computed from."""
+    used = used_by(view)
+    inputs = [one for place, one in enumerate(view.inputs) if place in used]
+    needed = {(one.source, one.name) for one in inputs if one.kind == "feature"}
+    return tuple(
+        replace(source, features=tuple(one for one in source.features if (place, one.name) in needed))
+        for place, source in enumerate(view.sources)
+    )
 
 
 def gaps(inputs: Sequence[Cells], row: int) -> Iterator[int]:

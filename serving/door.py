@@ -13,9 +13,9 @@ import grpc
 from online.plan import Plan
 from serving.limits import Rates
 from serving.logs import REQUEST_ID, id_of
-from serving.permissions import Rules
+from serving.permissions import Asked, Rules
 from serving.principal import Principal, client_name
-from serving.refusals import CrowdedError, TooFastError, UnauthenticatedError
+from serving.refusals import CrowdedError, DeniedError, TooFastError, UnauthenticatedError
 from serving.settings import ServingSettings
 from serving.statuses import REFUSED, code_of, told, with_retry
 from serving.tokens import Metadata, Tokens
@@ -125,7 +125,7 @@ class Door:
             span.set_attribute("pedigree.service", self.service_of(request))
             return reply
 
-    def permit(self, who: Principal | None, plan: Plan, request: Any, references: Any) -> None:
+    def permit(self, who: Principal | None, plan: Plan, asked: Asked) -> None:
         """Return where the caller may read what it asks for by this plan.
 
         Raises:
@@ -137,7 +137,15 @@ class Door:
             raise UnauthenticatedError("nobody was named")
         if self.rules is None or self.rules.plan is not plan:
             self.rules = Rules.of(plan)
-        self.rules.permit(who, request.feature_service or None, references)
+        self.rules.permit(who, asked)
+
+    def permits(self, who: Principal | None, plan: Plan, asked: Asked) -> bool:
+        """Whether `permit` returns."""
+        try:
+            self.permit(who, plan, asked)
+        except DeniedError:
+            return False
+        return True
 
     def service_of(self, request: Any) -> str:
         """The feature service that a request names, for metrics: empty where it names none."""

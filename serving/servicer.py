@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -10,8 +11,9 @@ from google.protobuf.message import DecodeError
 
 from serving import computed
 from serving.door import Door
-from serving.explaining import explained
+from serving.explaining import asked_of, explained
 from serving.explaining import selection_of as feature_of
+from serving.permissions import Asked
 from serving.plane import Plane
 from serving.principal import Principal
 from serving.sampling import Sampler, statuses_of_features, statuses_of_vectors
@@ -41,7 +43,7 @@ class ServingServicer:
     async def online_features(self, request: GetOnlineFeaturesRequest, context: Any, who: Principal | None) -> bytes:
         """What `get_online_features` answers, or the error it ends with."""
         current = self.plane.plans.current
-        self.door.permit(who, current.plan, request, request.features.val)
+        self.door.permit(who, current.plan, Asked(request.feature_service, request.features.val))
         selection = self.plane.selection(current, request)
         remaining = context.time_remaining()
         if selection.on_demand:
@@ -59,7 +61,7 @@ class ServingServicer:
     async def vectors(self, request: GetVectorsRequest, context: Any, who: Principal | None) -> bytes:
         """What `get_vectors` answers, or the error it ends with."""
         current = self.plane.plans.current
-        self.door.permit(who, current.plan, request, request.features.names)
+        self.door.permit(who, current.plan, Asked(request.feature_service, request.features.names))
         selection = current.selection(request.feature_service, request.features.names, full_names=True)
         remaining = context.time_remaining()
         if selection.on_demand:
@@ -77,8 +79,9 @@ class ServingServicer:
     async def explained(self, request: ExplainRequest, context: Any, who: Principal | None) -> bytes:
         """What `explain` answers, or the error it ends with."""
         current = self.plane.plans.current
-        self.door.permit(who, current.plan, request, ())
-        selection = feature_of(current, request)
+        asked = asked_of(request)
+        self.door.permit(who, current.plan, asked)
+        selection = feature_of(current, asked, partial(self.door.permits, who, current.plan))
         return await explained(self.plane, request, selection, current, remaining=context.time_remaining())
 
     async def get_feast_serving_info(self, request: GetFeastServingInfoRequest, context: Any) -> bytes:
