@@ -163,4 +163,4 @@ class Door:
             self.lines.spend(reason)
         except TooFastError:
             return
-        log.info("refused with %s (%s): %s", code.name, reason, getattr(error, "reason", getattr(error, "name", "")))
+        log.info("refused with %s (%s): %r", code.name, reason, getattr(error, "reason", getattr(error, "name", "")))

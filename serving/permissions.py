@@ -167,7 +167,8 @@ class Rules:
 
 def holds(service: Service, view: str, feature: str) -> bool:
     """Whether a service holds a feature of a view, stored or computed."""
-    return any(one.name == view and has(one, feature) for one in (*service.views, *service.on_demand))
+    views: tuple[View | OnDemand, ...] = (*service.views, *service.on_demand)
+    return any(one.name == view and has(one, feature) for one in views)
 
 
 def has(view: View | OnDemand, feature: str) -> bool:

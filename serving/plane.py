@@ -11,10 +11,12 @@ from typing import TypeVar
 import numpy as np
 
 from online.errors import SchemaMissingError
+from serving.bounds import check_rows
 from serving.dense import Told
 from serving.errors import DeadlinePassedError, InvalidRequestError
+from serving.lru import Lru
 from serving.matrix import Shape, columns_of_keys, reply_of
-from serving.plans import WAYS_OF_ASKING, Current, Plans
+from serving.plans import COLUMNS_KEPT, Current, Plans
 from serving.question import Columns, Selection, columns_of, keys_of, refuse_context
 from serving.reader import Reader, Row, Wanted
 from serving.settings import ServingSettings
@@ -41,7 +43,7 @@ class Plane:
     plans: Plans
     reader: Reader
     settings: ServingSettings
-    shapes: dict[int, Shape] = field(default_factory=dict)
+    shapes: Lru[int, Shape] = field(default_factory=lambda: Lru(COLUMNS_KEPT))
 
     def selection(self, current: Current, request: GetOnlineFeaturesRequest) -> Selection:
         """What Feast's own message asks for."""
@@ -115,9 +117,8 @@ class Plane:
         """What is the same in every reply to one way of asking, compiled once."""
         kept = self.shapes.get(id(selection))
         if kept is None or kept.selection is not selection:
-            if len(self.shapes) > WAYS_OF_ASKING:
-                self.shapes.clear()
-            kept = self.shapes[id(selection)] = Shape(selection)
+            kept = Shape(selection)
+            self.shapes.keep(id(selection), kept, weight=1 + len(selection.columns))
         return kept
 
     async def read(self, selection: Selection, columns: Columns, rows: int, *, remaining: float | None) -> Read:
@@ -154,10 +155,7 @@ class Plane:
 
     def refuse_too_much(self, selection: Selection, rows: int) -> None:
         """Raise where one request asks for more than one may."""
-        if rows > self.settings.max_entities:
-            raise InvalidRequestError(
-                f"{rows} entity rows were sent and {self.settings.max_entities} are the limit. Send them in several requests."
-            )
+        check_rows([[rows]], self.settings.max_entities)
         values = rows * (len(selection.columns) - len(selection.keys))
         if values > self.settings.max_values:
             raise InvalidRequestError(

@@ -15,6 +15,7 @@ from online.marks import Load, Mark
 from online.record import Schema
 from online.resp import bulk, command
 from serving.errors import NotLoadedError, StoreUnavailableError
+from serving.lru import Lru
 from serving.pipe import Pipe, PipeError, first_error
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ Asked = Sequence[tuple[Sequence[bytes], tuple[bytes, ...]]]
 
 ATTEMPTS = 3
 """How often is read anew where views change under a reader: one is enough for a refresh."""
-WAYS = 1024
-"""How many ways of reading are kept."""
+VIEWS_KEPT = 1 << 14
+"""How many views the ways of reading have, together, that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Reader:
     marks: dict[str, tuple[bytes, Mark]] = field(default_factory=dict)
     schemas: dict[bytes, Schema] = field(default_factory=dict)
     loads: dict[int, Load] = field(default_factory=dict)
-    ways: dict[tuple[tuple[str, ...], ...], Way] = field(default_factory=dict)
+    ways: Lru[tuple[tuple[str, ...], ...], Way] = field(default_factory=lambda: Lru(VIEWS_KEPT))
 
     @classmethod
     def open(cls, project: str, address: Address, *, timeout: timedelta) -> Reader:
@@ -212,17 +213,16 @@ class Reader:
 
     def way(self, views: tuple[tuple[str, ...], ...]) -> Way:
         """How views are read, as far as we know what is loaded of them."""
-        if len(self.ways) >= WAYS:
-            self.ways.clear()
         every = tuple(dict.fromkeys(view for group in views for view in group))
         known = {view: self.marks[view] for view in every if view in self.marks and self.marks[view][1].readable}
         generations = {view: mark.generation for view, (_, mark) in known.items()}
-        way = self.ways[views] = Way(
+        way = Way(
             fields=tuple(tuple(names.field(view, generations.get(view, 0)) for view in group) for group in views),
             views=every,
             marks=[known[view][0] if view in known else b"" for view in every],
             asked_marks=((names.marks_key(self.project),), tuple(view.encode() for view in every)),
         )
+        self.ways.keep(views, way, weight=1 + len(every))
         return way
 
     async def learn_schemas(self, fingerprints: set[bytes]) -> None:

@@ -61,17 +61,33 @@ REFUSED: Mapping[type[Exception], str] = {
 """What metrics call the reason why somebody was not answered."""
 
 
+LONGEST_MESSAGE = 1024
+"""Bytes of what a caller is told of an error, whatever a request or a registry holds: gRPC clients take 8 KiB of trailing
+metadata, in which each byte may take three.
+"""
+GAP = " ... "
+
+
 def told(error: Exception, request_id: str | None = None) -> tuple[grpc.StatusCode, str]:
     """What a caller is told of an error: its code and its message, or, of an unknown one, only an id to find it in the log."""
     code = STATUS.get(type(error))
     if code is not None:
-        return code, str(error)
+        return code, clipped(str(error))
     request_id = request_id or uuid4().hex
     log.error("request %s failed", request_id, exc_info=error)
     return (
         grpc.StatusCode.INTERNAL,
         f"Something went wrong inside the server. Its log knows it as request {request_id}.",
     )
+
+
+def clipped(text: str) -> str:
+    """A text with its middle left out where it is too long: what is wrong stands at its start, what to do at its end."""
+    written = text.encode(errors="replace")
+    if len(written) <= LONGEST_MESSAGE:
+        return text
+    half = (LONGEST_MESSAGE - len(GAP)) // 2
+    return written[:half].decode(errors="ignore") + GAP + written[-half:].decode(errors="ignore")
 
 
 def code_of(error: Exception) -> grpc.StatusCode:
