@@ -156,11 +156,20 @@ class Unread:
 
 
 def readable(method: Method) -> Method:
-    """A method that is called with a message, and refuses what was not read."""
+    """A method that is called with a message, and refuses what was not read.
+
+    gRPC keeps the exception that ends a call in a cycle with the call itself, which stays until Python looks for such cycles.
+    So that the request, which may be of megabytes, does not stay as long, the exception leaves without the frames that know it.
+    """
 
     async def call(request: Any, context: Any) -> bytes:
-        if isinstance(request, Unread):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.reason)
-        return await method(request, context)
+        try:
+            if isinstance(request, Unread):
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.reason)
+            return await method(request, context)
+        except grpc.aio.AbortError as error:
+            del request
+            error.__context__ = None
+            raise error.with_traceback(None)  # noqa: B904 - whatever was its cause was told to the caller, and logged
 
     return call
