@@ -14,7 +14,7 @@ from online.expressions.rows import Rows
 from online.expressions.tree import Mode
 from online.plan import Feature, OnDemand, View
 from serving.errors import NotComputedError
-from serving.v1.serving_pb2 import NULL_VALUE, PRESENT
+from serving.v1.serving_pb2 import INVALID, NULL_VALUE, PRESENT
 from serving.v1.value_pb2 import Value
 from serving.wire import UNSIGNED, VALUE_TAGS, varint
 
@@ -78,15 +78,20 @@ class Computation:
         ]
 
     def cells(self, feature: Feature, values: Sequence[Any], inputs: Sequence[Cells]) -> Cells:
-        """One feature; a null has the status of the first of its inputs that is not PRESENT."""
-        conform = [conformed(value, feature.value_type) for value in values]
-        for row, value in enumerate(conform):
-            if isinstance(value, Failed):
-                raise NotComputedError(self.view.name, feature.name, row=row, reason=value.reason)
-        statuses = [
-            PRESENT if value is not None else next(gaps(inputs, row), NULL_VALUE) for row, value in enumerate(conform)
-        ]
-        return Cells(conform, statuses)
+        """One feature; a null has the status of the first of its inputs that is not PRESENT. Out of what is damaged nothing is
+        computed, not even what the function has for a null.
+        """
+        statuses, found = [], []
+        for row, value in enumerate(values):
+            mine = conformed(value, feature.value_type)
+            gap = next(gaps(inputs, row), None)
+            if any(one.statuses[row] == INVALID for one in inputs):
+                mine, gap = None, INVALID
+            elif isinstance(mine, Failed):
+                raise NotComputedError(self.view.name, feature.name, row=row, reason=mine.reason)
+            found.append(mine)
+            statuses.append(PRESENT if mine is not None else NULL_VALUE if gap is None else gap)
+        return Cells(found, statuses)
 
 
 def used_by(view: OnDemand) -> frozenset[int]:

@@ -16,7 +16,7 @@ from serving.plans import Current
 from serving.question import Selection, columns_of
 from serving.splice import Splicer
 from serving.v1 import pedigree_pb2 as messages
-from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, PRESENT
 from serving.v1.value_pb2 import RepeatedValue, Value
 
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -91,7 +91,7 @@ async def explained(
     [splicer], [[[record]]] = selection.splicers, read
     reply = messages.ExplainResponse(feature=selection.columns[-1], status=NOT_FOUND)
     if record is not None:
-        await plane.with_layouts(lambda: tell_value(reply, splicer, record, plane), read, remaining)
+        await plane.with_layouts(lambda: tell_value(reply, splicer, record, plane), selection, read, remaining)
         number = head_of(record).load
         loads = await plane.reader.learn_loads({number})
         if number in loads:
@@ -102,15 +102,23 @@ async def explained(
 
 
 def tell_value(reply: messages.ExplainResponse, splicer: Splicer, record: bytes, plane: Plane) -> None:
-    """What is served, and the times of its row."""
+    """What is served, and the times of its row.
+
+    Raises:
+        DamagedRecordError: it is not what was written.
+    """
+    oldest_us = splicer.oldest_us(plane.now_us())
+    found = splicer.found(record, oldest_us=oldest_us, schemas=plane.reader.schemas, alone=True)
     head = head_of(record)
-    [value] = splicer.values(record, plane.reader.schemas)
     reply.event_time.FromMicroseconds(head.event_us)
     if head.created_us is not None:
         reply.created_time.FromMicroseconds(head.created_us)
-    is_old = head.event_us < splicer.oldest_us(plane.now_us())
-    reply.status = OUTSIDE_MAX_AGE if is_old else PRESENT if value else NULL_VALUE
-    if value and not is_old:
+    if isinstance(found, int):
+        reply.status = found
+        return
+    [value] = found
+    reply.status = PRESENT if value else NULL_VALUE
+    if value:
         reply.value.CopyFrom(Value.FromString(value))
 
 

@@ -20,7 +20,7 @@ from serving.plans import COLUMNS_KEPT, Current, Plans
 from serving.question import Columns, Selection, columns_of, keys_of, refuse_context
 from serving.reader import Reader, Row, Wanted
 from serving.settings import ServingSettings
-from serving.splice import echo, fingerprints
+from serving.splice import echo
 from serving.v1 import pedigree_pb2
 from serving.v1.serving_pb2 import GetFeastServingInfoResponse, GetOnlineFeaturesRequest
 
@@ -79,6 +79,7 @@ class Plane:
                 (members, abreast.columns(rows, now_us=now_us, schemas=schemas))
                 for (abreast, members), rows in zip(selection.abreast, read, strict=True)
             ),
+            selection,
             read,
             remaining,
         )
@@ -107,6 +108,7 @@ class Plane:
                 (members, abreast.told(denses, rows, [into[one] for one in members], now_us=now_us, schemas=schemas))
                 for (abreast, members), denses, rows in zip(selection.abreast, shape.grouped, read, strict=True)
             ),
+            selection,
             read,
             remaining,
         )
@@ -128,16 +130,15 @@ class Plane:
         answers = await self.in_time(self.reader.read(wanted), remaining)
         return [spread(answer, places) for answer, (_, places) in zip(answers, keyed, strict=True)]
 
-    async def with_layouts(self, make: Callable[[], T], read: Read, remaining: float | None) -> T:
-        """What `make` gives; where a record has a layout that is not known yet, it is learnt and `make` called again.
-
-        Raises:
-            SchemaMissingError: the store does not tell the layout.
+    async def with_layouts(self, make: Callable[[], T], selection: Selection, read: Read, remaining: float | None) -> T:
+        """What `make` gives; where the store was not asked yet for a layout that a record may have, it is, and `make` called
+        again.
         """
         try:
             return make()
         except SchemaMissingError:
-            seen = {one for rows in read for row in rows for one in fingerprints(row)}
+            groups = zip(selection.abreast, read, strict=True)
+            seen = set().union(*(abreast.unknown(rows) for (abreast, _), rows in groups))
             await self.in_time(self.reader.learn_schemas(seen), remaining)
             return make()
 

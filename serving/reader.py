@@ -30,6 +30,8 @@ Asked = Sequence[tuple[Sequence[bytes], tuple[bytes, ...]]]
 
 ATTEMPTS = 3
 """How often is read anew where views change under a reader: one is enough for a refresh."""
+SCHEMAS_KEPT = 4096
+"""How many layouts are known before those are forgotten that the store does not tell."""
 VIEWS_KEPT = 1 << 14
 """How many views the ways of reading have, together, that are kept."""
 
@@ -138,14 +140,14 @@ class Reader:
 
     Attributes:
         marks: what was last seen to be loaded of each view; every read checks it.
-        schemas: the layouts of records that were seen under another than the plan's.
+        schemas: the layouts that records may have which are not of the plan's; None: the store does not tell one.
         ways: how views are read, by the groups in which they are wanted.
     """
 
     project: str
     store: Store
     marks: dict[str, tuple[bytes, Mark]] = field(default_factory=dict)
-    schemas: dict[bytes, Schema] = field(default_factory=dict)
+    schemas: dict[bytes, Schema | None] = field(default_factory=dict)
     loads: dict[int, Load] = field(default_factory=dict)
     ways: Lru[tuple[tuple[str, ...], ...], Way] = field(default_factory=lambda: Lru(VIEWS_KEPT))
 
@@ -196,6 +198,7 @@ class Reader:
             NotLoadedError: one of them is not loaded.
         """
         self.ways.clear()
+        self.forget_missing_schemas()
         for view, text in zip(way.views, marks, strict=True):
             self.notice(view, text)
         return self.way(views)
@@ -226,15 +229,20 @@ class Reader:
         return way
 
     async def learn_schemas(self, fingerprints: set[bytes]) -> None:
-        """Know layouts of records that were written under an older one."""
-        unknown = [one for one in fingerprints if one not in self.schemas]
+        """Know layouts of records that were written under an older one, or that the store does not tell them."""
+        unknown = [one for one in fingerprints if self.schemas.get(one) is None]
         if not unknown:
             return
+        if len(self.schemas) > SCHEMAS_KEPT:
+            self.forget_missing_schemas()
         fields = tuple(one.hex().encode() for one in unknown)
         [texts] = await self.answer(self.store.hmget([((names.schemas_key(self.project),), fields)]))
         for fingerprint, text in zip(unknown, texts, strict=True):
-            if text is not None:
-                self.schemas[fingerprint] = Schema.read(text.decode())
+            self.schemas[fingerprint] = None if text is None else Schema.read(text.decode())
+
+    def forget_missing_schemas(self) -> None:
+        """Ask the store again for layouts that it did not tell."""
+        self.schemas = {fingerprint: schema for fingerprint, schema in self.schemas.items() if schema is not None}
 
     async def learn_loads(self, numbers: set[int]) -> dict[int, Load]:
         """Who wrote records with these numbers; 0 is nobody: a row that came by itself."""

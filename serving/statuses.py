@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import grpc
 
-from online.errors import RecordError, SchemaMissingError
+from online.errors import DamagedRecordError, RecordError, SchemaMissingError
 from serving.errors import (
     DeadlinePassedError,
     InvalidRequestError,
@@ -42,6 +42,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     LineageAwayError: grpc.StatusCode.UNAVAILABLE,
     SchemaMissingError: grpc.StatusCode.DATA_LOSS,
     RecordError: grpc.StatusCode.DATA_LOSS,
+    DamagedRecordError: grpc.StatusCode.DATA_LOSS,
     DeadlinePassedError: grpc.StatusCode.DEADLINE_EXCEEDED,
     UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     KeysUnavailableError: grpc.StatusCode.UNAVAILABLE,
