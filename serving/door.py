@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from serving.limits import Rates
 from serving.logs import REQUEST_ID, id_of
 from serving.permissions import Asked, Rules
 from serving.principal import Principal, client_name
-from serving.refusals import CrowdedError, DeniedError, TooFastError, UnauthenticatedError
+from serving.refusals import CrowdedError, DeniedError, StoppingError, TooFastError, UnauthenticatedError
 from serving.settings import ServingSettings
 from serving.statuses import REFUSED, code_of, told, with_retry
 from serving.tokens import Metadata, Tokens
@@ -47,6 +48,8 @@ class Door:
         limit: how many requests may be inside.
         tokens: who verifies tokens; None: everybody is let in.
         rates: how fast each may ask; None: as fast as it likes.
+        is_stopping: whether nothing new is taken.
+        under_way: what answers requests that were taken.
         is_known: whether something is the name of a feature service; others are not named in metrics, or there would be no end.
     """
 
@@ -59,6 +62,8 @@ class Door:
     inside: int = 0
     rules: Rules | None = None
     lines: Rates = field(default_factory=lambda: Rates(rate=10, burst=20))
+    is_stopping: bool = False
+    under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -105,12 +110,28 @@ class Door:
         Raises:
             CrowdedError, UnauthenticatedError, KeysUnavailableError, TooFastError: it is not.
         """
+        if self.is_stopping:
+            raise StoppingError
         if self.inside > self.limit:
             raise CrowdedError(self.limit)
+        self.take()
         who = None if self.tokens is None else await self.tokens.principal(metadata)
         if self.rates is not None:
             self.rates.spend(f"subject:{who.subject}" if who else client_name(context))
         return await work(request, context, who)
+
+    def take(self) -> None:
+        """The present task answers a request until its reply is written."""
+        task = asyncio.current_task()
+        if task is not None:
+            self.under_way.add(task)
+            task.add_done_callback(self.under_way.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, and return when the replies to all that was taken are written, or so many seconds have passed."""
+        self.is_stopping = True
+        if self.under_way:
+            await asyncio.wait(tuple(self.under_way), timeout=seconds)
 
     async def traced(self, rpc: str, work: Work, request: Any, context: Any, metadata: Metadata) -> bytes:
         """The same within a span."""

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+from asyncio import CancelledError
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -59,6 +60,14 @@ class Text(logging.Formatter):
         return super().format(record)[:LONGEST]
 
 
+class Uncancelled(logging.Filter):
+    """All but calls that were given up before they began: nobody waits for them, and gRPC logs each as an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged."""
+        return not (record.exc_info and isinstance(record.exc_info[1], CancelledError))
+
+
 def configure(log_format: str) -> None:
     """Log to stderr, as `json` or as `text`."""
     handler = logging.StreamHandler(sys.stderr)
@@ -66,3 +75,4 @@ def configure(log_format: str) -> None:
     handler.setFormatter(JsonLines() if log_format == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(Uncancelled())

@@ -25,6 +25,7 @@ from serving.refusals import (
     DeniedError,
     ExhaustedError,
     KeysUnavailableError,
+    StoppingError,
     TooFastError,
     UnauthenticatedError,
 )
@@ -46,6 +47,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     DeadlinePassedError: grpc.StatusCode.DEADLINE_EXCEEDED,
     UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     KeysUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    StoppingError: grpc.StatusCode.UNAVAILABLE,
     DeniedError: grpc.StatusCode.PERMISSION_DENIED,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooFastError: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -55,6 +57,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
 REFUSED: Mapping[type[Exception], str] = {
     UnauthenticatedError: "token",
     KeysUnavailableError: "keys",
+    StoppingError: "stopping",
     DeniedError: "permission",
     CrowdedError: "concurrency",
     TooFastError: "rate",
