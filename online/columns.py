@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from online.record import FIXED, LONG, LONG_MARK, NO_CREATED, WHOLE, Schema
+from online.record import FIXED, HEAD, LONG, LONG_MARK, NO_CREATED, SEAL, WHOLE, Schema
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -35,12 +37,11 @@ def records(
     """
     rows = len(batch)
     columns = [batch.column(name) for name in schema.names]
-    head = np.empty((rows, 24), np.uint8)
+    head = np.empty((rows, HEAD.size), np.uint8)
     head[:, :8] = big_endian(micros(batch.column(event)), ">i8")
     made = np.full(rows, NO_CREATED, np.int64) if created is None else created_micros(batch.column(created))
     head[:, 8:16] = big_endian(made, ">i8")
     head[:, 16:20] = big_endian(np.full(rows, load), ">u4")
-    head[:, 20:] = np.frombuffer(schema.fingerprint, np.uint8)
     is_null = np.zeros((rows, len(columns)), bool)
     for place, column in enumerate(columns):
         if column.null_count:
@@ -49,13 +50,24 @@ def records(
     fixed = [fixed_bytes(columns[place], schema.types[place]) for place in schema.fixed]
     varying = [values(columns[place], schema.types[place], encode) for place in schema.varying]
     lengths = [np.minimum(lengths_of(one), LONG_MARK).astype(np.uint8)[:, None] for one in varying]
-    fronts = as_binary(np.concatenate([head, nulls, *fixed, *lengths], axis=1))
+    fronts = np.concatenate([head, nulls, *fixed, *lengths], axis=1)
     if schema.is_even:
-        return fronts
+        return as_binary(np.concatenate([fronts, seals(as_binary(fronts), schema)], axis=1))
     numbers = [whole(columns[place], schema.types[place]) for place in schema.whole]
-    return pc.binary_join_element_wise(
-        fronts, *(with_long_lengths(one) for one in varying), *numbers, pa.scalar(b"", pa.binary())
-    )
+    parts = [as_binary(fronts), *(with_long_lengths(one) for one in varying), *numbers]
+    joined = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
+    return pc.binary_join_element_wise(joined, as_binary(seals(joined, schema)), pa.scalar(b"", pa.binary()))
+
+
+def seals(records: pa.Array, schema: Schema) -> Bytes:
+    """What each record ends with that says it is intact."""
+    if not len(records):
+        return np.empty((0, SEAL), np.uint8)
+    _, offsets, content = records.buffers()
+    ends = np.frombuffer(offsets, np.int32)[records.offset : records.offset + len(records) + 1].tolist()
+    view = memoryview(content)
+    sums = np.fromiter((crc32(view[start:end]) for start, end in pairwise(ends)), np.uint32, len(records))
+    return (sums ^ np.uint32(schema.seal)).astype("<u4").view(np.uint8).reshape(-1, SEAL)
 
 
 def keys(batch: pa.RecordBatch, prefix: bytes, join_keys: Sequence[tuple[str, str]], encode: Encoder) -> pa.Array:

@@ -50,6 +50,17 @@ class SchemaMissingError(OnlineError):
         )
 
 
+class DamagedRecordError(OnlineError):
+    """A record is not what was written, or nobody tells how it is laid out."""
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        super().__init__(
+            f"A record of {view} in the online store is damaged: its bytes are not those that were written, or the store does "
+            f"not describe their layout. Nothing of it is told. Fill the view again: pedigree rebuild {view}."
+        )
+
+
 class RecordError(OnlineError):
     """Bytes in the store are not a record."""
 

@@ -1,30 +1,34 @@
 """The packed record of one view for one entity key. Pure: bytes in, bytes out, and no message is ever parsed.
 
-    event time i64 · created time i64 · load u32 · fingerprint 4 B · nulls ⌈n/8⌉ B · fixed · lengths · values · whole
+    event time i64 · created time i64 · load u32 · nulls ⌈n/8⌉ B · fixed · lengths · values · whole · seal u32
 
 Times are microseconds of UTC, big-endian, so that a Redis script can compare them. `load` is the number of the run that wrote
-it. The fingerprint names the schema. *Fixed* holds what always has one width (double, float, bool) and *whole* the whole numbers,
-varints that say themselves where they end; both without the constant tag of their `Value`. Every other value is a serialized
-`feast.types.Value` with its length in one byte (255: four bytes more say it). A reply is spliced from these bytes: nothing is
-decoded in between.
+it. *Fixed* holds what always has one width (double, float, bool) and *whole* the whole numbers, varints that say themselves
+where they end; both without the constant tag of their `Value`. Every other value is a serialized `feast.types.Value` with its
+length in one byte (255: four bytes more say it). A reply is spliced from these bytes: nothing is decoded in between.
+
+The *seal* is the CRC-32 of all before it, xor the fingerprint of the schema, little-endian. So all intact records of a schema
+have one and the same CRC-32: one comparison tells the schema, and that no bit has changed. Records of layout 2 have their
+fingerprint behind `load` and no seal. They are still read; what is written has layout 3.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import blake2b
 from struct import Struct
 from struct import error as StructError
+from zlib import crc32
 
 from online.errors import DamagedError, NewerFormatError, RecordError
 
-HEAD = Struct(">qqI4s")
-FINGERPRINT = 4
-"""The bytes at the end of a head that name the record's layout."""
+HEAD = Struct(">qqI")
+FINGERPRINT = SEAL = 4
+"""The bytes of what names a schema; those at the end of a record that say it is intact."""
 LONG = Struct(">I")
 LONG_MARK = 255
 NO_CREATED = -(2**53)
@@ -39,8 +43,10 @@ WHOLE = {"INT32": b"\x18", "INT64": b"\x20", "UNIX_TIMESTAMP": b"\x40"}
 VARINT = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
 """One whole number."""
 
-LAYOUT = 2
-TITLE = f"pedigree record {LAYOUT}"
+UNSEALED, LAYOUT = 2, 3
+"""The layout of the release before, and that of today."""
+TITLES = {f"pedigree record {layout}": layout for layout in (UNSEALED, LAYOUT)}
+TITLE_OF = {layout: title for title, layout in TITLES.items()}
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -58,19 +64,20 @@ class Head:
 
 @dataclass(frozen=True)
 class Schema:
-    """The features of a view, in the order of its records: names and Feast's names of their types."""
+    """The features of a view, in the order of its records: names and Feast's names of types; and how records are laid out."""
 
     names: tuple[str, ...]
     types: tuple[str, ...]
+    layout: int = LAYOUT
 
-    def __reduce__(self) -> tuple[type[Schema], tuple[tuple[str, ...], tuple[str, ...]]]:
-        return Schema, (self.names, self.types)  # what is compiled from them stays where it was compiled
+    def __reduce__(self) -> tuple[type[Schema], tuple[tuple[str, ...], tuple[str, ...], int]]:
+        return Schema, (self.names, self.types, self.layout)  # what is compiled from them stays where it was compiled
 
     @classmethod
-    def of(cls, features: Iterable[tuple[str, str]]) -> Schema:
+    def of(cls, features: Iterable[tuple[str, str]], *, layout: int = LAYOUT) -> Schema:
         """The schema of (name, type) pairs."""
         pairs = tuple(features)
-        return cls(tuple(name for name, _ in pairs), tuple(kind for _, kind in pairs))
+        return cls(tuple(name for name, _ in pairs), tuple(kind for _, kind in pairs), layout)
 
     @classmethod
     def read(cls, text: str) -> Schema:
@@ -80,9 +87,11 @@ class Schema:
             RecordError: its records are laid out in a way that this version does not read.
         """
         title, *lines = text.splitlines()
-        if title != TITLE:
-            raise RecordError(f"its layout is {title!r} and this version reads {TITLE!r}: run `pedigree rebuild`")
-        return cls.of(tuple(line.rsplit(" ", 1)) for line in lines)  # type: ignore[misc]
+        if title not in TITLES:
+            raise RecordError(
+                f"its layout is {title!r} and this version reads {TITLE_OF[LAYOUT]!r}: run `pedigree rebuild`"
+            )
+        return cls.of((tuple(line.rsplit(" ", 1)) for line in lines), layout=TITLES[title])  # type: ignore[misc]
 
     @classmethod
     def kept(cls, text: bytes, fingerprint: bytes) -> Schema:
@@ -110,12 +119,38 @@ class Schema:
     @cached_property
     def text(self) -> str:
         """The schema as the store keeps it."""
-        return "\n".join([TITLE, *(f"{name} {kind}" for name, kind in zip(self.names, self.types, strict=True))])
+        pairs = zip(self.names, self.types, strict=True)
+        return "\n".join([TITLE_OF[self.layout], *(f"{name} {kind}" for name, kind in pairs)])
 
     @cached_property
     def fingerprint(self) -> bytes:
         """Four bytes that name the schema and the layout."""
         return blake2b(self.text.encode(), digest_size=FINGERPRINT).digest()
+
+    @cached_property
+    def is_sealed(self) -> bool:
+        """Whether records say at their end that they are intact."""
+        return self.layout != UNSEALED
+
+    @cached_property
+    def checksum(self) -> int:
+        """The CRC-32 of every intact record: sealed with a seal of nothing."""
+        return crc32(self.fingerprint)
+
+    @cached_property
+    def seal(self) -> int:
+        """What the CRC-32 of a record without its seal is combined with."""
+        return int.from_bytes(self.fingerprint, "little")
+
+    @cached_property
+    def tail(self) -> int:
+        """The bytes behind all values."""
+        return SEAL if self.is_sealed else 0
+
+    @cached_property
+    def even_size(self) -> int:
+        """The bytes of a record in which everything has one width."""
+        return self.head.size + self.tail
 
     @cached_property
     def fixed(self) -> tuple[int, ...]:
@@ -146,7 +181,8 @@ class Schema:
     def head(self) -> Struct:
         """Nulls and fixed values, behind the head."""
         widths = "".join(f"{FIXED[self.types[place]][1]}s" for place in self.fixed)
-        return Struct(f">{HEAD.size}x{self.null_bytes}s{widths}")
+        named = 0 if self.is_sealed else FINGERPRINT
+        return Struct(f">{HEAD.size + named}x{self.null_bytes}s{widths}")
 
     def pack(self, head: Head, values: Sequence[bytes | None]) -> bytes:
         """A record.
@@ -162,9 +198,10 @@ class Schema:
         )
         varying = [values[place] or b"" for place in self.varying]
         whole = [(values[place] or bytes(2))[1:] for place in self.whole]
-        return b"".join(
+        record = b"".join(
             (
-                HEAD.pack(head.event_us, created, head.load, self.fingerprint),
+                HEAD.pack(head.event_us, created, head.load),
+                b"" if self.is_sealed else self.fingerprint,
                 nulls.to_bytes(self.null_bytes, "little"),
                 *fixed,
                 bytes(min(len(value), LONG_MARK) for value in varying),
@@ -172,6 +209,7 @@ class Schema:
                 *whole,
             )
         )
+        return record + (crc32(record) ^ self.seal).to_bytes(SEAL, "little") if self.is_sealed else record
 
     def unpack(self, record: bytes) -> list[bytes | None]:
         """The serialized `Value` of each feature; None is null.
@@ -209,8 +247,8 @@ class Schema:
                 at += LONG.size
             varying.append(record[at : at + length])
             at += length
-        whole = VARINT.findall(record, at)
-        told = at + sum(map(len, whole))
+        whole = VARINT.findall(record, at, len(record) - self.tail)
+        told = at + sum(map(len, whole)) + self.tail
         if len(whole) != len(self.whole) or told != len(record):
             raise RecordError(f"it has {len(record)} bytes and {told} are told")
         return varying, whole
@@ -234,18 +272,33 @@ def event_us_of(record: bytes) -> int:
 
 
 def fingerprint_of(record: bytes) -> bytes:
-    """The layout of a record."""
-    return record[HEAD.size - FINGERPRINT : HEAD.size]
+    """What names the schema of a sealed record, where it is intact; else any four bytes."""
+    body, seal = record[:-SEAL], record[-SEAL:]
+    return (crc32(body) ^ int.from_bytes(seal, "little")).to_bytes(FINGERPRINT, "little")
+
+
+def fingerprints_of(record: bytes) -> tuple[bytes, bytes]:
+    """What may name the schema of a record: of a sealed one, and of one of the layout before."""
+    return fingerprint_of(record), record[HEAD.size : HEAD.size + FINGERPRINT]
+
+
+def schema_of(record: bytes, schemas: Mapping[bytes, Schema | None]) -> Schema | None:
+    """The schema by which a record is intact; None where it is none of those that are known, by fingerprint."""
+    for fingerprint, is_sealed in zip(fingerprints_of(record), (True, False), strict=True):
+        found = schemas.get(fingerprint)
+        if found is not None and found.is_sealed is is_sealed:
+            return found
+    return None
 
 
 def head_of(record: bytes) -> Head:
-    """What a record says of itself.
+    """What a record says of itself; see `schema_of` for whether it is intact.
 
     Raises:
         RecordError: the bytes are no record.
     """
     try:
-        event_us, created, load, fingerprint = HEAD.unpack_from(record)
+        event_us, created, load = HEAD.unpack_from(record)
     except StructError as error:
         raise RecordError("it is too short") from error
-    return Head(event_us, None if created == NO_CREATED else created, load, fingerprint)
+    return Head(event_us, None if created == NO_CREATED else created, load, fingerprint_of(record))

@@ -23,15 +23,17 @@ from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
+from google.protobuf.message import DecodeError
 from pydantic import Field
 
 from online import names
 from online.address import Address, Kind, parse, reason_of
 from online.bank import Bank
-from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError, StoreAwayError
+from online.errors import DamagedRecordError, FutureRowsError, NotLoadedError, RecordError, StoreAwayError
 from online.mending import known_generations
 from online.plantext import encoded, version_of
-from online.record import EPOCH, MICROSECOND, Head, Schema, head_of, micros
+from online.record import EPOCH, MICROSECOND, Head, Schema, fingerprints_of, head_of, micros
+from online.record import schema_of as schema_of_record
 from online.registry import compile_plan
 
 log = logging.getLogger(__name__)
@@ -108,7 +110,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         if mark.generation != generation:
             records = bank.read(keys, names.field(table.name, mark.generation))
         schema = schema_of(table)
-        schemas = {schema.fingerprint: schema}
+        schemas: dict[bytes, Schema | None] = {schema.fingerprint: schema}
         wanted = set(requested_features or [feature.name for feature in table.features])
         return [self.row_of(bank, table.name, record, schemas, wanted) for record in records]
 
@@ -123,20 +125,28 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
 
     @staticmethod
-    def row_of(bank: Bank, view: str, record: bytes | None, schemas: dict[bytes, Schema], wanted: set[str]) -> Read:
-        """A record as Feast wants it."""
+    def row_of(
+        bank: Bank, view: str, record: bytes | None, schemas: dict[bytes, Schema | None], wanted: set[str]
+    ) -> Read:
+        """A record as Feast wants it.
+
+        Raises:
+            DamagedRecordError: it is not what was written; Feast has no way to tell that of one row.
+        """
         if record is None:
             return None, None
-        head = head_of(record)
-        if head.fingerprint not in schemas:
-            older = bank.schema(head.fingerprint)
-            if older is None:
-                raise SchemaMissingError(view)
-            schemas[head.fingerprint] = older
-        schema = schemas[head.fingerprint]
-        found = zip(schema.names, schema.unpack(record), strict=True)
-        values = {name: Value.FromString(value or b"") for name, value in found if name in wanted}
-        return EPOCH + head.event_us * MICROSECOND, values
+        schema = schema_of_record(record, schemas)
+        if schema is None:
+            schemas |= {one: bank.schema(one) for one in fingerprints_of(record) if one not in schemas}
+            schema = schema_of_record(record, schemas)
+        if schema is None:
+            raise DamagedRecordError(view)
+        try:
+            found = zip(schema.names, schema.unpack(record), strict=True)
+            values = {name: Value.FromString(value or b"") for name, value in found if name in wanted}
+        except (RecordError, DecodeError) as error:
+            raise DamagedRecordError(view) from error
+        return EPOCH + head_of(record).event_us * MICROSECOND, values
 
     @staticmethod
     def generation(bank: Bank, view: str) -> int:

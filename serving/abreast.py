@@ -1,7 +1,7 @@
 """Views about the same entities, read abreast: what a key has of all of them is one row of bytes, taken apart at once.
 
-Only where every record is there, of the present layout, without nulls, young enough, and of one width: which is nearly always, or
-never. What is different is looked at record by record.
+Only where every record is there, intact and of the present layout, without nulls, young enough, and of one width: which is nearly
+always, or never. What is different is looked at record by record.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from struct import Struct
+from zlib import crc32
 
-from online.record import FINGERPRINT, FIXED, HEAD
+from online.record import FIXED, HEAD, SEAL, fingerprints_of
 from serving.dense import Dense, Matrix, Told
 from serving.even import WORTH_IT, Blocks, Bytes
 from serving.reader import Row
@@ -54,6 +55,17 @@ class Abreast:
             return None
         oldest_us = [splicer.oldest_us(now_us) for splicer in self.by_place]
         return self.blocks.read(list(chain.from_iterable(rows)), oldest_us=oldest_us)
+
+    def unknown(self, rows: Sequence[Row]) -> set[bytes]:
+        """What may name the layouts of records that are not, or not intactly, of the present one."""
+        checksums = self.blocks.checksums
+        return {
+            fingerprint
+            for row in rows
+            for record, checksum in zip(row, checksums, strict=True)
+            if record is not None and crc32(record) != checksum
+            for fingerprint in fingerprints_of(record)
+        }
 
     def columns(self, rows: Sequence[Row], *, now_us: int, schemas: Schemas) -> list[bytes]:
         """For each view its serialized `results` entries, one per feature; see `Splicer.columns`.
@@ -98,10 +110,11 @@ class Abreast:
 
     @cached_property
     def struct(self) -> Struct:
-        """A row: of each record its event time, its layout and nulls as one, and every value."""
+        """A row: of each record its event time, its nulls, and every value."""
         parts = [
-            f"q{HEAD.size - FINGERPRINT - 8}x{FINGERPRINT + schema.null_bytes}s"
+            f"q{HEAD.size - 8}x{schema.null_bytes}s"
             + "".join(f"{FIXED[schema.types[place]][1]}s" for place in schema.fixed)
+            + f"{SEAL}x"
             for schema in self.blocks.schemas
         ]
         return Struct(">" + "".join(parts))
@@ -116,10 +129,10 @@ class Abreast:
         return found
 
     @cached_property
-    def layouts(self) -> list[tuple[int, bytes]]:
-        """Where the layout and nulls of each record are, and what they have to be."""
+    def nulls(self) -> list[tuple[int, bytes]]:
+        """Where each record says which values are null, and what it says where none is."""
         pairs = zip(self.firsts, self.blocks.schemas, strict=True)
-        return [(at + 1, schema.fingerprint + bytes(schema.null_bytes)) for at, schema in pairs]
+        return [(at + 1, bytes(schema.null_bytes)) for at, schema in pairs]
 
     @cached_property
     def values(self) -> list[list[int]]:
@@ -151,9 +164,11 @@ class Abreast:
         """`columns` of one row."""
         if None in row or [len(record) for record in row] != self.blocks.sizes:  # type: ignore[arg-type]  # none is None here
             return None
+        if list(map(crc32, row)) != self.blocks.checksums:  # type: ignore[arg-type]  # none is None here
+            return None
         read = self.struct.unpack(b"".join(row))  # type: ignore[arg-type]  # none is None here
-        for at, layout in self.layouts:
-            if read[at] != layout:
+        for at, no_nulls in self.nulls:
+            if read[at] != no_nulls:
                 return None
         events = [read[at] for at in self.firsts]
         for event_us, splicer in zip(events, self.by_place, strict=True):

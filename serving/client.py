@@ -48,6 +48,8 @@ KeyColumn = Sequence[int] | Sequence[str] | Sequence[float] | Sequence[Value]
 class Status(IntEnum):
     """What there is to say of a value."""
 
+    INVALID = 0
+    """The row's record in the online store is damaged, and nothing of it is told."""
     PRESENT = 1
     NULL_VALUE = 2
     NOT_FOUND = 3

@@ -50,7 +50,7 @@ async def online_features(
         answers = computed(selection, columns, data, found[shown:], rows=rows, now_us=now_us, schemas=schemas)
         return [*stored, *spliced(selection, answers)]
 
-    results = await plane.with_layouts(make, groups, remaining)
+    results = await plane.with_layouts(make, selection.reading, groups, remaining)
     versions = request.include_feature_view_version_metadata
     metadata = selection.metadata_with_versions if versions else selection.metadata
     return b"".join([metadata, *map(echo, columns.values()), *results])
@@ -89,9 +89,9 @@ async def vectors(
         answers = computed(selection, columns, data, found[shown:], rows=rows, now_us=now_us, schemas=schemas)
         return [*stored, *told_of(selection, answers, behind, rows)]
 
-    told = await plane.with_layouts(make, groups, remaining)
+    told = await plane.with_layouts(make, selection.reading, groups, remaining)
     if not request.include_provenance:
         return reply_of(shape, matrix, told, loads=None, plan_version=current.version)
-    sources = [provenance_of(records) for _, records in found[shown:]]
+    sources = [provenance_of(splicer, records, schemas) for splicer, records in found[shown:]]
     loads = await plane.reader.learn_loads(loads_of([*told, *sources]))
     return reply_of(shape, matrix, told, loads=loads, plan_version=current.version, sources=sources)

@@ -14,7 +14,7 @@ from online.expressions.rows import Rows
 from online.expressions.tree import Mode
 from online.plan import Feature, OnDemand, View
 from serving.errors import NotComputedError
-from serving.v1.serving_pb2 import NULL_VALUE, PRESENT
+from serving.v1.serving_pb2 import INVALID, NULL_VALUE, PRESENT
 from serving.v1.value_pb2 import Value
 from serving.wire import UNSIGNED, VALUE_TAGS, varint
 
@@ -48,24 +48,19 @@ class Computation:
         return Columns(self.view.program, [one.value_type for one in self.view.inputs])
 
     @cached_property
-    def inputs_of(self) -> tuple[tuple[int, ...], ...]:
+    def input_places(self) -> tuple[tuple[int, ...], ...]:
         """For each feature the inputs that it depends on."""
         return tuple(self.view.program.inputs_of(feature.name) for feature in self.view.features)
 
     @cached_property
     def used(self) -> frozenset[int]:
         """The inputs that anything which is asked for depends on."""
-        return frozenset(place for places in self.inputs_of for place in places)
+        return used_by(self.view)
 
     @cached_property
     def sources(self) -> tuple[View, ...]:
         """The views that are read, each with the features that are needed of it."""
-        inputs = [one for place, one in enumerate(self.view.inputs) if place in self.used]
-        needed = {(one.source, one.name) for one in inputs if one.kind == "feature"}
-        return tuple(
-            replace(source, features=tuple(one for one in source.features if (place, one.name) in needed))
-            for place, source in enumerate(self.view.sources)
-        )
+        return inputs_of(self.view)
 
     def compute(self, inputs: Sequence[Cells], rows: int) -> list[Cells]:
         """The features that are asked for.
@@ -79,19 +74,40 @@ class Computation:
         found = self.engine.compute([one.values for one in inputs], names, rows)
         return [
             self.cells(feature, found[feature.name], [inputs[place] for place in places])
-            for feature, places in zip(self.view.features, self.inputs_of, strict=True)
+            for feature, places in zip(self.view.features, self.input_places, strict=True)
         ]
 
     def cells(self, feature: Feature, values: Sequence[Any], inputs: Sequence[Cells]) -> Cells:
-        """One feature; a null has the status of the first of its inputs that is not PRESENT."""
-        conform = [conformed(value, feature.value_type) for value in values]
-        for row, value in enumerate(conform):
-            if isinstance(value, Failed):
-                raise NotComputedError(self.view.name, feature.name, row=row, reason=value.reason)
-        statuses = [
-            PRESENT if value is not None else next(gaps(inputs, row), NULL_VALUE) for row, value in enumerate(conform)
-        ]
-        return Cells(conform, statuses)
+        """One feature; a null has the status of the first of its inputs that is not PRESENT. Out of what is damaged nothing is
+        computed, not even what the function has for a null.
+        """
+        statuses, found = [], []
+        for row, value in enumerate(values):
+            mine = conformed(value, feature.value_type)
+            gap = next(gaps(inputs, row), None)
+            if any(one.statuses[row] == INVALID for one in inputs):
+                mine, gap = None, INVALID
+            elif isinstance(mine, Failed):
+                raise NotComputedError(self.view.name, feature.name, row=row, reason=mine.reason)
+            found.append(mine)
+            statuses.append(PRESENT if mine is not None else NULL_VALUE if gap is None else gap)
+        return Cells(found, statuses)
+
+
+def used_by(view: OnDemand) -> frozenset[int]:
+    """The inputs that any feature of an on-demand view depends on."""
+    return frozenset(place for feature in view.features for place in view.program.inputs_of(feature.name))
+
+
+def inputs_of(view: OnDemand) -> tuple[View, ...]:
+    """The sources of an on-demand view, each with the features that its own are computed from."""
+    used = used_by(view)
+    inputs = [one for place, one in enumerate(view.inputs) if place in used]
+    needed = {(one.source, one.name) for one in inputs if one.kind == "feature"}
+    return tuple(
+        replace(source, features=tuple(one for one in source.features if (place, one.name) in needed))
+        for place, source in enumerate(view.sources)
+    )
 
 
 def gaps(inputs: Sequence[Cells], row: int) -> Iterator[int]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from online.errors import RecordError
-from online.record import FINGERPRINT, FIXED, HEAD, LONG, LONG_MARK, WHOLE
+from online.record import FIXED, HEAD, LONG, LONG_MARK, WHOLE
 from serving.even import Bytes, events_of, loads_of
 from serving.splice import Schemas, Splicer
-from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from serving.v1.serving_pb2 import INVALID, NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from serving.v1.value_pb2 import Value
 
 NUMBERS = frozenset(FIXED) | {"INT32", "INT64"}
@@ -26,6 +27,8 @@ CONTINUES = 128
 """The bit of a varint's byte after which another one comes."""
 
 Matrix = npt.NDArray[np.float64]
+Found = Callable[[bytes | None], list[bytes | None] | int]
+"""What one record has of the features that are asked for; see `Splicer.found`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,7 @@ class Dense:
             now_us: the instant against which ages are judged.
             schemas: the layouts of records that were written under an older one.
         Raises:
-            SchemaMissingError: a record has a layout that nobody tells.
-            RecordError: bytes are no record.
+            SchemaMissingError: a record has a layout that the store was not asked for yet.
         """
         oldest_us = self.splicer.oldest_us(now_us)
         block = self.splicer.even.block(records, oldest_us=oldest_us) if not self.others else None
@@ -123,7 +125,8 @@ class Dense:
             return self.from_block(block, numbers)
         rows = len(records)
         there = [row for row, record in enumerate(records) if record is not None]
-        values, statuses, heads = self.read([records[row] for row in there], oldest_us, schemas)  # type: ignore[misc]
+        one_by_one = partial(self.splicer.found, oldest_us=oldest_us, schemas=schemas, alone=rows == 1)
+        values, statuses, heads = self.read([records[row] for row in there], oldest_us, one_by_one)  # type: ignore[misc]
         found = Told(
             np.full((rows, len(self.numbers)), NOT_FOUND, np.uint8),
             np.zeros((rows, HEAD.size), np.uint8),
@@ -134,7 +137,7 @@ class Dense:
         numbers[there], found.statuses[there] = values, statuses  # type: ignore[index]
         found.heads[there] = heads
         if self.others:
-            self.fill_others(found, records, oldest_us, schemas)
+            self.fill_others(found, records, one_by_one)
         return replace(found, statuses=None) if np.all(found.statuses == PRESENT) else found
 
     def from_block(self, block: Bytes, numbers: Matrix) -> Told:
@@ -146,31 +149,27 @@ class Dense:
             column += run.count
         return Told(None, block, [], [])
 
-    def read(self, records: list[bytes], oldest_us: int, schemas: Schemas) -> tuple[Matrix, Bytes, Bytes]:
-        """Numbers, statuses and heads of rows that have a record."""
-        if any(size < HEAD.size for size in set(map(len, records))):
-            raise RecordError("it is too short")
-        heads = np.frombuffer(b"".join([record[: HEAD.size] for record in records]), np.uint8).reshape(-1, HEAD.size)
-        events = events_of(heads)
-        ours = (
-            (heads[:, HEAD.size - FINGERPRINT :].copy().view("<u4")[:, 0] == self.fingerprint)
-            if records
-            else np.ones(0, bool)
-        )
-        numbers = np.empty((len(records), len(self.numbers)))
-        statuses = np.empty(numbers.shape, np.uint8)
+    def read(self, records: list[bytes], oldest_us: int, one_by_one: Found) -> tuple[Matrix, Bytes, Bytes]:
+        """Numbers, statuses and heads of rows that have a record; a damaged one tells nothing of itself."""
+        numbers = np.full((len(records), len(self.numbers)), np.nan)
+        statuses = np.full(numbers.shape, INVALID, np.uint8)
+        heads = np.zeros((len(records), HEAD.size), np.uint8)
+        ours = np.fromiter(map(crc32, records), np.uint32, len(records)) == self.splicer.schema.checksum
         if ours.any():
-            numbers[ours], statuses[ours] = self.read_numbers([records[at] for at in np.flatnonzero(ours)])
-        for at in np.flatnonzero(~ours):
-            numbers[at], statuses[at] = self.read_slowly(records[at], schemas)
-        old = events < oldest_us
+            mine = [records[at] for at in np.flatnonzero(ours)]
+            try:
+                numbers[ours], statuses[ours] = self.read_numbers(mine)
+                heads[ours] = heads_of(mine)
+            except RecordError:
+                ours[:] = False  # whichever it is, it is found one by one
+        old = ours & (events_of(heads) < oldest_us)
         numbers[old], statuses[old] = np.nan, OUTSIDE_MAX_AGE
+        for at in np.flatnonzero(~ours):
+            found = one_by_one(records[at])
+            if found != INVALID:
+                heads[at] = heads_of([records[at]])[0]
+                numbers[at], statuses[at] = self.row_of(found)
         return numbers, statuses, heads
-
-    @cached_property
-    def fingerprint(self) -> int:
-        """The present layout, as a number."""
-        return int.from_bytes(self.splicer.schema.fingerprint, "little")
 
     def read_numbers(self, records: list[bytes]) -> tuple[Matrix, Bytes]:
         """The numbers of records of the present layout, whatever their age.
@@ -181,11 +180,11 @@ class Dense:
         schema, count = self.splicer.schema, len(records)
         first = schema.head.size
         width = first + len(schema.varying)
-        sizes = list(map(len, records))
-        if sizes and min(sizes) < width:
+        sizes = [len(record) - schema.tail for record in records]
+        if min(sizes) < width:
             raise RecordError("it is too short")
         buffer = np.frombuffer(b"".join(records), np.uint8)
-        starts = np.cumsum([0, *sizes[:-1]])
+        starts = np.cumsum([0, *map(len, records[:-1])])
         is_even = len(set(sizes)) == 1
         heads = buffer.reshape(count, -1) if is_even else buffer[starts[:, None] + np.arange(width)]
         numbers = np.empty((count, len(self.numbers)))
@@ -228,18 +227,19 @@ class Dense:
             content, firsts.reshape(-1, count)[:, places], lengths.reshape(-1, count)[:, places]
         )
 
-    def read_slowly(self, record: bytes, schemas: Schemas) -> tuple[Matrix, Bytes]:
-        """The numbers of a record of another layout."""
-        values = self.splicer.values(record, schemas)
-        mine = [values[at] for at in self.numbers]
-        statuses = np.array([PRESENT if value else NULL_VALUE for value in mine], np.uint8)
-        return np.array([np.nan if value is None else float(plain(value)) for value in mine]), statuses
+    def row_of(self, found: list[bytes | None] | int) -> tuple[Any, Any]:
+        """The numbers and statuses of what one record has."""
+        if isinstance(found, int):
+            return np.nan, found
+        mine = [found[at] for at in self.numbers]
+        values = [np.nan if value is None else float(plain(value)) for value in mine]
+        return values, [PRESENT if value else NULL_VALUE for value in mine]
 
-    def fill_others(self, found: Told, records: Sequence[bytes | None], oldest_us: int, schemas: Schemas) -> None:
+    def fill_others(self, found: Told, records: Sequence[bytes | None], one_by_one: Found) -> None:
         """The features that are no numbers."""
         statuses = np.empty((len(self.others), len(records)), np.uint8)
         for row, record in enumerate(records):
-            values = self.splicer.found(record, oldest_us=oldest_us, schemas=schemas)
+            values = one_by_one(record)
             if isinstance(values, int):
                 statuses[:, row] = values
                 continue
@@ -247,6 +247,11 @@ class Dense:
                 found.others[place][row] = values[at]
                 statuses[place, row] = PRESENT if values[at] else NULL_VALUE
         found.other_statuses.extend(column.tobytes() for column in statuses)
+
+
+def heads_of(records: Sequence[bytes]) -> Bytes:
+    """The head of each record."""
+    return np.frombuffer(b"".join([record[: HEAD.size] for record in records]), np.uint8).reshape(-1, HEAD.size)
 
 
 def varying_sizes(lengths: npt.NDArray[np.int64], buffer: Bytes, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

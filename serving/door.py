@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ import grpc
 from online.plan import Plan
 from serving.limits import Rates
 from serving.logs import REQUEST_ID, id_of
-from serving.permissions import Rules
+from serving.permissions import Asked, Rules
 from serving.principal import Principal, client_name
-from serving.refusals import CrowdedError, TooFastError, UnauthenticatedError
+from serving.refusals import CrowdedError, DeniedError, StoppingError, TooFastError, UnauthenticatedError
 from serving.settings import ServingSettings
 from serving.statuses import REFUSED, code_of, told, with_retry
 from serving.tokens import Metadata, Tokens
@@ -47,6 +48,8 @@ class Door:
         limit: how many requests may be inside.
         tokens: who verifies tokens; None: everybody is let in.
         rates: how fast each may ask; None: as fast as it likes.
+        is_stopping: whether nothing new is taken.
+        under_way: what answers requests that were taken.
         is_known: whether something is the name of a feature service; others are not named in metrics, or there would be no end.
     """
 
@@ -59,6 +62,8 @@ class Door:
     inside: int = 0
     rules: Rules | None = None
     lines: Rates = field(default_factory=lambda: Rates(rate=10, burst=20))
+    is_stopping: bool = False
+    under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -105,12 +110,28 @@ class Door:
         Raises:
             CrowdedError, UnauthenticatedError, KeysUnavailableError, TooFastError: it is not.
         """
+        if self.is_stopping:
+            raise StoppingError
         if self.inside > self.limit:
             raise CrowdedError(self.limit)
+        self.take()
         who = None if self.tokens is None else await self.tokens.principal(metadata)
         if self.rates is not None:
             self.rates.spend(f"subject:{who.subject}" if who else client_name(context))
         return await work(request, context, who)
+
+    def take(self) -> None:
+        """The present task answers a request until its reply is written."""
+        task = asyncio.current_task()
+        if task is not None:
+            self.under_way.add(task)
+            task.add_done_callback(self.under_way.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, and return when the replies to all that was taken are written, or so many seconds have passed."""
+        self.is_stopping = True
+        if self.under_way:
+            await asyncio.wait(tuple(self.under_way), timeout=seconds)
 
     async def traced(self, rpc: str, work: Work, request: Any, context: Any, metadata: Metadata) -> bytes:
         """The same within a span."""
@@ -125,7 +146,7 @@ class Door:
             span.set_attribute("pedigree.service", self.service_of(request))
             return reply
 
-    def permit(self, who: Principal | None, plan: Plan, request: Any, references: Any) -> None:
+    def permit(self, who: Principal | None, plan: Plan, asked: Asked) -> None:
         """Return where the caller may read what it asks for by this plan.
 
         Raises:
@@ -137,7 +158,15 @@ class Door:
             raise UnauthenticatedError("nobody was named")
         if self.rules is None or self.rules.plan is not plan:
             self.rules = Rules.of(plan)
-        self.rules.permit(who, request.feature_service or None, references)
+        self.rules.permit(who, asked)
+
+    def permits(self, who: Principal | None, plan: Plan, asked: Asked) -> bool:
+        """Whether `permit` returns."""
+        try:
+            self.permit(who, plan, asked)
+        except DeniedError:
+            return False
+        return True
 
     def service_of(self, request: Any) -> str:
         """The feature service that a request names, for metrics: empty where it names none."""
@@ -155,4 +184,4 @@ class Door:
             self.lines.spend(reason)
         except TooFastError:
             return
-        log.info("refused with %s (%s): %s", code.name, reason, getattr(error, "reason", getattr(error, "name", "")))
+        log.info("refused with %s (%s): %r", code.name, reason, getattr(error, "reason", getattr(error, "name", "")))

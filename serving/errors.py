@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
+from itertools import chain, islice
+
+LONGEST_COMPARED, LENGTHS_APART, COMPARED = 64, 8, 200
+"""Characters of a name for which similar ones are looked for; how many they may have more or fewer; how many are looked at."""
 
 
 class ServingError(Exception):
@@ -65,12 +69,21 @@ class UnknownNameError(ServingError):
     def __init__(self, kind: str, name: str, known: Collection[str]) -> None:
         self.kind = kind
         self.name = name
-        close = difflib.get_close_matches(name, list(known), n=3)
+        close = similar_names(name, known)
         hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
         super().__init__(
             f"There is no {kind} {name!r}.{hint} A definition that was applied after this server started is "
             "not known to it yet; it looks every few seconds."
         )
+
+
+def similar_names(name: str, known: Collection[str]) -> list[str]:
+    """A few known names that a name may have been meant for. Comparing takes time: few names are compared, and short ones."""
+    if len(name) > LONGEST_COMPARED:
+        return []
+    near = (one for one in known if one[:1] == name[:1] and abs(len(one) - len(name)) <= LENGTHS_APART)
+    others = (one for one in known if one[:1] != name[:1] and abs(len(one) - len(name)) <= LENGTHS_APART)
+    return difflib.get_close_matches(name, list(islice(chain(near, others), COMPARED)), n=3)
 
 
 class NotServedError(ServingError):

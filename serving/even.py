@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, groupby
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
-from online.record import FINGERPRINT, FIXED, HEAD, Schema
+from online.record import FIXED, HEAD, Schema
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -51,7 +52,12 @@ class Blocks:
     @cached_property
     def sizes(self) -> list[int]:
         """The width of a record of each."""
-        return [schema.head.size for schema in self.schemas]
+        return [schema.even_size for schema in self.schemas]
+
+    @cached_property
+    def checksums(self) -> list[int]:
+        """The CRC-32 of an intact record of each."""
+        return [schema.checksum for schema in self.schemas]
 
     @cached_property
     def starts(self) -> list[int]:
@@ -59,14 +65,11 @@ class Blocks:
         return [0, *accumulate(self.sizes[:-1])]
 
     @cached_property
-    def told(self) -> tuple[npt.NDArray[np.intp], Bytes]:
-        """The bytes of a row that are the same in every one, and what they are: the present layouts, and no nulls."""
-        places = [
-            np.arange(start + HEAD.size - FINGERPRINT, start + HEAD.size + schema.null_bytes)
-            for start, schema in zip(self.starts, self.schemas, strict=True)
-        ]
-        same = b"".join(schema.fingerprint + bytes(schema.null_bytes) for schema in self.schemas)
-        return np.concatenate(places), np.frombuffer(same, np.uint8)
+    def nulls(self) -> npt.NDArray[np.intp]:
+        """The bytes of a row that say which values are null."""
+        starts = [start + HEAD.size for start in self.starts]
+        pairs = zip(starts, self.schemas, strict=True)
+        return np.concatenate([np.arange(start, start + schema.null_bytes) for start, schema in pairs])
 
     @cached_property
     def times(self) -> npt.NDArray[np.intp]:
@@ -80,11 +83,13 @@ class Blocks:
             records: row by row, all of a row behind each other.
             oldest_us: the oldest event time of each schema that still counts.
         """
-        if not self.are_even or list(map(len, filter(None, records))) != self.sizes * (len(records) // len(self.sizes)):
+        count = len(records) // len(self.sizes)
+        if not self.are_even or list(map(len, filter(None, records))) != self.sizes * count:
+            return None
+        if list(map(crc32, records)) != self.checksums * count:  # type: ignore[arg-type]  # none is None here
             return None
         rows = np.frombuffer(b"".join(records), np.uint8).reshape(-1, sum(self.sizes))  # type: ignore[arg-type]  # none is None here
-        places, same = self.told
-        if (rows.take(places, axis=1) != same).any():
+        if rows.take(self.nulls, axis=1).any():
             return None
         events = rows.take(self.times, axis=1).view(">i8")
         if (events.min(axis=0) < oldest_us).any():

@@ -2,63 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from online.marks import Load
-from online.plan import View
 from online.record import head_of
 from serving.catalog import taking
 from serving.errors import InvalidRequestError, LineageAwayError, NotServedError
+from serving.permissions import Asked, has
 from serving.plane import Plane
 from serving.plans import Current
 from serving.question import Selection, columns_of
 from serving.splice import Splicer
 from serving.v1 import pedigree_pb2 as messages
-from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, PRESENT
 from serving.v1.value_pb2 import RepeatedValue, Value
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def selection_of(current: Current, request: messages.ExplainRequest) -> Selection:
-    """The one feature that is asked about, as its service has it.
+def asked_of(request: messages.ExplainRequest) -> Asked:
+    """What a request wants to read: one feature of a service, written `view:feature` or `view__feature`.
 
     Raises:
-        InvalidRequestError: it is not written `view:feature`, or the service has no such view.
-        UnknownNameError: there is no such service or feature.
+        InvalidRequestError: it names no service, or is written otherwise.
     """
-    name, _, feature = request.feature.replace("__", ":", 1).partition(":")
-    service = current.selection(request.feature_service, (), full_names=True)
-    refuse_computed(service, name, feature)
-    views = [view for view in (*service.views, *whole_sources(service)) if view.name == name]
-    if not views or not feature:
-        known = ", ".join(view.name for view in service.read)
+    view, _, feature = request.feature.replace("__", ":", 1).partition(":")
+    if not request.feature_service or not view or not feature:
+        raise InvalidRequestError("Set feature_service, and feature to one of its features, written view:feature.")
+    return Asked(request.feature_service, feature=(view, feature))
+
+
+def selection_of(current: Current, asked: Asked, may_read: Callable[[Asked], bool]) -> Selection:
+    """The one feature that is asked about, as its service has it.
+
+    Args:
+        may_read: whether the caller may read something; what it may not is not named either.
+    Raises:
+        InvalidRequestError: the service has no such feature.
+        NotServedError: it is computed when it is asked for.
+        UnknownNameError: there is no such service.
+    """
+    assert asked.feature is not None  # noqa: S101 - for the type checker
+    name, feature = asked.feature
+    service = current.selection(asked.service, (), full_names=True)
+    refuse_computed(service, asked, may_read)
+    candidates = [view for view in (*service.views, *service.sources) if view.name == name]
+    holding = [view for view in candidates if any(one.name == feature for one in view.features)]
+    if not holding:
+        views = ", ".join(view.name for view in service.asked)
         raise InvalidRequestError(
-            f"{request.feature!r} is no feature of {request.feature_service}. Write view:feature; views: {known}."
+            f"{name}:{feature} is no feature of {asked.service}. Write view:feature; views: {views}."
         )
-    return Selection(current.plan.project, request.feature_service, (taking(views[0], [feature]),), full_names=True)
+    return Selection(current.plan.project, asked.service, (taking(holding[0], [feature]),), full_names=True)
 
 
-def whole_sources(service: Selection) -> Iterator[View]:
-    """What the service's on-demand views are computed from, which can be explained too."""
-    for view in service.on_demand:
-        yield from view.sources
-
-
-def refuse_computed(service: Selection, name: str, feature: str) -> None:
-    """Raise where a feature is computed when it is asked for, and name what can be explained of it."""
+def refuse_computed(service: Selection, asked: Asked, may_read: Callable[[Asked], bool]) -> None:
+    """Raise where a feature is computed when it is asked for, and name what the caller may have explained of it."""
     for computation in service.computations:
         view = computation.view
-        if view.name != name or feature not in {one.name for one in view.features}:
+        if asked.feature is None or view.name != asked.feature[0] or not has(view, asked.feature[1]):
             continue
-        inputs = [view.inputs[place] for place in view.program.inputs_of(feature)]
-        stored = [f"{view.sources[one.source].name}:{one.name}" for one in inputs if one.kind == "feature"]
+        inputs = [view.inputs[place] for place in view.program.inputs_of(asked.feature[1])]
+        features = [(view.sources[one.source].name, one.name) for one in inputs if one.kind == "feature"]
+        stored = [":".join(one) for one in features if may_read(Asked(asked.service, feature=one))]
         sent = [one.name for one in inputs if one.kind == "request"]
-        made_of = f"explain {', '.join(stored)} of the same service" if stored else "no stored feature is in it"
+        nothing = "no stored feature is in it" if not features else "you may not read what it is computed from"
+        made_of = f"explain {', '.join(stored)} of the same service" if stored else nothing
         beside = f" (and of what a request sends: {', '.join(sent)})" if sent else ""
         raise NotServedError(
-            f"{name}:{feature}", f"it is computed when it is asked for, so that no row has it{beside}; {made_of}"
+            ":".join(asked.feature), f"it is computed when it is asked for, so that no row has it{beside}; {made_of}"
         )
 
 
@@ -77,7 +90,7 @@ async def explained(
     [splicer], [[[record]]] = selection.splicers, read
     reply = messages.ExplainResponse(feature=selection.columns[-1], status=NOT_FOUND)
     if record is not None:
-        await plane.with_layouts(lambda: tell_value(reply, splicer, record, plane), read, remaining)
+        await plane.with_layouts(lambda: tell_value(reply, splicer, record, plane), selection, read, remaining)
         number = head_of(record).load
         loads = await plane.reader.learn_loads({number})
         if number in loads:
@@ -90,15 +103,23 @@ async def explained(
 
 
 def tell_value(reply: messages.ExplainResponse, splicer: Splicer, record: bytes, plane: Plane) -> None:
-    """What is served, and the times of its row."""
+    """What is served, and the times of its row.
+
+    Raises:
+        DamagedRecordError: it is not what was written.
+    """
+    oldest_us = splicer.oldest_us(plane.now_us())
+    found = splicer.found(record, oldest_us=oldest_us, schemas=plane.reader.schemas, alone=True)
     head = head_of(record)
-    [value] = splicer.values(record, plane.reader.schemas)
     reply.event_time.FromMicroseconds(head.event_us)
     if head.created_us is not None:
         reply.created_time.FromMicroseconds(head.created_us)
-    is_old = head.event_us < splicer.oldest_us(plane.now_us())
-    reply.status = OUTSIDE_MAX_AGE if is_old else PRESENT if value else NULL_VALUE
-    if value and not is_old:
+    if isinstance(found, int):
+        reply.status = found
+        return
+    [value] = found
+    reply.status = PRESENT if value else NULL_VALUE
+    if value:
         reply.value.CopyFrom(Value.FromString(value))
 
 

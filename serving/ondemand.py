@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,8 @@ def cells_of(
     """The features of a source that are needed, by name."""
     features = splicer.view.features
     oldest_us = splicer.oldest_us(now_us)
-    rows = [cells_in(splicer, record, oldest_us, schemas) for record in records]
+    one_by_one = partial(splicer.found, oldest_us=oldest_us, schemas=schemas, alone=len(records) == 1)
+    rows = [cells_in(one_by_one(record), len(features)) for record in records]
     found = {}
     for at, feature in enumerate(features):
         values = [
@@ -194,11 +196,10 @@ def cells_of(
     return found
 
 
-def cells_in(splicer: Splicer, record: bytes | None, oldest_us: int, schemas: Schemas) -> Sequence[Any]:
+def cells_in(found: Sequence[bytes | None] | int, count: int) -> Sequence[Any]:
     """What a record has of each feature: a serialized value, or the status that says why there is none."""
-    found = splicer.found(record, oldest_us=oldest_us, schemas=schemas)
     if isinstance(found, int):
-        return [found] * len(splicer.view.features)
+        return [found] * count
     return [value or NULL_VALUE for value in found]
 
 
@@ -242,10 +243,10 @@ def told_of(selection: Selection, answers: Sequence[Sequence[Cells]], numbers: A
     return found
 
 
-def provenance_of(records: Sequence[bytes | None]) -> Told:
-    """When the rows of a source were true and who wrote them."""
+def provenance_of(splicer: Splicer, records: Sequence[bytes | None], schemas: Schemas) -> Told:
+    """When the rows of a source were true and who wrote them; of damaged ones nobody knows."""
     heads = np.zeros((len(records), HEAD.size), np.uint8)
     for row, record in enumerate(records):
-        if record is not None:
+        if record is not None and splicer.schema_of(record, schemas) is not None:
             heads[row] = np.frombuffer(record[: HEAD.size], np.uint8)
     return Told(None, heads, [], [])

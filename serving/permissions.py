@@ -12,8 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from online.plan import Kind, Permission, Plan, Resource
+from online.plan import Kind, OnDemand, Permission, Plan, Resource, Service, View
 from serving.catalog import parse_reference
+from serving.computing import inputs_of
+from serving.lru import Lru
 from serving.principal import Principal
 from serving.refusals import DeniedError
 
@@ -22,6 +24,21 @@ log = logging.getLogger(__name__)
 BROADER = {Kind.BATCH_FEATURE_VIEW: Kind.FEATURE_VIEW, Kind.STREAM_FEATURE_VIEW: Kind.FEATURE_VIEW}
 """The kinds whose class is a subclass in Feast, which a permission for the broader one is about too."""
 DECISIONS = 4096
+"""How many decisions are kept, each about one resource of the plan: whatever names are sent, there are no others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request wants to read: a feature service, one feature within it, or what is behind references.
+
+    Attributes:
+        service: empty where references are asked for.
+        feature: the view, by the name that the service gives it, and the feature; None: all that the service holds.
+    """
+
+    service: str
+    references: Sequence[str] = ()
+    feature: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +91,7 @@ class Rules:
     rules: tuple[Rule, ...]
     views: Mapping[str, Resource]
     services: Mapping[str, Resource]
-    decided: dict[tuple[Principal, str, tuple[str, ...]], str | None] = field(default_factory=dict)
+    decided: Lru[tuple[Principal, str, str], bool] = field(default_factory=lambda: Lru(DECISIONS))
 
     @classmethod
     def of(cls, plan: Plan) -> Rules:
@@ -83,36 +100,37 @@ class Rules:
         services = {one.name: one for one in plan.resources if one.kind is Kind.FEATURE_SERVICE}
         return cls(plan, tuple(map(Rule.of, plan.permissions)), views, services)
 
-    def permit(self, principal: Principal, service: str | None, references: Sequence[str]) -> None:
-        """Return where a principal may read a service, or everything behind references.
+    def permit(self, principal: Principal, asked: Asked) -> None:
+        """Return where a principal may read what it asks for, by whichever RPC.
 
         Raises:
             DeniedError: it may not, or there is no such thing.
             InvalidRequestError, NotServedError: a reference can never be answered.
         """
-        asked = (principal, service or "", tuple(references))
-        if asked not in self.decided:
-            if len(self.decided) >= DECISIONS:
-                self.decided.clear()
-            self.decided[asked] = self.denied(principal, service, references)
-        name = self.decided[asked]
-        if name is not None:
-            raise DeniedError("feature service" if service else "feature view", name)
-
-    def denied(self, principal: Principal, service: str | None, references: Sequence[str]) -> str | None:
-        """The name that a principal may not read, None where it may read all."""
-        if service:
-            return None if self.may_read_service(principal, service) else service
-        views = dict.fromkeys(parse_reference(reference)[0] for reference in references)
-        return next((view for view in views if not self.may_read_view(principal, view)), None)
+        if asked.service and not self.may_read_service(principal, asked.service):
+            raise DeniedError("feature service", asked.service)
+        if asked.service and asked.feature is not None:
+            service = self.plan.services[asked.service]
+            if not (holds(service, *asked.feature) or self.may_read_input(principal, service, *asked.feature)):
+                raise DeniedError(f"feature of {asked.service}", ":".join(asked.feature))
+        if not asked.service:
+            for view in dict.fromkeys(parse_reference(reference)[0] for reference in asked.references):
+                if not self.may_read_view(principal, view):
+                    raise DeniedError("feature view", view)
 
     def may_read_service(self, principal: Principal, name: str) -> bool:
         """Whether a permission is for the service, or there are some for all its views."""
         service = self.plan.services.get(name)
         if service is None:
             return False
-        if self.grants(principal, self.services.get(name)):
-            return True
+        known = self.decided.get((principal, "service", service.name))
+        if known is None:
+            known = self.grants(principal, self.services.get(name)) or self.may_read_all(principal, service)
+            self.decided.keep((principal, "service", service.name), known)
+        return known
+
+    def may_read_all(self, principal: Principal, service: Service) -> bool:
+        """Whether there are permissions for all views of a service, and it has some."""
         stored = {view.stored_as for view in service.views}
         views = {*stored, *(view.stored_as for view in service.on_demand), *service.refused}
         return bool(views) and all(self.may_read_view(principal, view) for view in views)
@@ -121,12 +139,38 @@ class Rules:
         """Whether a permission is for the view, and, as Feast has it, for all that an on-demand view is computed from.
         Only names that the plan has meet patterns: a caller's own could be any text.
         """
-        on_demand = self.plan.on_demand.get(name)
-        sources = () if on_demand is None else on_demand.sources
-        return self.grants(principal, self.views.get(name)) and all(
-            self.may_read_view(principal, source.stored_as) for source in sources
+        resource = self.views.get(name)
+        if resource is None:
+            return False
+        known = self.decided.get((principal, "view", resource.name))
+        if known is None:
+            on_demand = self.plan.on_demand.get(name)
+            sources = () if on_demand is None else on_demand.sources
+            known = self.grants(principal, resource) and all(
+                self.may_read_view(principal, source.stored_as) for source in sources
+            )
+            self.decided.keep((principal, "view", resource.name), known)
+        return known
+
+    def may_read_input(self, principal: Principal, service: Service, view: str, feature: str) -> bool:
+        """Whether something that a service computes is computed from a feature, and the principal may read its view."""
+        return any(
+            source.name == view and has(source, feature) and self.may_read_view(principal, source.stored_as)
+            for on_demand in service.on_demand
+            for source in inputs_of(on_demand)
         )
 
     def grants(self, principal: Principal, resource: Resource | None) -> bool:
         """Whether there is such a resource, and any permission lets the principal read it."""
         return resource is not None and any(rule.covers(resource) and rule.admits(principal) for rule in self.rules)
+
+
+def holds(service: Service, view: str, feature: str) -> bool:
+    """Whether a service holds a feature of a view, stored or computed."""
+    views: tuple[View | OnDemand, ...] = (*service.views, *service.on_demand)
+    return any(one.name == view and has(one, feature) for one in views)
+
+
+def has(view: View | OnDemand, feature: str) -> bool:
+    """Whether a view, or the part of it that is taken, has a feature."""
+    return any(one.name == feature for one in view.features)

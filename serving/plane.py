@@ -11,15 +11,17 @@ from typing import TypeVar
 import numpy as np
 
 from online.errors import SchemaMissingError
+from serving.bounds import check_rows
 from serving.bulkhead import Bulkhead
 from serving.dense import Told
 from serving.errors import DeadlinePassedError, InvalidRequestError
+from serving.lru import Lru
 from serving.matrix import Shape, columns_of_keys, reply_of
-from serving.plans import WAYS_OF_ASKING, Current, Plans
+from serving.plans import COLUMNS_KEPT, Current, Plans
 from serving.question import Columns, Selection, columns_of, keys_of, refuse_context
 from serving.reader import Reader, Row, Wanted
 from serving.settings import ServingSettings
-from serving.splice import echo, fingerprints
+from serving.splice import echo
 from serving.v1 import pedigree_pb2
 from serving.v1.serving_pb2 import GetFeastServingInfoResponse, GetOnlineFeaturesRequest
 
@@ -48,7 +50,7 @@ class Plane:
     plans: Plans
     reader: Reader
     settings: ServingSettings
-    shapes: dict[int, Shape] = field(default_factory=dict)
+    shapes: Lru[int, Shape] = field(default_factory=lambda: Lru(COLUMNS_KEPT))
     lineage: Bulkhead = field(default_factory=lambda: Bulkhead("lineage", LINEAGE_THREADS))
 
     def selection(self, current: Current, request: GetOnlineFeaturesRequest) -> Selection:
@@ -85,6 +87,7 @@ class Plane:
                 (members, abreast.columns(rows, now_us=now_us, schemas=schemas))
                 for (abreast, members), rows in zip(selection.abreast, read, strict=True)
             ),
+            selection,
             read,
             remaining,
         )
@@ -113,6 +116,7 @@ class Plane:
                 (members, abreast.told(denses, rows, [into[one] for one in members], now_us=now_us, schemas=schemas))
                 for (abreast, members), denses, rows in zip(selection.abreast, shape.grouped, read, strict=True)
             ),
+            selection,
             read,
             remaining,
         )
@@ -123,9 +127,8 @@ class Plane:
         """What is the same in every reply to one way of asking, compiled once."""
         kept = self.shapes.get(id(selection))
         if kept is None or kept.selection is not selection:
-            if len(self.shapes) > WAYS_OF_ASKING:
-                self.shapes.clear()
-            kept = self.shapes[id(selection)] = Shape(selection)
+            kept = Shape(selection)
+            self.shapes.keep(id(selection), kept, weight=1 + len(selection.columns))
         return kept
 
     async def read(self, selection: Selection, columns: Columns, rows: int, *, remaining: float | None) -> Read:
@@ -135,16 +138,15 @@ class Plane:
         answers = await self.in_time(self.reader.read(wanted), remaining)
         return [spread(answer, places) for answer, (_, places) in zip(answers, keyed, strict=True)]
 
-    async def with_layouts(self, make: Callable[[], T], read: Read, remaining: float | None) -> T:
-        """What `make` gives; where a record has a layout that is not known yet, it is learnt and `make` called again.
-
-        Raises:
-            SchemaMissingError: the store does not tell the layout.
+    async def with_layouts(self, make: Callable[[], T], selection: Selection, read: Read, remaining: float | None) -> T:
+        """What `make` gives; where the store was not asked yet for a layout that a record may have, it is, and `make` called
+        again.
         """
         try:
             return make()
         except SchemaMissingError:
-            seen = {one for rows in read for row in rows for one in fingerprints(row)}
+            groups = zip(selection.abreast, read, strict=True)
+            seen = set().union(*(abreast.unknown(rows) for (abreast, _), rows in groups))
             await self.in_time(self.reader.learn_schemas(seen), remaining)
             return make()
 
@@ -162,10 +164,7 @@ class Plane:
 
     def refuse_too_much(self, selection: Selection, rows: int) -> None:
         """Raise where one request asks for more than one may."""
-        if rows > self.settings.max_entities:
-            raise InvalidRequestError(
-                f"{rows} entity rows were sent and {self.settings.max_entities} are the limit. Send them in several requests."
-            )
+        check_rows([[rows]], self.settings.max_entities)
         values = rows * (len(selection.columns) - len(selection.keys))
         if values > self.settings.max_values:
             raise InvalidRequestError(

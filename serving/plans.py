@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,14 +12,16 @@ from pathlib import Path
 from online.errors import PlanError
 from online.plan import Plan
 from online.plantext import decoded, version_of
+from serving.bounds import Bounds
 from serving.errors import NotAppliedError, StoreUnavailableError, StoreUnreachableError
+from serving.lru import Lru
 from serving.question import Selection, selection_of
 from serving.reader import Reader
 
 log = logging.getLogger(__name__)
 
-WAYS_OF_ASKING = 1024
-"""How many ways of asking are kept compiled."""
+COLUMNS_KEPT = 1 << 16
+"""How many columns the ways of asking have, together, that are kept compiled: a column takes one or two kilobytes."""
 
 
 @dataclass(slots=True)
@@ -29,21 +30,21 @@ class Current:
 
     plan: Plan
     version: str
-    selections: OrderedDict[tuple[object, ...], Selection] = field(default_factory=OrderedDict)
+    bounds: Bounds
+    selections: Lru[tuple[object, ...], Selection] = field(default_factory=lambda: Lru(COLUMNS_KEPT))
 
     @classmethod
     def of(cls, plan: Plan) -> Current:
         """A plan that nothing was asked of yet."""
-        return cls(plan, version_of(plan))
+        return cls(plan, version_of(plan), Bounds.of(plan))
 
     def selection(self, service: str | None, references: Sequence[str], *, full_names: bool) -> Selection:
         """What is asked for; see `selection_of`."""
         name = (service, tuple(references), full_names)
         found = self.selections.get(name)
         if found is None:
-            found = self.selections[name] = selection_of(self.plan, service, references, full_names=full_names)
-            if len(self.selections) > WAYS_OF_ASKING:
-                self.selections.popitem(last=False)
+            found = selection_of(self.plan, service, references, full_names=full_names)
+            self.selections.keep(name, found, weight=1 + len(found.columns))
         return found
 
 

@@ -16,6 +16,7 @@ from online.marks import Load, Mark
 from online.record import Schema
 from online.resp import bulk, command
 from serving.errors import NotLoadedError, StoreUnavailableError
+from serving.lru import Lru
 from serving.pipe import Pipe, PipeError, first_error
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,12 @@ Asked = Sequence[tuple[Sequence[bytes], tuple[bytes, ...]]]
 
 ATTEMPTS = 3
 """How often is read anew where views change under a reader: one is enough for a refresh."""
-WAYS = 1024
-"""How many ways of reading are kept."""
 UNKNOWN = object()
 """In place of a mark that was not read yet."""
+SCHEMAS_KEPT = 4096
+"""How many layouts are known before those are forgotten that the store does not tell."""
+VIEWS_KEPT = 1 << 14
+"""How many views the ways of reading have, together, that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +143,16 @@ class Reader:
 
     Attributes:
         marks: what was last seen to be loaded of each view; every read checks it.
-        schemas: the layouts of records that were seen under another than the plan's.
+        schemas: the layouts that records may have which are not of the plan's; None: the store does not tell one.
         ways: how views are read, by the groups in which they are wanted.
     """
 
     project: str
     store: Store
     marks: dict[str, tuple[bytes, Mark]] = field(default_factory=dict)
-    schemas: dict[bytes, Schema] = field(default_factory=dict)
+    schemas: dict[bytes, Schema | None] = field(default_factory=dict)
     loads: dict[int, Load] = field(default_factory=dict)
-    ways: dict[tuple[tuple[str, ...], ...], Way] = field(default_factory=dict)
+    ways: Lru[tuple[tuple[str, ...], ...], Way] = field(default_factory=lambda: Lru(VIEWS_KEPT))
 
     @classmethod
     def open(cls, project: str, address: Address, *, timeout: timedelta) -> Reader:
@@ -199,6 +202,7 @@ class Reader:
             NotLoadedError: one of them is not loaded.
         """
         self.ways.clear()
+        self.forget_missing_schemas()
         for view, text in zip(way.views, marks, strict=True):
             self.notice(view, text)
         return self.way(views)
@@ -221,36 +225,41 @@ class Reader:
 
     def way(self, views: tuple[tuple[str, ...], ...]) -> Way:
         """How views are read, as far as we know what is loaded of them."""
-        if len(self.ways) >= WAYS:
-            self.ways.clear()
         every = tuple(dict.fromkeys(view for group in views for view in group))
         known = {view: self.marks[view] for view in every if view in self.marks and self.marks[view][1].readable}
         generations = {view: mark.generation for view, (_, mark) in known.items()}
-        way = self.ways[views] = Way(
+        way = Way(
             fields=tuple(tuple(names.field(view, generations.get(view, 0)) for view in group) for group in views),
             views=every,
             marks=[known[view][0] if view in known else UNKNOWN for view in every],
             asked_marks=((names.marks_key(self.project),), tuple(view.encode() for view in every)),
         )
+        self.ways.keep(views, way, weight=1 + len(every))
         return way
 
     async def learn_schemas(self, fingerprints: set[bytes]) -> None:
-        """Know layouts of records that were written under an older one; one that is damaged stays unknown.
+        """Know layouts of records that were written under an older one; one that is damaged, or not there, stays unknown.
 
         Raises:
             NewerFormatError, RecordError: another release wrote records of this layout.
         """
-        unknown = [one for one in fingerprints if one not in self.schemas]
+        unknown = [one for one in fingerprints if self.schemas.get(one) is None]
         if not unknown:
             return
+        if len(self.schemas) > SCHEMAS_KEPT:
+            self.forget_missing_schemas()
         fields = tuple(one.hex().encode() for one in unknown)
         [texts] = await self.answer(self.store.hmget([((names.schemas_key(self.project),), fields)]))
         for fingerprint, text in zip(unknown, texts, strict=True):
             try:
-                if text is not None:
-                    self.schemas[fingerprint] = Schema.kept(text, fingerprint)
+                self.schemas[fingerprint] = None if text is None else Schema.kept(text, fingerprint)
             except DamagedError as error:
                 log.error("%s", error)
+                self.schemas[fingerprint] = None
+
+    def forget_missing_schemas(self) -> None:
+        """Ask the store again for layouts that it did not tell."""
+        self.schemas = {fingerprint: schema for fingerprint, schema in self.schemas.items() if schema is not None}
 
     async def learn_loads(self, numbers: set[int]) -> dict[int, Load]:
         """Who wrote records with these numbers; 0 is nobody: a row that came by itself.

@@ -39,6 +39,15 @@ class DeniedError(ServingError):
         )
 
 
+class StoppingError(ServingError):
+    """This process stops, and takes nothing new."""
+
+    transient = True
+
+    def __init__(self) -> None:
+        super().__init__("This server is stopping. Nothing was read; try again, and another one answers.")
+
+
 class ExhaustedError(ServingError):
     """This process has enough to do, or this principal has asked enough. `retry_after_ms`: when to come again."""
 

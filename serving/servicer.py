@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -10,8 +12,10 @@ from google.protobuf.message import DecodeError
 
 from serving import computed
 from serving.door import Door
-from serving.explaining import explained
+from serving.explaining import asked_of, explained
 from serving.explaining import selection_of as feature_of
+from serving.field_count import EXPLAIN, GET_ONLINE_FEATURES, GET_VECTORS, Shape, has_more_fields
+from serving.permissions import Asked
 from serving.plane import Plane
 from serving.principal import Principal
 from serving.sampling import Sampler, statuses_of_features, statuses_of_vectors
@@ -23,6 +27,8 @@ SERVICE = "feast.serving.ServingService"
 """The name that stock Feast clients call. Our messages live in another package, so the path is registered by name."""
 
 OWN_SERVICE = "pedigree.serving.v1.FeatureService"
+FIELDS_PER_ROW = 50
+"""How many fields a request may have for each row that one may have: far more than its join keys and request data."""
 Method = Callable[[Any, Any], Awaitable[bytes]]
 
 
@@ -41,7 +47,8 @@ class ServingServicer:
     async def online_features(self, request: GetOnlineFeaturesRequest, context: Any, who: Principal | None) -> bytes:
         """What `get_online_features` answers, or the error it ends with."""
         current = self.plane.plans.current
-        self.door.permit(who, current.plan, request, request.features.val)
+        current.bounds.check_features(request, rows=self.plane.settings.max_entities)
+        self.door.permit(who, current.plan, Asked(request.feature_service, request.features.val))
         selection = self.plane.selection(current, request)
         remaining = context.time_remaining()
         if selection.on_demand:
@@ -59,7 +66,8 @@ class ServingServicer:
     async def vectors(self, request: GetVectorsRequest, context: Any, who: Principal | None) -> bytes:
         """What `get_vectors` answers, or the error it ends with."""
         current = self.plane.plans.current
-        self.door.permit(who, current.plan, request, request.features.names)
+        current.bounds.check_vectors(request, rows=self.plane.settings.max_entities)
+        self.door.permit(who, current.plan, Asked(request.feature_service, request.features.names))
         selection = current.selection(request.feature_service, request.features.names, full_names=True)
         remaining = context.time_remaining()
         if selection.on_demand:
@@ -77,8 +85,10 @@ class ServingServicer:
     async def explained(self, request: ExplainRequest, context: Any, who: Principal | None) -> bytes:
         """What `explain` answers, or the error it ends with."""
         current = self.plane.plans.current
-        self.door.permit(who, current.plan, request, ())
-        selection = feature_of(current, request)
+        current.bounds.check_explain(request)
+        asked = asked_of(request)
+        self.door.permit(who, current.plan, asked)
+        selection = feature_of(current, asked, partial(self.door.permits, who, current.plan))
         return await explained(self.plane, request, selection, current, remaining=context.time_remaining())
 
     async def get_feast_serving_info(self, request: GetFeastServingInfoRequest, context: Any) -> bytes:
@@ -91,46 +101,75 @@ class ServingServicer:
 
     def handlers(self) -> tuple[Any, ...]:
         """The RPCs under the names that clients call."""
-        feast: dict[str, tuple[Any, Any]] = {
-            "GetOnlineFeatures": (self.get_online_features, GetOnlineFeaturesRequest),
-            "GetFeastServingInfo": (self.get_feast_serving_info, GetFeastServingInfoRequest),
+        feast: dict[str, Rpc] = {
+            "GetOnlineFeatures": Rpc(self.get_online_features, GetOnlineFeaturesRequest, GET_ONLINE_FEATURES),
+            "GetFeastServingInfo": Rpc(self.get_feast_serving_info, GetFeastServingInfoRequest, Shape()),
         }
-        own: dict[str, tuple[Any, Any]] = {
-            "GetVectors": (self.get_vectors, GetVectorsRequest),
-            "Explain": (self.explain, ExplainRequest),
+        own: dict[str, Rpc] = {
+            "GetVectors": Rpc(self.get_vectors, GetVectorsRequest, GET_VECTORS),
+            "Explain": Rpc(self.explain, ExplainRequest, EXPLAIN),
         }
-        return (handler_of(SERVICE, feast), handler_of(OWN_SERVICE, own))
+        limit = FIELDS_PER_ROW * self.plane.settings.max_entities
+        return (handler_of(SERVICE, feast, limit), handler_of(OWN_SERVICE, own, limit))
 
 
-def handler_of(service: str, methods: Mapping[str, tuple[Any, Any]]) -> Any:
-    """A service's methods, each with the message it takes."""
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """A method, the message that it takes, and what of that is counted."""
+
+    method: Method
+    message: Any
+    shape: Shape
+
+
+def handler_of(service: str, methods: Mapping[str, Rpc], limit: int) -> Any:
+    """A service's methods; none takes a message of more than `limit` fields."""
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(readable(method), request_deserializer=reader_of(message))
-        for name, (method, message) in methods.items()
+        name: grpc.unary_unary_rpc_method_handler(readable(rpc.method), request_deserializer=reader_of(rpc, limit))
+        for name, rpc in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, handlers)
 
 
-def reader_of(message: Any) -> Callable[[bytes], Any]:
-    """What reads a message, and gives None for bytes that are none; gRPC itself would call that an error inside the server."""
+def reader_of(rpc: Rpc, limit: int) -> Callable[[bytes], Any]:
+    """What reads a message, or tells why it is not read; gRPC itself would call that an error inside the server."""
 
     def read(data: bytes) -> Any:
+        if has_more_fields(data, rpc.shape, limit):
+            return Unread(
+                "The request has more rows, values or names than any that is answered here. Nothing was read; send fewer "
+                "rows at once."
+            )
         try:
-            return message.FromString(data)
+            return rpc.message.FromString(data)
         except DecodeError:
-            return None
+            return Unread("The request is not the message that this method takes.")
 
     return read
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A request that was not read, and why."""
+
+    reason: str
+
+
 def readable(method: Method) -> Method:
-    """A method that is called with a message, and refuses what was none."""
+    """A method that is called with a message, and refuses what was not read.
+
+    gRPC keeps the exception that ends a call in a cycle with the call itself, which stays until Python looks for such cycles.
+    So that the request, which may be of megabytes, does not stay as long, the exception leaves without the frames that know it.
+    """
 
     async def call(request: Any, context: Any) -> bytes:
-        if request is None:
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, "The request is not the message that this method takes."
-            )
-        return await method(request, context)
+        try:
+            if isinstance(request, Unread):
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.reason)
+            return await method(request, context)
+        except grpc.aio.AbortError as error:
+            del request
+            error.__context__ = None
+            raise error.with_traceback(None)  # noqa: B904 - whatever was its cause was told to the caller, and logged
 
     return call

@@ -8,17 +8,21 @@ from functools import cached_property, lru_cache
 from struct import Struct
 from struct import error as StructError
 from typing import Any
+from zlib import crc32
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
-from online.errors import RecordError, SchemaMissingError
+from online.errors import DamagedRecordError, RecordError, SchemaMissingError
 from online.plan import View
-from online.record import FINGERPRINT, FIXED, HEAD, WHOLE, Schema, event_us_of, fingerprint_of
+from online.record import FIXED, HEAD, WHOLE, Schema, fingerprints_of, head_of, schema_of
+from serving.damage import note_damage
 from serving.even import Bytes, Even, events_of
-from serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
-from serving.v1.value_pb2 import RepeatedValue
-from serving.wire import IN_VALUES, in_values, timestamp, told, told_head
+from serving.v1.serving_pb2 import INVALID, NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from serving.v1.value_pb2 import RepeatedValue, Value
+from serving.wire import IN_VALUES, VALUE_TAGS, in_values, timestamp, told, told_head
 
+YEAR_1_US, YEAR_10000_US = -62_135_596_800_000_000, 253_402_300_800_000_000
 EARLIEST = -(1 << 63)
 """No event time is before this, in µs of UTC."""
 NO_TIME = b"\x1a\x00"
@@ -26,8 +30,8 @@ FIRST_FIELD, SHORT = 0x0A, 127
 """The tag of a `RepeatedValue`'s values, and the longest length that one byte tells."""
 NULL = in_values(b"")
 ONE_PRESENT = told(2, bytes([PRESENT]))
-Schemas = Mapping[bytes, Schema]
-"""The layouts that the store tells, by fingerprint."""
+Schemas = Mapping[bytes, Schema | None]
+"""The layouts that the store was asked for, by fingerprint; None: it does not tell one."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,11 @@ class Splicer:
 
     @cached_property
     def struct(self) -> Struct:
-        """Event time, fingerprint, nulls, and the fixed values that are asked for."""
+        """Event time, nulls, and the fixed values that are asked for."""
         asked = set(self.wanted)
         widths = ((FIXED[self.schema.types[place]][1], place in asked) for place in self.schema.fixed)
         parts = "".join(f"{width}{'s' if is_asked else 'x'}" for width, is_asked in widths)
-        return Struct(f">q{HEAD.size - 8 - FINGERPRINT}x{FINGERPRINT}s{self.schema.null_bytes}s{parts}")
+        return Struct(f">q{HEAD.size - 8}x{self.schema.null_bytes}s{parts}")
 
     @cached_property
     def sources(self) -> dict[int, tuple[int, bytes]]:
@@ -72,7 +76,7 @@ class Splicer:
         asked = set(self.wanted)
         fixed = [place for place in self.schema.fixed if place in asked]
         tags = {place: FIXED[self.schema.types[place]] for place in fixed}
-        return {place: (3 + fixed.index(place), IN_VALUES[width + 1] + tag) for place, (tag, width) in tags.items()}
+        return {place: (2 + fixed.index(place), IN_VALUES[width + 1] + tag) for place, (tag, width) in tags.items()}
 
     def columns(self, records: Sequence[bytes | None], *, now_us: int, schemas: Schemas) -> bytes:
         """The serialized `results` entries of the reply, one per feature.
@@ -82,7 +86,7 @@ class Splicer:
             now_us: the instant against which ages are judged.
             schemas: the layouts of records that were written under an older one.
         Raises:
-            SchemaMissingError: a record has a layout that nobody tells.
+            SchemaMissingError: a record has a layout that the store was not asked for yet.
         """
         oldest_us = self.oldest_us(now_us)
         block = self.even.block(records, oldest_us=oldest_us)
@@ -90,7 +94,7 @@ class Splicer:
             return self.from_block(block)
         if None not in records:
             found = self.unpacked(records)  # type: ignore[arg-type]  # none is None here
-            if found and self.are_plain(found, oldest_us):
+            if found and self.are_plain(found, oldest_us) and set(map(crc32, records)) == {self.schema.checksum}:  # type: ignore[arg-type]
                 return self.plain(found, records)  # type: ignore[arg-type]
         return self.careful(records, now_us=now_us, schemas=schemas)
 
@@ -127,9 +131,9 @@ class Splicer:
             return []
 
     def are_plain(self, columns: Sequence[tuple[Any, ...]], oldest_us: int) -> bool:
-        """True where every row has the present layout, no null, and is young enough."""
-        events, layouts, nulls, *_ = columns
-        return min(events) >= oldest_us and set(layouts) == {self.schema.fingerprint} and set(nulls) == {self.no_nulls}
+        """True where every row has no null, and is young enough."""
+        events, nulls, *_ = columns
+        return min(events) >= oldest_us and set(nulls) == {self.no_nulls}
 
     @cached_property
     def no_nulls(self) -> bytes:
@@ -154,7 +158,7 @@ class Splicer:
         """The values of each feature that is asked for and has no width of its own, by its place."""
         schema = self.schema
         if schema.is_even:
-            if set(map(len, records)) != {schema.head.size}:
+            if set(map(len, records)) != {schema.even_size}:
                 raise RecordError("its length is not that of its layout")
             return {}
         varying, whole = zip(*map(schema.uneven, records), strict=True)
@@ -181,8 +185,8 @@ class Splicer:
         statuses: list[bytes] = []
         stamps: list[bytes] = []
         for record in records:
-            found = self.found(record, oldest_us=oldest_us, schemas=schemas)
-            stamps.append(NO_TIME if record is None else stamp(event_us_of(record)))
+            found = self.found(record, oldest_us=oldest_us, schemas=schemas, alone=len(records) == 1)
+            stamps.append(NO_TIME if record is None or found == INVALID else stamp(head_of(record).event_us))
             if isinstance(found, int):
                 values.append([NULL] * count)
                 statuses.append(bytes([found]) * count)
@@ -195,23 +199,85 @@ class Splicer:
         pairs = zip(bodies, told_statuses, strict=True)
         return b"".join(told(2, body + told(2, status) + tail) for body, status in pairs)
 
-    def found(self, record: bytes | None, *, oldest_us: int, schemas: Schemas) -> list[bytes | None] | int:
-        """The values that are asked for out of one record; or, where it has none to give, the status of all of them."""
+    def found(self, record: bytes | None, *, oldest_us: int, schemas: Schemas, alone: bool) -> list[bytes | None] | int:
+        """The values that are asked for out of one record; or, where it has none to give, the status of all of them.
+
+        Args:
+            alone: whether no other row is asked for, so that nobody is denied anything by an error.
+        Raises:
+            SchemaMissingError: it has a layout that the store was not asked for yet.
+            DamagedRecordError: it is damaged, and is asked for alone.
+        """
         if record is None:
             return NOT_FOUND
-        return self.values(record, schemas) if event_us_of(record) >= oldest_us else OUTSIDE_MAX_AGE
+        try:
+            schema = self.schema_of(record, schemas)
+            if schema is not None:
+                event_us = head_of(record).event_us
+                refuse_no_time(event_us)
+                return self.values(record, schema) if event_us >= oldest_us else OUTSIDE_MAX_AGE
+            reason = "its bytes are not those that were written, or nobody tells their layout"
+        except RecordError as error:
+            reason = str(error)
+        note_damage(self.view.stored_as, reason)
+        if alone:
+            raise DamagedRecordError(self.view.stored_as)
+        return INVALID
 
-    def values(self, record: bytes, schemas: Schemas) -> list[bytes | None]:
-        """The values that are asked for out of one record, whatever its layout; a feature that it does not have is null."""
-        fingerprint = fingerprint_of(record)
-        if fingerprint == self.schema.fingerprint:
-            every = self.schema.unpack(record)
-            return [every[place] for place in self.wanted]
-        if fingerprint not in schemas:
+    def schema_of(self, record: bytes, schemas: Schemas) -> Schema | None:
+        """The layout of a record; None where it is damaged.
+
+        Raises:
+            SchemaMissingError: the store was not asked yet for the layout that it may have.
+        """
+        if crc32(record) == self.schema.checksum:
+            return self.schema
+        found = schema_of(record, schemas)
+        if found is None and not all(one in schemas for one in fingerprints_of(record)):
             raise SchemaMissingError(self.view.stored_as)
-        older = schemas[fingerprint]
-        by_name = dict(zip(zip(older.names, older.types, strict=True), older.unpack(record), strict=True))
-        return [by_name.get((feature.name, feature.value_type)) for feature in self.view.features]
+        return found
+
+    def values(self, record: bytes, schema: Schema) -> list[bytes | None]:
+        """The values that are asked for out of one record; a feature that its layout does not have is null.
+
+        Raises:
+            RecordError: its bytes are not what the layout tells.
+        """
+        every = schema.unpack(record)
+        if schema is self.schema:
+            return [every[place] for place in self.wanted]
+        by_name = dict(zip(zip(schema.names, schema.types, strict=True), every, strict=True))
+        found = [by_name.get((feature.name, feature.value_type)) for feature in self.view.features]
+        if not schema.is_sealed:
+            for value, feature in zip(found, self.view.features, strict=True):
+                refuse_unreadable(value, feature.value_type)
+        return found
+
+
+def refuse_no_time(event_us: int) -> None:
+    """Raise where an event time is none that a protobuf `Timestamp` may tell.
+
+    Raises:
+        RecordError: it is not.
+    """
+    if not YEAR_1_US <= event_us < YEAR_10000_US:
+        raise RecordError("its event time is none")
+
+
+def refuse_unreadable(value: bytes | None, kind: str) -> None:
+    """Raise where a value out of a record without a seal is no `Value` of its type.
+
+    Raises:
+        RecordError: it is not.
+    """
+    if value is None:
+        return
+    try:
+        message = Value.FromString(value)
+    except DecodeError as error:
+        raise RecordError("a value of it cannot be read") from error
+    if not value.startswith(VALUE_TAGS[kind]) or len(message.ListFields()) != 1:
+        raise RecordError("a value of it is of another type")
 
 
 def tagged(tag: bytes, numbers: Sequence[bytes]) -> bytes:
@@ -245,7 +311,10 @@ def echo(values: Sequence[bytes]) -> bytes:
 
 
 def parted(values: RepeatedValue) -> list[bytes]:
-    """Each of a message's values, serialized: the message is written once and cut where one value ends."""
+    """Each of a message's values, serialized: the message is written once and cut where one value ends. Fields that are not known
+    here, as a client of a later release may send them, are left out first: they are no part of a key.
+    """
+    values.DiscardUnknownFields()
     written = values.SerializeToString()
     found, at, end = [], 0, len(written)
     while at < end:
@@ -255,8 +324,3 @@ def parted(values: RepeatedValue) -> list[bytes]:
         at += 2 + length
         found.append(written[at - length : at])
     return found
-
-
-def fingerprints(records: Sequence[bytes | None]) -> set[bytes]:
-    """The layouts that records have."""
-    return {fingerprint_of(record) for record in records if record is not None}

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import grpc
 
-from online.errors import DamagedError, NewerFormatError, RecordError, SchemaMissingError
+from online.errors import DamagedError, DamagedRecordError, NewerFormatError, RecordError, SchemaMissingError
 from serving.errors import (
     DeadlinePassedError,
     InvalidRequestError,
@@ -25,6 +25,7 @@ from serving.refusals import (
     DeniedError,
     ExhaustedError,
     KeysUnavailableError,
+    StoppingError,
     TooFastError,
     UnauthenticatedError,
 )
@@ -42,11 +43,13 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     LineageAwayError: grpc.StatusCode.UNAVAILABLE,
     SchemaMissingError: grpc.StatusCode.DATA_LOSS,
     RecordError: grpc.StatusCode.DATA_LOSS,
+    DamagedRecordError: grpc.StatusCode.DATA_LOSS,
     DamagedError: grpc.StatusCode.DATA_LOSS,
     NewerFormatError: grpc.StatusCode.UNAVAILABLE,
     DeadlinePassedError: grpc.StatusCode.DEADLINE_EXCEEDED,
     UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     KeysUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    StoppingError: grpc.StatusCode.UNAVAILABLE,
     DeniedError: grpc.StatusCode.PERMISSION_DENIED,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooFastError: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -56,6 +59,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
 REFUSED: Mapping[type[Exception], str] = {
     UnauthenticatedError: "token",
     KeysUnavailableError: "keys",
+    StoppingError: "stopping",
     DeniedError: "permission",
     CrowdedError: "concurrency",
     TooFastError: "rate",
@@ -63,17 +67,33 @@ REFUSED: Mapping[type[Exception], str] = {
 """What metrics call the reason why somebody was not answered."""
 
 
+LONGEST_MESSAGE = 1024
+"""Bytes of what a caller is told of an error, whatever a request or a registry holds: gRPC clients take 8 KiB of trailing
+metadata, in which each byte may take three.
+"""
+GAP = " ... "
+
+
 def told(error: Exception, request_id: str | None = None) -> tuple[grpc.StatusCode, str]:
     """What a caller is told of an error: its code and its message, or, of an unknown one, only an id to find it in the log."""
     code = STATUS.get(type(error))
     if code is not None:
-        return code, str(error)
+        return code, clipped(str(error))
     request_id = request_id or uuid4().hex
     log.error("request %s failed", request_id, exc_info=error)
     return (
         grpc.StatusCode.INTERNAL,
         f"Something went wrong inside the server. Its log knows it as request {request_id}.",
     )
+
+
+def clipped(text: str) -> str:
+    """A text with its middle left out where it is too long: what is wrong stands at its start, what to do at its end."""
+    written = text.encode(errors="replace")
+    if len(written) <= LONGEST_MESSAGE:
+        return text
+    half = (LONGEST_MESSAGE - len(GAP)) // 2
+    return written[:half].decode(errors="ignore") + GAP + written[-half:].decode(errors="ignore")
 
 
 def code_of(error: Exception) -> grpc.StatusCode:

@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from online.errors import OnlineError
 from serving import logs
 from serving.door import Door
+from serving.draining import cut_connections
 from serving.errors import AddressTakenError, ServingError
 from serving.exposure import refuse_exposed, without_ipv6
 from serving.keys import Keys
@@ -62,9 +63,11 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
+async def listening(settings: ServingSettings, *, leaves: bool = False) -> AsyncIterator[Listening]:
     """A server for as long as the block runs; at its end requests in flight have `settings.drain` to finish.
 
+    Args:
+        leaves: whether the process ends with the block.
     Raises:
         NotAppliedError, StoreUnreachableError: there is nothing to serve.
         AddressTakenError: something else listens there.
@@ -72,7 +75,7 @@ async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
     """
     refuse_exposed(settings)
     repo = read_repo(settings.feature_store_yaml)
-    async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as last, AsyncExitStack() as stack:
         metrics = metrics_module() if settings.metrics_address else None
         tracing = tracing_of(settings)
         if tracing is not None:
@@ -101,7 +104,8 @@ async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
         for work in background(settings, plans, tokens, watch):
             stack.callback(asyncio.create_task(going_on(work)).cancel)
         await server.start()
-        stack.push_async_callback(stop, server, healthy, settings)
+        last.push_async_exit(Ending(server, address, leaves))
+        stack.push_async_callback(drain, healthy, door, settings)
         await say_healthy(healthy)
         yield Listening(repo.project, address, scraped)
 
@@ -215,10 +219,31 @@ async def say_healthy(healthy: Any) -> None:
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
 
 
-async def stop(server: Any, healthy: Any, settings: ServingSettings) -> None:
-    """Take nothing new, and let what is under way end in its time."""
+async def drain(healthy: Any, door: Door, settings: ServingSettings) -> None:
+    """Say that we stop, refuse what comes, and let what is under way end in its time."""
     await healthy.enter_graceful_shutdown()
-    await server.stop(settings.drain.total_seconds())
+    await door.drain(settings.drain.total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The last thing that a server does: it cuts its connections.
+
+    Attributes:
+        leaves: whether the process ends with it, at once: gRPC would report each call that is cut as an error.
+    """
+
+    server: Any
+    address: str
+    leaves: bool
+
+    async def __call__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """End; where an error ends the block it is raised, and the process does not end here."""
+        cut_connections(int(self.address.rpartition(":")[2]))
+        if self.leaves and error is None:
+            logging.shutdown()
+            os._exit(0)
+        await self.server.stop(None)
 
 
 async def serve(settings: ServingSettings) -> None:
@@ -233,7 +258,7 @@ async def serve(settings: ServingSettings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     orphaned = asyncio.create_task(when_orphaned(stop)) if SHARED in os.environ else None
-    async with listening(settings) as server:
+    async with listening(settings, leaves=True) as server:
         sys.stdout.write(f"serving {server.project} on {server.address}\n")
         if server.metrics_address:
             sys.stdout.write(f"metrics on {server.metrics_address}\n")

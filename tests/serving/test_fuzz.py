@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import os
 import random
+import threading
+import time
 from collections import Counter, deque
+from pathlib import Path
+from typing import Any
 
 import grpc
+import psutil
 import pytest
 from feast.protos.feast.types.Value_pb2 import Value
 
-from serving.v1.pedigree_pb2 import GetVectorsRequest, Keys
+from serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, Keys
+from serving.v1.value_pb2 import Value as OwnValue
+from serving.wire import told as field
 
-from .asking import asking
-from .conftest import Client
+from .asking import asking, told
+from .conftest import Client, Repo, feast_stub
+from .processes import started
 
 ROUNDS = int(os.environ.get("PEDIGREE_FUZZ", "20000"))
 """How many requests; a million are sent by `PEDIGREE_FUZZ=1000000`."""
+
+MUTATED = int(os.environ.get("PEDIGREE_MUTATED", "100000"))
+"""How many mutated requests the slow test sends."""
+AT_ONCE, LIMIT = 16, 4 << 20
 
 IN_FLIGHT = 64
 METHODS = {
@@ -32,6 +44,11 @@ METHODS = {
         ).SerializeToString(),
         GetVectorsRequest(
             feature_service="scaled", keys=[Keys(name="bird_id", ints=[1, 2]), Keys(name="factor", ints=[1, 2])]
+        ).SerializeToString(),
+    ],
+    "/pedigree.serving.v1.FeatureService/Explain": [
+        ExplainRequest(
+            feature_service="diet", feature="bird_weight:nickname", entity={"bird_id": OwnValue(int64_val=1)}
         ).SerializeToString(),
     ],
 }
@@ -61,6 +78,70 @@ def damaged(rng: random.Random, message: bytes) -> bytes:
         else:
             found[at:at] = found[max(at - 20, 0) : at]
     return bytes(found)
+
+
+class Neighbour:
+    """Asks one small thing after another over a connection of its own; `waits` has how long each answer took."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.waits: list[float] = []
+        self.wrong: list[Any] = []
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Ask until told to stop."""
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        with grpc.insecure_channel(self.address, options=options) as channel:
+            ask = feast_stub(channel).GetOnlineFeatures
+            while not self.stop.is_set():
+                began = time.perf_counter()
+                answer = told(ask(asking("diet", {"bird_id": [1]}), timeout=60))
+                self.waits.append(time.perf_counter() - began)
+                if answer["nickname"][0].value != "kiwi":
+                    self.wrong.append(answer)
+                time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_mutated_requests(repo: Repo, tmp_path: Path) -> None:
+    """A server in a process of its own: no request is INTERNAL, no reply above the limit, its memory stays, and a neighbour is
+    answered right all the while.
+    """
+    rng, codes, large, waiting = random.Random(17), Counter[grpc.StatusCode](), huge(), deque[grpc.Future]()
+    more = {"PEDIGREE_SERVING_WORKERS": "1", "PEDIGREE_SERVING_PLAN": str(tmp_path / "plan.json")}
+    with started(repo.path, **more) as (process, address), grpc.insecure_channel(address) as channel:
+        [worker] = psutil.Process(process.pid).children()
+        neighbour, sizes = Neighbour(address), []
+        thread = threading.Thread(target=neighbour.run)
+        thread.start()
+        try:
+            for number in range(MUTATED):
+                method = rng.choice(list(METHODS))
+                message = large[number // 200 % len(large)] if number % 200 == 0 else rng.choice(METHODS[method])
+                waiting.append(channel.unary_unary(method).future(damaged(rng, message), timeout=60))
+                if len(waiting) == AT_ONCE:
+                    call = waiting.popleft()
+                    codes[call.code()] += 1
+                    assert call.code() in EXPECTED, (call.code(), call.details())
+                    assert call.code() is not grpc.StatusCode.OK or len(call.result()) <= LIMIT
+                if number % 1000 == 0:
+                    sizes.append(worker.memory_info().rss)
+        finally:
+            neighbour.stop.set()
+            thread.join()
+        print(f"{codes} sizes {sizes[0] >> 20} {sizes[len(sizes) // 4] >> 20} {sizes[-1] >> 20} MiB")
+        print(
+            f"the neighbour was answered {len(neighbour.waits)} times, at the latest after {max(neighbour.waits) * 1000:.0f} ms"
+        )
+        assert not neighbour.wrong
+        assert max(sizes[len(sizes) // 4 :]) - sizes[len(sizes) // 4] < 32 << 20
+
+
+def huge() -> list[bytes]:
+    """Requests near the limit of a message: names without end, and more values than rows could have."""
+    many = field(1, b"diet") + field(3, field(1, b"bird_id") + field(2, field(1, b"\x20\x01") * 900_000))
+    return [asking("kea" * 1_300_000).SerializeToString(), asking(["a:b"] * 400_000).SerializeToString(), many]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -32,7 +32,7 @@ from pedigree.explain import refuse_computed
 from pedigree.serve import sources_of
 from pedigree.serve import vectors as vectors_of
 from serving.client import Client as OwnClient
-from serving.permissions import Rules
+from serving.permissions import Asked, Rules
 from serving.plans import Current
 from serving.principal import Principal
 from serving.refusals import DeniedError
@@ -541,11 +541,11 @@ def test_an_on_demand_view_needs_a_permission_of_its_kind_and_for_its_sources(co
     on_demand = Permission("computed", types=[OnDemandFeatureView], **read)
     stored = Permission("stored", types=[FeatureView], **read)
     service = Permission("service", types=[FeatureService], name_patterns=["renamed"], **read)
-    permitted(computing, on_demand, stored).permit(who, None, ["aged:grams"])
-    permitted(computing, on_demand, stored).permit(who, "renamed", [])
-    permitted(computing, service).permit(who, "renamed", [])
+    permitted(computing, on_demand, stored).permit(who, Asked("", ["aged:grams"]))
+    permitted(computing, on_demand, stored).permit(who, Asked("renamed"))
+    permitted(computing, service).permit(who, Asked("renamed"))
     for some in ([on_demand], [stored], [service]):
         with pytest.raises(DeniedError):
-            permitted(computing, *some).permit(who, None, ["aged:grams"])
+            permitted(computing, *some).permit(who, Asked("", ["aged:grams"]))
     with pytest.raises(DeniedError):
-        permitted(computing, stored).permit(who, "renamed", [])
+        permitted(computing, stored).permit(who, Asked("renamed"))

@@ -122,7 +122,7 @@ def test_a_disabled_view_is_a_failed_precondition(client: Client, what: str | li
 
 
 def test_bytes_that_are_no_record_are_told_without_what_they_are(client: Client, repo: Repo) -> None:
-    """Bytes in the store that are no record end in DATA_LOSS, and what they hold is in no message."""
+    """Bytes in the store that are no record, asked for alone, end in DATA_LOSS, and what they hold is in no message."""
     write(repo.store, repo.store.get_feature_view("bird_weight"), [(key(bird_id=666), weights(1, 1, "dodo"), FRESH)])
     name = key_of("flightless", key(bird_id=666))
     with redis.Redis(port=repo.redis.port) as store:

@@ -17,7 +17,8 @@ from feast.types import Int64
 
 from online import names
 from online.marks import Mark, State
-from online.store import publish_plan
+from online.record import head_of
+from online.store import publish_plan, schema_of
 
 from ..redis_server import wait_for
 from .asking import asking, refused, told
@@ -77,10 +78,17 @@ def test_a_refresh_is_taken_up_between_two_requests(fresh: Repo) -> None:
     with running(fresh.settings()) as client, redis.Redis(port=fresh.redis.port) as store:
         assert nicknames(client) == ["kiwi", None]
         old, new = names.field("bird_weight", 0), names.field("bird_weight", 1)
+        layout = schema_of(fresh.store.get_feature_view("bird_weight"))
         for name in store.scan_iter("flightless:bird_id:*"):
             record = store.hget(name, old)
             if record is not None:
-                store.hset(name, new, record.replace(b"kiwi", b"moa!"))
+                store.hset(
+                    name,
+                    new,
+                    layout.pack(
+                        head_of(record), [one and one.replace(b"kiwi", b"moa!") for one in layout.unpack(record)]
+                    ),
+                )
         store.hset(names.marks_key("flightless"), "bird_weight", Mark(State.LOADED, generation=1).text())
         assert nicknames(client) == ["moa!", None]
 
