@@ -36,6 +36,7 @@ LOADING = Loading(
     since_us=START_US,
     until_us=micros(EVENTS[-1] + DAY),
     latest_us=micros(datetime(2098, 1, 1, tzinfo=UTC)),
+    published=0,
 )
 
 
