@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import random
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -290,27 +286,3 @@ def test_an_older_layout_is_read_by_its_own_schema(table: Table, bank: Bank, spa
     assert record is not None
     assert bank.schema(head_of(record).fingerprint) == SCHEMA
     assert Schema.of([("spend", "DOUBLE")]).fingerprint != SCHEMA.fingerprint
-
-
-@pytest.mark.slow
-def test_a_load_killed_at_any_point_is_run_again_to_the_same_end(table: Table, bank: Bank, spark: SparkSession) -> None:
-    """Killed thirty times at random moments and then run to its end, a load leaves what one clean run leaves."""
-    table.append(rows_at(40_000, customers=20_000, seed=1))
-    loaded(table.loading(), bank, spark)
-    clean = stored(bank)
-    bank.redis.flushall()
-    rng = random.Random(11)
-    command = [sys.executable, "-m", "tests.spark_jobs.purchases", table.uri, str(bank.address)]
-    for _ in range(30):
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(rng.random() * 4)
-        process.kill()
-        process.wait()
-        mark = bank.mark("purchases")
-        assert mark is None or mark.state in (State.LOADING, State.LOADED)
-    loaded(table.loading(), bank, spark)
-    assert stored(bank) == clean
