@@ -11,7 +11,7 @@ import redis.exceptions
 
 from online import names, scripts
 from online.address import Address, client
-from online.marks import Load, Mark, State
+from online.marks import Load, Mark, OpenLoad, State
 from online.record import Schema
 
 BATCH = 256
@@ -76,18 +76,22 @@ class Bank:
         number = int(self.redis.incr(names.last_load_key(self.project)))
         self.redis.hset(names.loads_key(self.project), str(number), load.text())
         self.keep_alive(number)
-        self.redis.hset(names.open_loads_key(self.project), str(number), load.text())
+        self.redis.hset(names.open_loads_key(self.project), str(number), OpenLoad(load.view).text())
         return number
 
     def keep_alive(self, number: int) -> None:
         """A load is still under way."""
         self.redis.set(names.alive_key(self.project, number), "1", ex=ALIVE)
 
-    def open_loads(self, view: str) -> dict[int, bool]:
-        """The loads of a view that have begun and not ended well, and whether each was heard of lately."""
+    def is_alive(self, number: int) -> bool:
+        """True where a load was heard of lately."""
+        return bool(self.redis.exists(names.alive_key(self.project, number)))
+
+    def open_loads(self, view: str) -> dict[int, OpenLoad]:
+        """The loads of a view that have begun and not ended well, by their numbers."""
         texts = self.redis.hgetall(names.open_loads_key(self.project))
-        numbers = sorted(int(number) for number, text in texts.items() if Load.read(text).view == view)
-        return {number: bool(self.redis.exists(names.alive_key(self.project, number))) for number in numbers}
+        every = {int(number): OpenLoad.read(text) for number, text in texts.items()}
+        return {number: load for number, load in sorted(every.items()) if load.view == view}
 
     def strike_off(self, numbers: Collection[int]) -> None:
         """Loads are open no more, and can set no mark: what they wrote is gone, or is read by nobody."""
@@ -126,16 +130,16 @@ class Bank:
         """Say what is loaded of a view."""
         self.redis.hset(names.marks_key(self.project), view, mark.text())
 
-    def swap_mark(self, view: str, seen: bytes, mark: Mark, *, number: int, ends: bool) -> bool:
+    def swap_mark(self, view: str, seen: bytes, mark: Mark, *, number: int, becomes: OpenLoad | None) -> bool:
         """Say what is loaded of a view, where nobody has said otherwise since `seen`; False where somebody has.
 
         Args:
             seen: the mark as it was kept when the load read it.
             number: the load that says so; one that was struck off says nothing.
-            ends: whether the load has ended with this.
+            becomes: what the load still has to do; None where it has ended with this.
         """
         keys = [names.marks_key(self.project), names.open_loads_key(self.project)]
-        arguments = [view, seen, mark.text(), str(number), "1" if ends else "0"]
+        arguments = [view, seen, mark.text(), str(number), becomes.text() if becomes else ""]
         return bool(self.script(self.redis, scripts.SWAP_MARK, keys, arguments))
 
     def declare(self, view: str) -> None:

@@ -82,3 +82,25 @@ class Load:
     def read(cls, text: bytes) -> Load:
         """What `text` says."""
         return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLoad:
+    """A load that has begun and not ended well.
+
+    Attributes:
+        moves_from: the generation out of which it still has to take pushed rows, though its own is read by now; None before that.
+    """
+
+    view: str
+    moves_from: int | None = None
+
+    def text(self) -> str:
+        """As it is kept."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def read(cls, text: bytes) -> OpenLoad:
+        """What `text` says; members of a later release are left alone."""
+        values = json.loads(text)
+        return cls(values["view"], values.get("moves_from"))

@@ -99,18 +99,21 @@ return 0
 into a flushed store do not make it look full. ARGV: the view, the mark."""
 
 SWAP_MARK = """
-local view, number, ends = ARGV[1], ARGV[4], ARGV[5] == '1'
+local view, number, becomes = ARGV[1], ARGV[4], ARGV[5]
 if (redis.call('HGET', KEYS[1], view) or '') ~= ARGV[2] or redis.call('HEXISTS', KEYS[2], number) == 0 then
   return 0
 end
 redis.call('HSET', KEYS[1], view, ARGV[3])
-if ends then
+if becomes == '' then
   redis.call('HDEL', KEYS[2], number)
+else
+  redis.call('HSET', KEYS[2], number, becomes)
 end
 return 1
 """
 """Set a mark where it is what a load read, and the load is not struck off. ARGV: the view, the mark that was read ('' for
-none), the new one, the load's number, whether the load ends with this ('1'). Returns 1 where it was set."""
+none), the new one, the load's number, what is kept of the open load from here on ('': it has ended). Returns 1 where it was
+set."""
 
 FORGET_LOAD = """
 local field, number, gone = ARGV[1], tonumber(ARGV[2]), 0

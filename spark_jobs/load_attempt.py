@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from online import names
 from online.bank import Bank
-from online.marks import Load, Mark, State
+from online.marks import Load, Mark, OpenLoad, State
 from spark_jobs.errors import JobError, LoadOvertakenError
 from spark_jobs.sending import Loading, Progress, telling
 
@@ -33,7 +33,7 @@ class Attempt:
         number: the load's number, which its records bear.
         seen: the mark as it was kept when this began; empty where the store did not know the view.
         before: what it says.
-        others: other tries that were open then, running or killed, and whether each was heard of lately.
+        others: other tries that were open then, running or killed.
     """
 
     loading: Loading
@@ -41,7 +41,7 @@ class Attempt:
     number: int
     seen: bytes
     before: Mark
-    others: dict[int, bool]
+    others: dict[int, OpenLoad]
 
     @property
     def is_alone(self) -> bool:
@@ -65,12 +65,12 @@ class Attempt:
 
     def forget_the_dead(self) -> None:
         """Free what tries that are dead left in fields of their own. One that lives after all can set no mark any more."""
-        dead = [number for number, lives in self.others.items() if not lives]
-        places = {names.field(self.loading.view, number) for number in dead} - {self.field}
-        if places:
-            self.bank.strike_off([number for number in dead if number != self.before.generation])
-        for place in places:
-            self.bank.forget(place, self.prefix)
+        dead = [number for number in self.others if not self.bank.is_alive(number)]
+        self.bank.strike_off(dead)
+        now = self.bank.mark(self.loading.view) or self.before  # what was struck off cannot become it any more
+        for number in dead:
+            if number != now.generation:
+                self.bank.forget(names.field(self.loading.view, number), self.prefix)
 
     def commit_in_place(self, mark: Mark) -> None:
         """Say what is loaded, after rows were changed in the field that is read.
@@ -78,7 +78,7 @@ class Attempt:
         Raises:
             LoadOvertakenError: somebody else said so first; theirs stands.
         """
-        if self.swap(mark):
+        if self.bank.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=None):
             return
         now = self.bank.mark(self.loading.view)
         if now is None or not now.readable or now.generation != self.before.generation:
@@ -93,19 +93,15 @@ class Attempt:
             LoadOvertakenError: somebody else changed what is loaded first; theirs stands.
         """
         self.bank.move(self.field, self.own_field, self.prefix, ends=False)
-        if not self.swap(mark):
+        becomes = OpenLoad(self.loading.view, moves_from=self.before.generation)
+        if not self.bank.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=becomes):
             self.bank.forget(self.own_field, self.prefix)
             self.bank.strike_off([self.number])
             raise self.overtaken(self.bank.mark(self.loading.view))
         self.bank.move(self.field, self.own_field, self.prefix, ends=True)
-        self.bank.strike_off(self.others)
         for number in self.others:
-            if names.field(self.loading.view, number) != self.own_field:
-                self.bank.forget(names.field(self.loading.view, number), self.prefix)
-
-    def swap(self, mark: Mark) -> bool:
-        """Set the mark and end this try, where the mark is still what was seen."""
-        return self.bank.swap_mark(self.loading.view, self.seen, mark, number=self.number, ends=True)
+            self.bank.forget(names.field(self.loading.view, number), self.prefix)
+        self.bank.strike_off([*self.others, self.number])
 
     def overtaken(self, now: Mark | None) -> LoadOvertakenError:
         """What is raised where somebody else was first."""
@@ -136,7 +132,20 @@ def attempt(loading: Loading, bank: Bank, *, run_id: str, told: Progress, check:
         except JobError:
             bank.strike_off([number])
             raise
+        if finish(loading, bank, before):
+            others.pop(before.generation, None)
         yield Attempt(loading, bank, number, seen, before, others)
+
+
+def finish(loading: Loading, bank: Bank, before: Mark) -> bool:
+    """Do what the try whose field is read still had to do, where it was killed just then; False where there was nothing."""
+    last = bank.open_loads(loading.view).get(before.generation)
+    if last is None or last.moves_from is None:
+        return False
+    old, new = (names.field(loading.view, generation) for generation in (last.moves_from, before.generation))
+    bank.move(old, new, names.entity_prefix(bank.project, loading.keys), ends=True)
+    bank.strike_off([before.generation])
+    return True
 
 
 def noticed(view: str, bank: Bank, number: int) -> tuple[bytes, Mark]:
@@ -151,6 +160,6 @@ def noticed(view: str, bank: Bank, number: int) -> tuple[bytes, Mark]:
         if before.readable:
             return seen, before
         begun = replace(before, state=State.LOADING)
-        if bank.swap_mark(view, seen, begun, number=number, ends=False):
+        if bank.swap_mark(view, seen, begun, number=number, becomes=OpenLoad(view)):
             return begun.text().encode(), begun
     raise LoadOvertakenError(view, number=number, now="it changes all the time")

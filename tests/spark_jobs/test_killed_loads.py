@@ -134,7 +134,7 @@ class Rig:
         """One load to its end; how long it took tells how long the next one that is killed may take."""
         since = time.monotonic()
         self.ways[way](self.history.loading(version))
-        self.took = time.monotonic() - since
+        self.took = (self.took + time.monotonic() - since) / 2
 
     def serve(self, version: int, *, withheld: int | None = None) -> None:
         """Have a version served, after a rollback of a later one where that is said."""

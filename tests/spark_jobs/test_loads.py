@@ -338,6 +338,31 @@ def test_rows_pushed_beside_a_rebuild_are_not_lost(
     assert shop.served(1, 8, 9) == [1.0, 8.0, 9.0]
 
 
+def test_a_rebuild_cut_off_at_its_very_end_is_finished(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where new rows are read already, but rows that were pushed last are not with them, the next load brings them."""
+    shop.publish(row(1, 1, 1.0))
+    shop.load()
+    move = Bank.move
+
+    def cut(bank: Bank, *arguments: Any, ends: bool) -> int:
+        if ends:
+            raise KeyboardInterrupt
+        moved = move(bank, *arguments, ends=ends)
+        shop.push(8, 5, 8.0)
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bank, "move", cut)
+        with pytest.raises(KeyboardInterrupt):
+            shop.rebuild()
+    assert shop.served(1, 8) == [1.0, None]
+    shop.load()
+    assert shop.served(1, 8) == [1.0, 8.0]
+    keys = next(iter(shop.bank.entities(b"shop:customer:")))
+    assert [len(shop.bank.redis.hkeys(key)) for key in keys] == [1, 1]
+    assert shop.bank.open_loads("purchases") == {}
+
+
 @pytest.mark.slow
 def test_a_view_that_is_removed_beside_its_load_stays_removed(
     shop: Shop, meanwhile: Callable[[Callable[[], object]], None]
