@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from feast import Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
@@ -24,6 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks.servers import Redis
+from spark_jobs.gate_mark import CommitMark
 from spark_jobs.session import open_session
 from spark_jobs.settings import job_settings
 
@@ -53,7 +55,7 @@ def make_table(spark: SparkSession, uri: str, rows: int) -> None:
         *wholes,
     )
     write = table.write.format("delta").option("delta.enableChangeDataFeed", "true")
-    write.option("userMetadata", "bench").save(uri)
+    write.option("userMetadata", CommitMark.of_gate(uri, run_id=str(uuid4()), rows=rows).text()).save(uri)
 
 
 def open_store(folder: Path, name: str, online: dict[str, Any], engine: str, uri: str, port: int) -> FeatureStore:

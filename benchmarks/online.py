@@ -173,6 +173,7 @@ def our_repo(folder: Path, port: int) -> Path:
         keys = columns.keys(batch, names.entity_prefix("bench", ["customer_id"]), [("customer_id", "INT64")], no_other)
         bank.write(names.field(view.name, 0), list(zip(keys.to_pylist(), records.to_pylist(), strict=True)))
         bank.set_mark(view.name, Mark(State.LOADED, load=load, version=0))
+        bank.strike_off([load])
     bank.close()
     return path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import redis.exceptions
 from online import names, scripts
 from online.address import Address, client
 from online.errors import DamagedError
-from online.marks import Load, Mark, State
+from online.marks import Load, Mark, OpenLoad, State
 from online.record import Schema
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,9 @@ BATCH = 256
 """Rows per script call: Redis does nothing else meanwhile, which is about a millisecond."""
 
 SCAN = 1000
+ALIVE = 60
+"""Seconds after which a load that is not heard of is taken for dead. Nothing but the room that it takes hangs on it."""
+
 AT_ONCE = 1000
 """Script calls that are sent to a master of a cluster without waiting for its replies."""
 
@@ -81,10 +84,31 @@ class Bank:
             return None
 
     def begin(self, load: Load) -> int:
-        """The number of a new load."""
+        """The number of a new load, which is open from here on: others that begin later know of it."""
         number = int(self.redis.incr(names.last_load_key(self.project)))
         self.redis.hset(names.loads_key(self.project), str(number), load.text())
+        self.keep_alive(number)
+        self.redis.hset(names.open_loads_key(self.project), str(number), OpenLoad(load.view).text())
         return number
+
+    def keep_alive(self, number: int) -> None:
+        """A load is still under way."""
+        self.redis.set(names.alive_key(self.project, number), "1", ex=ALIVE)
+
+    def is_alive(self, number: int) -> bool:
+        """True where a load was heard of lately."""
+        return bool(self.redis.exists(names.alive_key(self.project, number)))
+
+    def open_loads(self, view: str) -> dict[int, OpenLoad]:
+        """The loads of a view that have begun and not ended well, by their numbers."""
+        texts = self.redis.hgetall(names.open_loads_key(self.project))
+        every = {int(number): OpenLoad.read(text, int(number)) for number, text in texts.items()}
+        return {number: load for number, load in sorted(every.items()) if load.view == view}
+
+    def strike_off(self, numbers: Collection[int]) -> None:
+        """Loads are open no more, and can set no mark: what they wrote is gone, or is read by nobody."""
+        if numbers:
+            self.redis.hdel(names.open_loads_key(self.project), *(str(number) for number in numbers))
 
     def add_progress(self, number: int, rows: int) -> None:
         """A load is so many rows further."""
@@ -97,6 +121,11 @@ class Bank:
     def end_progress(self, number: int) -> None:
         """A load has ended, well or not."""
         self.redis.hdel(names.progress_key(self.project), str(number))
+        self.redis.delete(names.alive_key(self.project, number))
+
+    def mark_text(self, view: str) -> bytes:
+        """The mark of a view as it is kept, empty where the store does not know the view."""
+        return self.redis.hget(names.marks_key(self.project), view) or b""
 
     def mark(self, view: str) -> Mark | None:
         """What is loaded of a view; None where the store does not know it.
@@ -104,8 +133,8 @@ class Bank:
         Raises:
             DamagedError, NewerFormatError: what the store says of it cannot be read.
         """
-        text = self.redis.hget(names.marks_key(self.project), view)
-        return None if text is None else Mark.read(text, view)
+        text = self.mark_text(view)
+        return Mark.read(text, view) if text else None
 
     def views(self) -> set[str]:
         """The views that the store knows."""
@@ -114,6 +143,18 @@ class Bank:
     def set_mark(self, view: str, mark: Mark) -> None:
         """Say what is loaded of a view."""
         self.redis.hset(names.marks_key(self.project), view, mark.text())
+
+    def swap_mark(self, view: str, seen: bytes, mark: Mark, *, number: int, becomes: OpenLoad | None) -> bool:
+        """Say what is loaded of a view, where nobody has said otherwise since `seen`; False where somebody has.
+
+        Args:
+            seen: the mark as it was kept when the load read it.
+            number: the load that says so; one that was struck off says nothing.
+            becomes: what the load still has to do; None where it has ended with this.
+        """
+        keys = [names.marks_key(self.project), names.open_loads_key(self.project)]
+        arguments = [view, seen, mark.text(), str(number), becomes.text() if becomes else ""]
+        return bool(self.script(self.redis, scripts.SWAP_MARK, keys, arguments))
 
     def declare(self, view: str) -> None:
         """Make a view known that is new."""
@@ -208,14 +249,26 @@ class Bank:
             told(len(keys))
         return gone
 
+    def forget_load(self, field: bytes, prefix: bytes, number: int) -> int:
+        """Delete what one load wrote into a field; returns how many records."""
+        return self.in_every(scripts.FORGET_LOAD, prefix, [field, str(number)])
+
     def move(self, old: bytes, new: bytes, prefix: bytes, *, ends: bool) -> int:
         """Take pushed rows from one generation's field into the next, and end the old one where it `ends`; returns how many."""
-        moved = 0
-        for keys in self.entities(prefix):
-            parts = self.parted([(key, b"") for key in keys])
-            calls = [([key for key, _ in part], [old, new, "1" if ends else "0"]) for part in parts]
-            moved += sum(int(rows) for rows in self.each(scripts.MOVE, calls))
-        return moved
+        return self.in_every(scripts.MOVE, prefix, [old, new, "1" if ends else "0"])
+
+    def move_keys(self, old: bytes, new: bytes, keys: Sequence[bytes]) -> int:
+        """Take the pushed rows of some entities into the next generation's field, and end the old one; returns how many."""
+        return self.in_these(scripts.MOVE, keys, [old, new, "1"])
+
+    def in_every(self, script: str, prefix: bytes, arguments: Sequence[Any]) -> int:
+        """Run a script over all entities whose key starts with `prefix`; returns the sum of what it says."""
+        return sum(self.in_these(script, keys, arguments) for keys in self.entities(prefix))
+
+    def in_these(self, script: str, keys: Sequence[bytes], arguments: Sequence[Any]) -> int:
+        """Run a script over some entities; returns the sum of what it says."""
+        calls = [([key for key, _ in part], arguments) for part in self.parted([(key, b"") for key in keys])]
+        return sum(int(said) for said in self.each(script, calls))
 
     def entities(self, prefix: bytes) -> Iterator[list[bytes]]:
         """The keys of all entities that start with `prefix`, in parts; nothing in a prefix is a pattern."""

@@ -108,13 +108,38 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenLoad:
+    """A load that has begun and not ended well.
+
+    Attributes:
+        moves_from: the generation out of which it still has to take pushed rows, though its own is read by now; None before that.
+    """
+
+    view: str
+    moves_from: int | None = None
+
+    def text(self) -> str:
+        """As it is kept."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def read(cls, text: bytes, number: int) -> OpenLoad:
+        """What `text` says of a load.
+
+        Raises:
+            DamagedError, NewerFormatError: it says nothing that this release can read.
+        """
+        return kept(OPEN_LOAD, text, f"that load {number} is open", mends="pedigree rebuild")
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What everything that is kept has."""
 
     format: Annotated[int, Field(ge=1)] = 1
 
 
-FORMATS, MARK, LOAD = TypeAdapter(Kept), TypeAdapter(Mark), TypeAdapter(Load)
+FORMATS, MARK, LOAD, OPEN_LOAD = TypeAdapter(Kept), TypeAdapter(Mark), TypeAdapter(Load), TypeAdapter(OpenLoad)
 
 
 def kept(kind: TypeAdapter[T], text: bytes, what: str, *, mends: str) -> T:

@@ -6,10 +6,12 @@
 | `<project>:marks` | a hash: per view what is loaded of it |
 | `<project>:loads`, `<project>:last-load` | a hash: who wrote the records with a load's number; the last number |
 | `<project>:progress` | a hash: how many rows are done, of each load that is under way |
+| `<project>:open-loads{<project>:marks}` | a hash: the loads that have begun and not ended well; beside the marks in a cluster |
+| `<project>:alive-<number>` | whether a load that is under way is still heard of; it goes by itself |
 | `<project>:schemas` | a hash: the layouts of records, by fingerprint |
 | `<project>:plan` | the serving plan |
 
-Only an entity's key has a second colon, so no pattern of theirs meets another's.
+No other key starts as an entity's do: join keys are quoted, so they have no brace, and no other key has a second colon.
 """
 
 from __future__ import annotations
@@ -78,6 +80,16 @@ def last_load_key(project: str) -> bytes:
 def progress_key(project: str) -> bytes:
     """Per number of a load that is under way: how many rows are done."""
     return f"{checked('project', project)}:progress".encode()
+
+
+def open_loads_key(project: str) -> bytes:
+    """Per number: the loads that have begun and not ended well. In a cluster it lies where the marks do: one script has both."""
+    return f"{checked('project', project)}:open-loads{{{project}:marks}}".encode()
+
+
+def alive_key(project: str, number: int) -> bytes:
+    """There as long as a load that is under way is heard of."""
+    return f"{checked('project', project)}:alive-{number}".encode()
 
 
 def schemas_key(project: str) -> bytes:

@@ -98,3 +98,35 @@ return 0
 """
 """A declared view is open once rows are written one by one; one that the store does not know stays unknown, so that rows pushed
 into a flushed store do not make it look full. ARGV: the view, the mark."""
+
+SWAP_MARK = """
+local view, number, becomes = ARGV[1], ARGV[4], ARGV[5]
+if (redis.call('HGET', KEYS[1], view) or '') ~= ARGV[2] or redis.call('HEXISTS', KEYS[2], number) == 0 then
+  return 0
+end
+redis.call('HSET', KEYS[1], view, ARGV[3])
+if becomes == '' then
+  redis.call('HDEL', KEYS[2], number)
+else
+  redis.call('HSET', KEYS[2], number, becomes)
+end
+return 1
+"""
+"""Set a mark where it is what a load read, and the load is not struck off. ARGV: the view, the mark that was read ('' for
+none), the new one, the load's number, what is kept of the open load from here on ('': it has ended). Returns 1 where it was
+set."""
+
+FORGET_LOAD = """
+local field, number, gone = ARGV[1], tonumber(ARGV[2]), 0
+for _, key in ipairs(KEYS) do
+  local old = redis.call('HGET', key, field)
+  if old then
+    local _, _, ol = struct.unpack('>i8i8I4', old)
+    if ol == number then
+      gone = gone + redis.call('HDEL', key, field)
+    end
+  end
+end
+return gone
+"""
+"""Delete the records that a load wrote. ARGV: the field, the load's number."""

@@ -77,7 +77,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             (key_of(config.project, key), packed(schema, values, event_at, created_at))
             for key, values, event_at, created_at in data
         ]
-        bank.write(names.field(table.name, self.generation(bank, table.name)), rows)
+        self.push(bank, table.name, rows)
         bank.open_view(table.name)
         if progress:
             progress(len(rows))
@@ -147,6 +147,15 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         except (RecordError, DecodeError) as error:
             raise DamagedRecordError(view) from error
         return EPOCH + head_of(record).event_us * MICROSECOND, values
+
+    @classmethod
+    def push(cls, bank: Bank, view: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write rows into the generation that is read. Where a rebuild ended meanwhile, they go after it into the new one."""
+        generation = cls.generation(bank, view)
+        bank.write(names.field(view, generation), rows)
+        while (now := cls.generation(bank, view)) != generation:
+            bank.move_keys(names.field(view, generation), names.field(view, now), [key for key, _ in rows])
+            generation = now
 
     @staticmethod
     def generation(bank: Bank, view: str) -> int:

@@ -143,17 +143,20 @@ def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime 
 
 @cli.command()
 @click.argument("views", nargs=-1)
-def rebuild(*, views: tuple[str, ...]) -> None:
+@click.option(
+    "--include-withheld", "includes_withheld", is_flag=True, help="Take versions that were rolled back after all."
+)
+def rebuild(*, views: tuple[str, ...], includes_withheld: bool) -> None:
     """Fill the online store anew from the tables: VIEWS, or all. For a Redis that lost its rows, or to start over.
 
-    What is served is served on until the new rows are there.
+    What is served is served on until the new rows are there. A view that was rolled back stays at its version.
     """
     from pedigree.console import engines_to_log
 
     with engines_to_log() as console:
         from pedigree import filling
 
-        filling.rebuild(views, console)
+        filling.rebuild(views, console, includes_withheld=includes_withheld)
     tell_waiting()
 
 

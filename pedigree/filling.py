@@ -35,9 +35,11 @@ def feast_views(names: Sequence[str]) -> tuple[FeatureStore, list[FeatureView], 
     return store, [views[name] for name in names or sorted(views)], spark
 
 
-def rebuild(names: Sequence[str], console: Console) -> None:
+def rebuild(names: Sequence[str], console: Console, *, includes_withheld: bool = False) -> None:
     """Fill the online store anew from the newest audited versions; what is served is served on meanwhile.
 
+    Args:
+        includes_withheld: take versions that were rolled back after all.
     Raises:
         UnknownTableError: a name is no view's.
     """
@@ -45,7 +47,9 @@ def rebuild(names: Sequence[str], console: Console) -> None:
     store, views, spark = feast_views(names)
     with Recorder.open(lineage_settings()) as recorder, working(console, len(views)) as (say, advance):
         for view in views:
-            done = Restoring(store, spark, recorder).rebuild(view, tell_rows(say, f"rebuild.{view.name}"))
+            done = Restoring(store, spark, recorder).rebuild(
+                view, tell_rows(say, f"rebuild.{view.name}"), includes_withheld=includes_withheld
+            )
             console.print(f"  {view.name:<15} {done.rows:>9,} keys, loaded anew  ({watch.lap():.1f} s)")
             advance()
 

@@ -32,7 +32,8 @@ from online.bank import Bank
 from online.record import micros
 from online.store import PedigreeOnlineStoreConfig, address_of, open_bank, schema_of
 from spark_jobs import lake
-from spark_jobs.errors import UnsupportedSourceError, WithheldError
+from spark_jobs.errors import UnsupportedSourceError
+from spark_jobs.gate_mark import Audited
 from spark_jobs.materialize import Loaded, load
 from spark_jobs.provenance import view_fields
 from spark_jobs.sending import Loading, now_us
@@ -61,7 +62,8 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             recorder.run("materialize", view.name, nominal=(task.start_time, task.end_time)) as run,
         ):
             source = delta_source(view)
-            version = version_to_load(view, source, spark)
+            audited = version_to_load(view, source, spark)
+            version = audited.version
             run.reads(table_read(view, source, version))
             if getattr(view, "feature_transformation", None) or not isinstance(
                 self.repo_config.online_store, PedigreeOnlineStoreConfig
@@ -71,26 +73,24 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
                 if job.error():
                     raise job.error()
             else:
-                self.load(task, source, version, run)
+                self.load(task, source, audited, run)
             self.declare_view(task, source, run)
         name = f"{view.name}-{task.start_time}-{task.end_time}"
         return SparkMaterializationJob(job_id=name, status=MaterializationJobStatus.SUCCEEDED)
 
-    def load(self, task: MaterializationTask, source: SparkSource, version: int, run: Run) -> None:
+    def load(self, task: MaterializationTask, source: SparkSource, audited: Audited, run: Run) -> None:
         """Bring the online store to a version of the view's table, with a progress bar."""
         spark = open_session(job_settings())
         loading = loading_of(
             task.feature_view,
             source,
-            version,
+            audited.version,
+            published=audited.published,
             since_us=micros(task.start_time),
             until_us=micros(task.end_time),
             skew_seconds=self.repo_config.online_store.future_skew_seconds,
         )
         with opened(self.repo_config) as bank:
-            mark = bank.mark(loading.view)
-            if mark is not None and mark.withheld is not None and version <= mark.withheld:
-                raise WithheldError(loading.view, version=version, served=mark.version)
             bar = task.tqdm_builder(None) if task.tqdm_builder else None
             try:
                 done = load(
@@ -111,7 +111,7 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
         declare_view(task.feature_view, source, task.project, str(address_of(online_store)), run)
 
 
-def version_to_load(view: FeatureView, source: SparkSource, spark: SparkSession) -> int:
+def version_to_load(view: FeatureView, source: SparkSource, spark: SparkSession) -> Audited:
     """The newest audited version of a view's table; what came after it is told of, and not loaded."""
     audited = lake.audited_version(spark, source.path, view.name)
     if audited.unaudited:
@@ -121,7 +121,15 @@ def version_to_load(view: FeatureView, source: SparkSource, spark: SparkSession)
             source.path,
             audited.version,
         )
-    return audited.version
+    if audited.beneath:
+        log.warning(
+            "versions %s of %s were written by no audited run, and version %s, which is loaded, stands on them: it has what they "
+            "left of their rows. Build the slices that they changed again",
+            audited.beneath,
+            source.path,
+            audited.version,
+        )
+    return audited
 
 
 def note(run: Run, done: Loaded) -> None:
@@ -140,11 +148,19 @@ def opened(config: Any) -> Iterator[Bank]:
 
 
 def loading_of(
-    view: FeatureView, source: SparkSource, version: int, *, since_us: int, until_us: int, skew_seconds: float
+    view: FeatureView,
+    source: SparkSource,
+    version: int,
+    *,
+    published: int,
+    since_us: int,
+    until_us: int,
+    skew_seconds: float,
 ) -> Loading:
     """A view on its way into the store.
 
     Args:
+        published: the version of the audited commit whose rows `version` has.
         skew_seconds: how far ahead of the clock a row may be.
     """
     keys = sorted((column.name, column.dtype.to_value_type().name) for column in view.entity_columns)
@@ -161,6 +177,7 @@ def loading_of(
         since_us=since_us,
         until_us=until_us,
         latest_us=now_us() + int(skew_seconds * 1e6),
+        published=published,
     )
 
 

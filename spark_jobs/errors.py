@@ -141,6 +141,23 @@ class UnbuiltTableError(JobError):
         super().__init__(f"There is no Delta table at {uri}. Build it first: `pedigree build {table}`.")
 
 
+class UnauditedTableError(JobError):
+    """A table is there, and none of its versions passed the gate."""
+
+    def __init__(self, table: str, uri: str, *, commits: int, former: Sequence[int]) -> None:
+        self.table = table
+        self.uri = uri
+        self.former = tuple(former)
+        why = f"None of the {commits} commits of the Delta table at {uri} carries the mark of a gate that it passed"
+        if former:
+            why += f"; {len(former)} of them (the newest is version {max(former)}) name a run as the release before did"
+        super().__init__(
+            f"{why}. Nothing was loaded, and what is served is served on. Build its newest slice again, which replaces itself: "
+            f"`pedigree build {table} --start … --end …`. Rows that are written through Feast need a contract of the view in "
+            "feature_repo/contracts.py."
+        )
+
+
 class RowsUnaccountedError(JobError):
     """Rows went missing or appeared between two steps: a fault of the program, never of the data."""
 
@@ -176,8 +193,8 @@ class NothingToRollBackError(JobError):
 
     def __init__(self, view: str, reason: str) -> None:
         super().__init__(
-            f"{view} cannot be rolled back: {reason}. The online store is as it was. `pedigree rebuild {view}` loads the newest "
-            "audited version anew."
+            f"{view} cannot be rolled back: {reason}. The online store is as it was. `pedigree rollback {view} --to …` names a "
+            f"version, `pedigree rebuild {view}` loads anew what may be served."
         )
 
 
@@ -189,5 +206,19 @@ class WithheldError(JobError):
         self.version = version
         super().__init__(
             f"Version {version} of {view} was rolled back and is not loaded again; version {served} is served. Publish a newer "
-            f"version (`pedigree build {view} …`), or take it after all: `pedigree rebuild {view}`."
+            f"version (`pedigree build {view} …`), or take it after all: `pedigree rebuild {view} --include-withheld`."
+        )
+
+
+class LoadOvertakenError(JobError):
+    """While a load ran, somebody else changed what is loaded of the view."""
+
+    transient = True
+
+    def __init__(self, view: str, *, number: int, now: str) -> None:
+        self.view = view
+        self.number = number
+        super().__init__(
+            f"Load {number} of {view} was overtaken: while it ran, the view was loaded, rolled back or removed by somebody else "
+            f"({now}). That stands; nothing of this load is served. Run it again if it is still wanted."
         )

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feature_repo.sources import EVENT_AT
 from spark_jobs.conform import differences
-from spark_jobs.errors import SchemaBrokenError, UnbuiltTableError
+from spark_jobs.errors import SchemaBrokenError, UnauditedTableError, UnbuiltTableError
+from spark_jobs.gate_mark import Audited, CommitMark, TableCommit, audited, content_of, passed, table_name
 from spark_jobs.timeslice import TimeSlice
 
 RUN_ID = "run_id"
 SLICE_AT = "slice_at"
 PUBLISHED = "published"
-FORM_ONLY = frozenset({"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UPGRADE PROTOCOL", "REORG"})
-"""Operations of Delta's that change no row."""
-
 CHANGE_FEED = "delta.enableChangeDataFeed"
 """The property of a table that tells what changed between its versions; every table that we make has it."""
 
-RECENT = 50
-"""How many commits back a write looks for its own, behind those of concurrent writers."""
+PAGE = 50
+"""How many commits of a history are read at first, and among how many a write looks for its own; each further page goes eight
+times as far back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,16 @@ def at_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
     return spark.read.format("delta").option("versionAsOf", version).load(uri)
 
 
-def publish(rows: DataFrame, uri: str, *, table: str, time_slice: TimeSlice, run_id: str) -> Commit:
-    """Replace the table's slice by `rows` in one commit that carries the run's id.
+def publish(rows: DataFrame, uri: str, *, table: str, time_slice: TimeSlice, run_id: str, passed_rows: int) -> Commit:
+    """Replace the table's slice by `rows` in one commit that carries the gate's mark.
 
+    Args:
+        passed_rows: how many rows the gate let through. A commit of another number is not taken for audited.
     Raises:
         SchemaBrokenError: the table that is there has other columns or types.
     """
     refuse_another_schema(rows, uri, table=table)
-    return replace(rows, uri, predicate=time_slice.predicate(EVENT_AT), run_id=run_id)
+    return replace(rows, uri, predicate=time_slice.predicate(EVENT_AT), run_id=run_id, passed_rows=passed_rows)
 
 
 def quarantine(rows: DataFrame, uri: str, *, time_slice: TimeSlice, run_id: str, published: bool) -> Commit:
@@ -90,33 +92,63 @@ def quarantined(rows: DataFrame, slice_at: Column, *, run_id: str, published: bo
     return rows.select("*", slice_at.alias(SLICE_AT), F.lit(run_id).alias(RUN_ID), F.lit(published).alias(PUBLISHED))
 
 
-def replace(rows: DataFrame, uri: str, *, predicate: str, run_id: str) -> Commit:
-    """Replace what `predicate` selects by `rows`. Where nothing is replaced by nothing, Delta makes no commit."""
+def replace(rows: DataFrame, uri: str, *, predicate: str, run_id: str, passed_rows: int | None = None) -> Commit:
+    """Replace what `predicate` selects by `rows`. Where nothing is replaced by nothing, Delta makes no commit.
+
+    Args:
+        passed_rows: how many rows the gate let through; None where no gate looked at them.
+    """
+    mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
     write = rows.write.format("delta").mode("overwrite")
-    write.option("replaceWhere", predicate).option("userMetadata", run_id).option(CHANGE_FEED, "true").save(uri)
-    return commit_of(rows.sparkSession, uri, run_id)
+    write.option("replaceWhere", predicate).option("userMetadata", mark).option(CHANGE_FEED, "true").save(uri)
+    return commit_of(rows.sparkSession, uri, mark)
 
 
-def append(rows: DataFrame, uri: str, *, run_id: str) -> Commit:
-    """Add rows in one commit that carries the run's id."""
-    rows.write.format("delta").mode("append").option("userMetadata", run_id).save(uri)
-    return commit_of(rows.sparkSession, uri, run_id)
+def append(rows: DataFrame, uri: str, *, run_id: str, passed_rows: int | None = None) -> Commit:
+    """Add rows in one commit that names its run.
+
+    Args:
+        passed_rows: how many rows the gate let through; None where no gate looked at them.
+    """
+    mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
+    rows.write.format("delta").mode("append").option("userMetadata", mark).save(uri)
+    return commit_of(rows.sparkSession, uri, mark)
 
 
 def start_over(rows: DataFrame, uri: str, *, partition: str, run_id: str) -> Commit:
     """Replace all of a table, columns and all, or make it; its files are apart by the column `partition`."""
+    mark = mark_of(uri, run_id=run_id, passed_rows=None)
     write = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").partitionBy(partition)
-    write.option("userMetadata", run_id).save(uri)
-    return commit_of(rows.sparkSession, uri, run_id)
+    write.option("userMetadata", mark).save(uri)
+    return commit_of(rows.sparkSession, uri, mark)
 
 
-def commit_of(spark: SparkSession, uri: str, run_id: str) -> Commit:
-    """The newest commit of a run to a table; of no rows, where it made none."""
-    written = metric("numOutputRows") - metric("numCopiedRows")
-    commits = DeltaTable.forPath(spark, uri).history(RECENT)
-    newest_first = commits.select("version", "userMetadata", written.alias("rows")).orderBy(F.desc("version")).collect()
-    ours = (Commit(commit["version"], commit["rows"]) for commit in newest_first if commit["userMetadata"] == run_id)
-    return next(ours, Commit(newest_first[0]["version"], 0))
+def mark_of(uri: str, *, run_id: str, passed_rows: int | None) -> str:
+    """What a commit to the table at `uri` says of itself."""
+    if passed_rows is None:
+        return CommitMark(run_id, table_name(uri)).text()
+    return CommitMark.of_gate(uri, run_id=run_id, rows=passed_rows).text()
+
+
+def commit_of(spark: SparkSession, uri: str, mark: str) -> Commit:
+    """The newest commit with a mark, behind those of concurrent writers; of no rows, where there is none."""
+    newest_first = list(islice(commits(spark, uri), PAGE))
+    ours = (Commit(commit.version, commit.rows) for commit in newest_first if commit.metadata == mark)
+    return next(ours, Commit(newest_first[0].version, 0))
+
+
+def commits(spark: SparkSession, uri: str) -> Iterator[TableCommit]:
+    """The history of a table, the newest commit first, as far back as Delta tells of it; read page by page."""
+    written = (metric("numOutputRows") - metric("numCopiedRows")).alias("rows")
+    oldest: int | None = None
+    for page in (PAGE * 8**number for number in count()):
+        history = DeltaTable.forPath(spark, uri).history(page).orderBy(F.desc("version"))
+        rows = history.select("version", "operation", "userMetadata", written, F.unix_micros("timestamp"))
+        found = [TableCommit(*row) for row in rows.collect()]
+        yield from (commit for commit in found if oldest is None or commit.version < oldest)
+        if len(found) < page:
+            return
+        oldest = found[-1].version
 
 
 def metric(name: str) -> Column:
@@ -157,39 +189,41 @@ def tells_changes(spark: SparkSession, uri: str, *, since: int) -> bool:
     return bool(since >= max([oldest, *(version + 1 for version in began)]))
 
 
-@dataclass(frozen=True, slots=True)
-class Audited:
-    """The newest version that only audited runs brought about, and the newer ones that nobody audited."""
-
-    version: int
-    unaudited: tuple[int, ...]
+def is_still(spark: SparkSession, uri: str, version: int, *, seen_us: int) -> bool:
+    """True where a version is the one that stood at an instant; False where the table was made anew or copied since."""
+    standing = (commit.at_us <= seen_us for commit in commits(spark, uri) if commit.version <= version)
+    return next(standing, False)
 
 
 def audited_version(spark: SparkSession, uri: str, table: str) -> Audited:
     """The newest version of a table that may be served: written by a run that passed its gate, or changed in form only.
 
     Raises:
-        UnbuiltTableError: nothing was ever published to it.
+        UnbuiltTableError: there is no table.
+        UnauditedTableError: none of its commits passed the gate.
     """
     if not DeltaTable.isDeltaTable(spark, uri):
         raise UnbuiltTableError(table, uri)
-    commits = DeltaTable.forPath(spark, uri).history(RECENT).select("version", "operation", "userMetadata").collect()
-    newest_first = sorted(commits, key=lambda commit: -commit["version"])
-    for place, commit in enumerate(newest_first):
-        if commit["userMetadata"]:
-            return Audited(*settled(newest_first[:place], commit["version"]))
-    raise UnbuiltTableError(table, uri)
+    every = list(commits(spark, uri))
+    found = audited(every, uri)
+    if found is None:
+        former = [commit.version for commit in every if commit.run_of_a_release_before]
+        raise UnauditedTableError(table, uri, commits=len(every), former=former)
+    return found
 
 
-def audited_before(spark: SparkSession, uri: str, version: int) -> int | None:
-    """The last version before one that an audited run wrote; None where there is none that Delta still tells of."""
-    commits = DeltaTable.forPath(spark, uri).history().select("version", "userMetadata").collect()
-    earlier = [commit["version"] for commit in commits if commit["version"] < version and commit["userMetadata"]]
-    return max(earlier, default=None)
+def version_before(spark: SparkSession, uri: str, version: int) -> int | None:
+    """The last audited version with other rows than `version` has; None where there is none that Delta still tells of."""
+    every = list(commits(spark, uri))
+    content = content_of(every, version)
+    below = version if content is None else content.version
+    return max((commit.version for commit in passed(every, uri) if commit.version < below), default=None)
 
 
-def settled(newer: Sequence[Row], version: int) -> tuple[int, tuple[int, ...]]:
-    """How far a version reaches over newer ones of no run: over those that changed the table's form and no row of it."""
-    unaudited = [commit["version"] for commit in newer if commit["operation"] not in FORM_ONLY]
-    reach = min(unaudited, default=(newer[0]["version"] + 1) if newer else version + 1) - 1
-    return reach, tuple(sorted(unaudited))
+def may_be_named(spark: SparkSession, uri: str, version: int) -> bool:
+    """True where a person may ask for a version: its rows passed the gate, or are of a run of a release without marks."""
+    every = list(commits(spark, uri))
+    content = content_of(every, version)
+    if content is None or version not in {commit.version for commit in every}:
+        return False
+    return content in passed(every, uri) or content.run_of_a_release_before is not None

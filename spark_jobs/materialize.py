@@ -10,18 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from online import names, scripts
+from online import scripts
 from online.bank import Bank
-from online.marks import Load, Mark, State
+from online.marks import Mark, State
 from spark_jobs import lake
 from spark_jobs.cache import cached
-from spark_jobs.errors import NothingToRollBackError
-from spark_jobs.sending import Loading, Progress, Sent, now_us, telling, write
+from spark_jobs.errors import NothingToRollBackError, WithheldError
+from spark_jobs.load_attempt import Attempt, attempt
+from spark_jobs.sending import Loading, Progress, Sent, now_us, write
 
 How = Literal["full", "changes", "nothing", "rollback"]
 
@@ -44,74 +46,151 @@ class Loaded:
 def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
     """Bring the store to the table's version for a span of time. Until the first load of a view ends, nobody reads it.
 
+    A span that does not touch what is loaded takes with it what lies between, so that what is loaded has no hole. Where what is
+    loaded cannot be brought up to date in place (another load was killed or is under way, the table does not tell what
+    changed) all of it is loaded anew beside it.
+
     Args:
         told: is told how many rows are done, from time to time.
+    Raises:
+        WithheldError: the version was rolled back; nothing was written.
+        LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
     """
-    before = bank.mark(loading.view) or Mark(State.DECLARED)
-    bank.register(loading.schema)
-    number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
-    if not before.readable:
-        bank.set_mark(loading.view, replace(before, state=State.LOADING))
-    field = names.field(loading.view, before.generation)
-    follow = follows(loading, before, spark)
-    grown = follow and loading.version != before.version
-    with telling(bank, number, told), net_changes(loading, before, spark) if grown else nullcontext() as net:
-        rows = changed(loading, before, spark, net) if follow else whole(loading, spark)
-        sent = Sent() if rows is None else send_newest(rows, loading, bank, field=field, number=number)
-        gone = None if net is None else removed(loading, net)
-        if gone is not None:
-            sent += replace(restore(gone, loading, bank, spark, field=field, number=number), newest_us=None)
-    how: How = "nothing" if rows is None else "changes" if follow else "full"
-    bank.set_mark(loading.view, after(loading, before, sent, number=number, how=how))
-    return Loaded(number, how, sent.keys, sent.written, sent.newest_us or before.newest_us)
+    with attempt(loading, bank, run_id=run_id, told=told, check=partial(refuse_withheld, loading)) as tried:
+        is_first = tried.before.state is not State.LOADED
+        wide = loading if is_first else loading.joined(tried.before.since_us, tried.before.until_us)
+        if tried.is_alone and (is_first or not loading.keys):
+            return in_full(wide, tried, spark)
+        if tried.is_alone and follows(wide, tried.before, spark):
+            return by_changes(wide, tried, spark)
+        return anew(wide, tried, spark)
 
 
-def refresh(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+def refresh(
+    loading: Loading,
+    bank: Bank,
+    spark: SparkSession,
+    *,
+    run_id: str,
+    told: Progress,
+    includes_withheld: bool = False,
+) -> Loaded:
     """Load everything anew beside what is read, then have it read instead: no read is refused, or half answered, at any moment.
 
-    Rows that were pushed meanwhile, or that no table has, come along.
+    Rows that were pushed meanwhile, or that no table has, come along. All that was loaded is loaded again, whatever the span. A
+    version that was rolled back stays withheld.
+
+    Args:
+        includes_withheld: take a version that was rolled back after all.
+    Raises:
+        WithheldError: the version was rolled back; nothing was written.
+        LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
     """
-    before = bank.mark(loading.view)
-    if before is None or not before.readable:
-        return load(loading, bank, spark, run_id=run_id, told=told)
-    bank.register(loading.schema)
-    number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
-    prefix = names.entity_prefix(bank.project, loading.keys)
-    old, new = (names.field(loading.view, before.generation + step) for step in (0, 1))
-    bank.forget(new, prefix)  # what a refresh left that broke off
-    with telling(bank, number, told):
-        sent = send_newest(whole(loading, spark), loading, bank, field=new, number=number)
-    bank.move(old, new, prefix, ends=False)
-    first = Mark(State.DECLARED, generation=before.generation + 1)
-    bank.set_mark(loading.view, after(loading, first, sent, number=number, how="full"))
-    bank.move(old, new, prefix, ends=True)
-    return Loaded(number, "full", sent.keys, sent.written, sent.newest_us)
+    check = partial(refuse_withheld, loading, lifts=includes_withheld)
+    with attempt(loading, bank, run_id=run_id, told=told, check=check) as tried:
+        is_first = tried.before.state is not State.LOADED
+        if is_first and tried.is_alone and not tried.before.readable:
+            return in_full(loading, tried, spark)
+        wide = loading if is_first else loading.joined(tried.before.since_us, tried.before.until_us)
+        return anew(wide, tried, spark, lifts=includes_withheld)
 
 
 def roll_back(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
     """Bring the store back to an earlier version of the table, by the keys alone that changed since.
 
-    Until a version is published that is newer than the one that was rolled back, nothing is loaded.
+    Until a version is published that is newer than the one that was rolled back, nothing is loaded. Where another load was
+    killed or is under way, all of the earlier version is loaded anew beside what is read.
+
+    Raises:
+        NothingToRollBackError: nothing later is served; nothing was written.
+        LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
     """
-    before = bank.mark(loading.view)
-    if before is None or before.state is not State.LOADED or before.version is None:
+    with attempt(loading, bank, run_id=run_id, told=told, check=partial(refuse_no_later, loading)) as tried:
+        before = tried.before
+        wide = loading.joined(before.since_us, before.until_us)
+        is_same_table = lake.is_still(spark, loading.uri, before.version or 0, seen_us=before.loaded_us or 0)
+        if not (tried.is_alone and is_same_table):
+            return anew(wide, tried, spark, how="rollback")
+        if loading.keys:
+            sent = restore(changed_keys(wide, before, spark), wide, tried, spark)
+        else:
+            sent = send_newest(whole(wide, spark), wide, bank, field=tried.field, number=tried.number)
+        mark = replace(
+            before,
+            load=tried.number,
+            version=loading.version,
+            withheld=withheld_after(loading, before, how="rollback"),
+            loaded_us=now_us(),
+        )
+        tried.commit_in_place(mark)
+        return Loaded(tried.number, "rollback", sent.keys, sent.written, before.newest_us)
+
+
+def refuse_withheld(loading: Loading, before: Mark, *, lifts: bool = False) -> None:
+    """Raise where a version was rolled back, and is not what is served."""
+    is_served = before.state is State.LOADED and before.version == loading.version
+    if not lifts and before.withheld is not None and loading.published <= before.withheld and not is_served:
+        raise WithheldError(loading.view, version=loading.published, served=before.version)
+
+
+def refuse_no_later(loading: Loading, before: Mark) -> None:
+    """Raise where nothing is served that is later than the version to go back to."""
+    if before.state is not State.LOADED or before.version is None:
         raise NothingToRollBackError(loading.view, "nothing was loaded of it")
-    bank.register(loading.schema)
-    number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
-    field = names.field(loading.view, before.generation)
-    if lake.tells_changes(spark, loading.uri, since=loading.version + 1):
-        changes = lake.changes(spark, loading.uri, since=loading.version + 1, until=before.version)
-    else:
-        tables = (lake.at_version(spark, loading.uri, version) for version in (loading.version, before.version))
-        changes = next(tables).unionByName(next(tables), allowMissingColumns=True)
-    keys = loading.named(changes).select(*loading.keys).distinct()
-    with telling(bank, number, told):
-        sent = restore(keys, loading, bank, spark, field=field, number=number)
-    withheld = max(before.version, before.withheld or 0)
-    bank.set_mark(
-        loading.view, replace(before, load=number, version=loading.version, withheld=withheld, loaded_us=now_us())
+    if loading.version >= before.version:
+        raise NothingToRollBackError(
+            loading.view, f"version {before.version} is served, which is not after {loading.version}"
+        )
+
+
+def withheld_after(loading: Loading, before: Mark, *, how: How, lifts: bool = False) -> int | None:
+    """Up to which version nothing is loaded once a load has ended."""
+    if how == "rollback":
+        return max(before.version or 0, before.withheld or 0)
+    is_lifted = lifts or before.withheld is None or loading.published > before.withheld
+    return None if is_lifted else before.withheld
+
+
+def in_full(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
+    """Load all rows of the time in place: a first load, or a view of one row."""
+    sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.field, number=tried.number)
+    tried.commit_in_place(after(loading, tried, sent, how="full"))
+    return Loaded(tried.number, "full", sent.keys, sent.written, sent.newest_us or tried.before.newest_us)
+
+
+def by_changes(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
+    """Load what changed since the version that is loaded, and what the time adds."""
+    before, bank, number = tried.before, tried.bank, tried.number
+    grown = loading.version != before.version
+    with net_changes(loading, before, spark) if grown else nullcontext() as net:
+        rows = changed(loading, before, spark, net)
+        sent = Sent() if rows is None else send_newest(rows, loading, bank, field=tried.field, number=number)
+        gone = None if net is None else removed(loading, net)
+        if gone is not None:
+            sent += replace(restore(gone, loading, tried, spark), newest_us=None)
+    how: How = "nothing" if rows is None else "changes"
+    tried.commit_in_place(after(loading, tried, sent, how=how))
+    return Loaded(number, how, sent.keys, sent.written, sent.newest_us or before.newest_us)
+
+
+def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "full", lifts: bool = False) -> Loaded:
+    """Load all rows of the time into a field of their own, and have that read."""
+    tried.forget_the_dead()
+    sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.own_field, number=tried.number)
+    mark = Mark(
+        state=State.LOADED,
+        generation=tried.number,
+        load=tried.number,
+        version=loading.version,
+        since_us=loading.since_us,
+        until_us=min(loading.until_us, loading.latest_us),
+        newest_us=sent.newest_us,
+        loaded_us=now_us(),
+        rows=sent.keys,
+        withheld=withheld_after(loading, tried.before, how=how, lifts=lifts),
     )
-    return Loaded(number, "rollback", sent.keys, sent.written, before.newest_us)
+    tried.commit_own_field(mark)
+    return Loaded(tried.number, how, sent.keys, sent.written, sent.newest_us)
 
 
 def send_newest(rows: DataFrame, loading: Loading, bank: Bank, *, field: bytes, number: int) -> Sent:
@@ -122,19 +201,21 @@ def send_newest(rows: DataFrame, loading: Loading, bank: Bank, *, field: bytes, 
     return write(chosen, loading, bank, field=field, number=number, script=script)
 
 
-def after(loading: Loading, before: Mark, sent: Sent, *, number: int, how: How) -> Mark:
-    """What is loaded once a load has ended."""
-    grown = before.state is State.LOADED and before.version is not None
+def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> Mark:
+    """What is loaded once a load in place has ended."""
+    before = tried.before
+    reached = min(loading.until_us, loading.latest_us)
     return Mark(
         state=State.LOADED,
         generation=before.generation,
-        load=number,
+        load=tried.number,
         version=loading.version,
-        since_us=min(loading.since_us, before.since_us or loading.since_us) if grown else loading.since_us,
-        until_us=max(loading.until_us, before.until_us or loading.until_us) if grown else loading.until_us,
+        since_us=loading.since_us,
+        until_us=reached if before.until_us is None else max(reached, before.until_us),
         newest_us=(Sent(newest_us=before.newest_us) + sent).newest_us,
         loaded_us=now_us(),
         rows=sent.keys if how == "full" else before.rows,
+        withheld=withheld_after(loading, before, how=how),
     )
 
 
@@ -169,12 +250,10 @@ def changed(loading: Loading, before: Mark, spark: SparkSession, net: DataFrame 
 
 
 def follows(loading: Loading, before: Mark, spark: SparkSession) -> bool:
-    """True where the store holds an earlier version of the table, and Delta tells what changed since."""
-    if before.state is not State.LOADED or before.version is None or before.version > loading.version:
+    """True where the store holds this version of the table or an earlier one, and Delta tells what changed since."""
+    if before.version is None or before.version > loading.version:
         return False
-    if not loading.join_keys:
-        return False  # one row in all: it is read and written anew
-    if loading.until_us < (before.since_us or 0) or loading.since_us > (before.until_us or 0) + 1:
+    if not lake.is_still(spark, loading.uri, before.version, seen_us=before.loaded_us or 0):
         return False
     return before.version == loading.version or lake.tells_changes(spark, loading.uri, since=before.version + 1)
 
@@ -204,9 +283,18 @@ def removed(loading: Loading, net: DataFrame) -> DataFrame | None:
     return None if keys.isEmpty() else keys
 
 
-def restore(keys: DataFrame, loading: Loading, bank: Bank, spark: SparkSession, *, field: bytes, number: int) -> Sent:
-    """Give keys the newest row that the table has of them, or none, whatever the store holds."""
-    every = loading.named(lake.at_version(spark, loading.uri, loading.version))
-    span = loading.within(loading.since_us, loading.until_us)
-    rows = keys.join(loading.newest(every.where(span)), on=loading.keys, how="left")
-    return write(rows, loading, bank, field=field, number=number, script=scripts.RESTORE)
+def changed_keys(loading: Loading, before: Mark, spark: SparkSession) -> DataFrame:
+    """The keys whose rows may differ between the version that is served and an earlier one; all, where Delta does not tell."""
+    since, until = loading.version + 1, before.version or 0
+    if lake.tells_changes(spark, loading.uri, since=since):
+        changes = lake.changes(spark, loading.uri, since=since, until=until)
+    else:
+        tables = (lake.at_version(spark, loading.uri, version) for version in (loading.version, until))
+        changes = next(tables).unionByName(next(tables), allowMissingColumns=True)
+    return loading.named(changes).select(*loading.keys).distinct()
+
+
+def restore(keys: DataFrame, loading: Loading, tried: Attempt, spark: SparkSession) -> Sent:
+    """Give keys the newest row that the table has of them in all that is loaded, or none, whatever the store holds."""
+    rows = keys.join(loading.newest(whole(loading, spark)), on=loading.keys, how="left")
+    return write(rows, loading, tried.bank, field=tried.field, number=tried.number, script=scripts.RESTORE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from threading import Event, Thread
 from typing import Any
@@ -57,6 +57,7 @@ class Loading:
         join_keys: names and Feast's types, in the order of the store's keys.
         renamed: what the table calls a feature that has another name.
         latest_us: rows after this are of a time that has not come, and stay out.
+        published: the version of the audited commit whose rows `version` has.
     """
 
     view: str
@@ -70,6 +71,15 @@ class Loading:
     since_us: int
     until_us: int
     latest_us: int
+    published: int
+
+    def joined(self, since_us: int | None, until_us: int | None) -> Loading:
+        """The same for one span that has another in it too, and what lies between: what is loaded has no hole."""
+        return replace(
+            self,
+            since_us=self.since_us if since_us is None else min(since_us, self.since_us),
+            until_us=self.until_us if until_us is None else max(until_us, self.until_us),
+        )
 
     @property
     def keys(self) -> list[str]:
@@ -87,10 +97,10 @@ class Loading:
         return F.struct(self.event, self.created) if self.created else F.struct(self.event)
 
     def newest(self, rows: DataFrame) -> DataFrame:
-        """The newest row of each key; the store's columns only."""
+        """The newest row of each key; the store's columns only. Without a key it is one row, of nulls where there is none."""
         chosen = F.max_by(F.struct(*self.others), self.order).alias("row")
         if not self.keys:
-            return rows.agg(chosen).where(F.col("row").isNotNull()).select("row.*")
+            return rows.agg(chosen).select("row.*")
         return self.known(rows).groupBy(*self.keys).agg(chosen).select(*self.keys, "row.*")
 
     def known(self, rows: DataFrame) -> DataFrame:
@@ -182,7 +192,7 @@ def encoded(kind: str, plain: Any) -> list[bytes | None]:
 
 @contextmanager
 def telling(bank: Bank, number: int, told: Progress) -> Iterator[None]:
-    """While the block runs, `told` hears twice a second how many more rows are done."""
+    """While the block runs, `told` hears twice a second how many more rows are done, and others that the load is alive."""
     ended = Event()
 
     def tell() -> None:
@@ -190,6 +200,7 @@ def telling(bank: Bank, number: int, told: Progress) -> Iterator[None]:
         while not last:
             last = ended.wait(0.5)
             done = bank.progress(number)
+            bank.keep_alive(number)
             told(done - seen)
             seen = done
 

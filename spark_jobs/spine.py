@@ -144,7 +144,9 @@ def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
     is_good = F.size(BROKEN_FACTS) == 0
     kept = set_apart(computed, computed.marked.where(~is_good), run, published=True)
     good = computed.marked.where(is_good).drop(BROKEN_FACTS)
-    commit = lake.publish(good, uri, table=table.name, time_slice=computed.time_slice, run_id=run.id)
+    commit = lake.publish(
+        good, uri, table=table.name, time_slice=computed.time_slice, run_id=run.id, passed_rows=verdict.rows - kept
+    )
     rows = RowAccount(computed.account, computed=verdict.rows, published=commit.rows, quarantined=kept)
     expect(table.name, "after publishing, table and quarantine", expected=verdict.rows, found=commit.rows + kept)
     run.note("rows", account_note(rows))

@@ -69,7 +69,7 @@ def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run) -> No
     is_good = F.size(BROKEN_FACTS) == 0
     rejected = marked.where(~is_good) if verdict.passed else marked
     at = F.col(source.timestamp_field)
-    lake.append(lake.quarantined(rejected, at, run_id=run.id, published=verdict.passed), uri, run_id=run.id)
+    kept = lake.append(lake.quarantined(rejected, at, run_id=run.id, published=verdict.passed), uri, run_id=run.id)
     if not verdict.passed:
         raise QualityGateFailedError(
             view.name,
@@ -79,7 +79,8 @@ def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run) -> No
             quarantine=uri,
         )
     good = marked.where(is_good).drop(BROKEN_FACTS)
-    declare(run, source, good, lake.append(good, source.path, run_id=run.id), verdict=verdict)
+    commit = lake.append(good, source.path, run_id=run.id, passed_rows=verdict.rows - kept.rows)
+    declare(run, source, good, commit, verdict=verdict)
 
 
 def declare(run: Run, source: SparkSource, rows: DataFrame, commit: lake.Commit, *, verdict: Verdict | None) -> None:

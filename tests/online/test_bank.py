@@ -19,7 +19,7 @@ import redis
 from online import names, scripts, stream
 from online.address import parse
 from online.bank import Bank, Taken, escaped
-from online.marks import Mark, State
+from online.marks import Load, Mark, OpenLoad, State
 from online.record import NO_CREATED, head_of
 
 from ..redis_server import RedisServer, wait_for
@@ -136,6 +136,28 @@ def test_rows_pushed_into_a_flushed_store_do_not_make_it_look_full(bank: Bank) -
     assert bank.mark("known") == Mark(State.LOADED, load=3)
 
 
+def test_a_mark_is_set_by_a_load_that_knows_the_last_one(bank: Bank) -> None:
+    """Of loads that read the same mark one may set it; neither may one that was struck off, and what is left to do is kept."""
+    one, two, three = (bank.begin(Load("view", "a-run", "a-table", version)) for version in range(3))
+    assert list(bank.open_loads("view")) == [one, two, three]
+    first, second = Mark(State.LOADED, load=one), Mark(State.LOADED, load=two)
+    assert bank.swap_mark("view", b"", first, number=one, becomes=OpenLoad("view", moves_from=7))
+    assert not bank.swap_mark("view", b"", second, number=two, becomes=None)
+    bank.strike_off([two])
+    assert not bank.swap_mark("view", bank.mark_text("view"), second, number=two, becomes=None)
+    assert bank.mark("view") == first
+    assert bank.open_loads("view") == {one: OpenLoad("view", 7), three: OpenLoad("view")}
+    assert bank.open_loads("another") == {}
+
+
+def test_what_one_load_wrote_is_forgotten_and_nothing_else(bank: Bank) -> None:
+    """Records of another load, and pushed ones, stay."""
+    one, two, three = (names.entity_key(PREFIX, [b"\x20" + bytes([number])]) for number in (1, 2, 3))
+    bank.write(FIELD, [(one, record(1, load=4)), (two, record(1, load=5)), (three, record(1))])
+    assert bank.forget_load(FIELD, PREFIX, 4) == 1
+    assert bank.read([one, two, three], FIELD) == [None, record(1, load=5), record(1)]
+
+
 def test_forgetting_one_view_or_project_touches_no_other(bank: Bank) -> None:
     """A project whose name is a pattern of another's, and another view of the same entity, keep their rows."""
     mine, theirs = (names.entity_key(names.entity_prefix(name, ["id"]), [b"\x20\x01"]) for name in ("a", "aa"))
@@ -217,7 +239,7 @@ def columns_of(rows: Sequence[tuple[bytes, bytes]]) -> tuple[pa.Array, pa.Array]
 
 
 def test_a_cluster_takes_the_same_writes(tmp_path: Path) -> None:
-    """A Redis in cluster mode is written and read by the same calls, its keys in many slots."""
+    """A Redis in cluster mode is written, marked and read by the same calls, its keys in many slots."""
     server = RedisServer(tmp_path, options=("--cluster-enabled", "yes"))
     server.start()
     try:
@@ -229,6 +251,10 @@ def test_a_cluster_takes_the_same_writes(tmp_path: Path) -> None:
         assert bank.write(FIELD, rows).written == 100
         assert stream.write(bank, FIELD, *columns_of(rows[:50]), scripts.WRITE).written == 50
         assert bank.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
+        number = bank.begin(Load("view", "a-run", "a-table", 0))
+        mark = Mark(State.LOADED, load=number)
+        assert bank.swap_mark("view", b"", mark, number=number, becomes=None)
+        assert (bank.mark("view"), bank.open_loads("view")) == (mark, {})
         assert bank.forget(FIELD, PREFIX) == 100
         bank.close()
     finally:

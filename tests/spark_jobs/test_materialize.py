@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import random
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 import pytest
@@ -28,6 +25,7 @@ from online.marks import State
 from online.record import Head, Schema, head_of, micros
 from spark_jobs import lake, sending
 from spark_jobs.errors import NothingToRollBackError
+from spark_jobs.gate_mark import CommitMark
 from spark_jobs.materialize import Loaded, load, refresh, roll_back
 from spark_jobs.sending import Loading
 
@@ -44,30 +42,30 @@ def table(spark: SparkSession, tmp_path: Path) -> Table:
 
 
 class Table:
-    """A Delta table that tests write to, each commit by an audited run where nothing else is said."""
+    """A Delta table that tests write to, each commit by a run that passed its gate where nothing else is said."""
 
     def __init__(self, spark: SparkSession, uri: str) -> None:
         self.spark, self.uri = spark, uri
 
     def append(self, rows: pd.DataFrame, *, audited: bool = True) -> None:
         write = self.spark.createDataFrame(rows).write.format("delta").mode("append").option(lake.CHANGE_FEED, "true")
-        (write.option("userMetadata", "run") if audited else write).save(self.uri)
+        mark = CommitMark.of_gate(self.uri, run_id=str(uuid4()), rows=len(rows)).text()
+        (write.option("userMetadata", mark) if audited else write).save(self.uri)
 
     def replace(self, rows: pd.DataFrame, predicate: str) -> None:
-        lake.replace(self.spark.createDataFrame(rows), self.uri, predicate=predicate, run_id="run")
+        frame = self.spark.createDataFrame(rows, DeltaTable.forPath(self.spark, self.uri).toDF().schema)
+        lake.replace(frame, self.uri, predicate=predicate, run_id=str(uuid4()), passed_rows=len(rows))
 
     def delete(self, predicate: str) -> None:
-        self.spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", "run")
-        DeltaTable.forPath(self.spark, self.uri).delete(predicate)
-        self.spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
+        self.replace(rows_at(0, customers=0, seed=0), predicate)
 
     def optimize(self) -> None:
         DeltaTable.forPath(self.spark, self.uri).optimize().executeCompaction()
 
     def loading(self, **more: Any) -> Loading:
         """The newest audited version on its way into the store."""
-        version = lake.audited_version(self.spark, self.uri, "purchases").version
-        return replace(LOADING, uri=self.uri, version=version, **more)
+        audited = lake.audited_version(self.spark, self.uri, "purchases")
+        return replace(LOADING, uri=self.uri, version=audited.version, published=audited.published, **more)
 
     def newest(self, loading: Loading) -> dict[int, tuple[int, float]]:
         """What must be in the store: each customer's newest row, by a loop over all rows that have one."""
@@ -89,9 +87,10 @@ class Table:
         return {customer: (order[0], spend) for customer, (order, spend) in best.items()}
 
 
-def stored(bank: Bank, field: bytes = FIELD) -> dict[int, tuple[int, float]]:
-    """What is in the store, by customer: event time and spend."""
-    found = {}
+def stored(bank: Bank, field: bytes | None = None) -> dict[int, tuple[int, float]]:
+    """What is in a field, or in the one that is read, by customer: event time and spend."""
+    mark, found = bank.mark("purchases"), {}
+    field = field or names.field("purchases", mark.generation if mark else 0)
     for keys in bank.entities(PREFIX):
         for key, record in zip(keys, bank.read(keys, field), strict=True):
             if record is not None:
@@ -274,10 +273,9 @@ def test_a_refresh_is_read_at_every_moment(table: Table, bank: Bank, spark: Spar
     ended.set()
     reader.join()
     assert missing == []
-    now = names.field("purchases", 1)
     expected = table.newest(table.loading()) | {1: (micros(EVENTS[-1] + DAY), 5.0)}
-    assert stored(bank, now) == expected
-    assert stored(bank) == {}
+    assert stored(bank) == expected
+    assert stored(bank, FIELD) == {}
 
 
 def test_an_older_layout_is_read_by_its_own_schema(table: Table, bank: Bank, spark: SparkSession) -> None:
@@ -288,27 +286,3 @@ def test_an_older_layout_is_read_by_its_own_schema(table: Table, bank: Bank, spa
     assert record is not None
     assert bank.schema(head_of(record).fingerprint) == SCHEMA
     assert Schema.of([("spend", "DOUBLE")]).fingerprint != SCHEMA.fingerprint
-
-
-@pytest.mark.slow
-def test_a_load_killed_at_any_point_is_run_again_to_the_same_end(table: Table, bank: Bank, spark: SparkSession) -> None:
-    """Killed thirty times at random moments and then run to its end, a load leaves what one clean run leaves."""
-    table.append(rows_at(40_000, customers=20_000, seed=1))
-    loaded(table.loading(), bank, spark)
-    clean = stored(bank)
-    bank.redis.flushall()
-    rng = random.Random(11)
-    command = [sys.executable, "-m", "tests.spark_jobs.purchases", table.uri, str(bank.address)]
-    for _ in range(30):
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(rng.random() * 4)
-        process.kill()
-        process.wait()
-        mark = bank.mark("purchases")
-        assert mark is None or mark.state in (State.LOADING, State.LOADED)
-    loaded(table.loading(), bank, spark)
-    assert stored(bank) == clean

@@ -18,6 +18,7 @@ from feature_repo.settings import repo_settings
 from spark_jobs.account import Place
 from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError, SourceBrokenError, SourceMissingError
 from spark_jobs.facts import Inputs
+from spark_jobs.gate_mark import CommitMark
 from spark_jobs.lake import current_version
 from spark_jobs.spine import Jobs, build
 from spark_jobs.tables import TABLES
@@ -192,7 +193,8 @@ def test_the_commit_names_the_run_that_made_it(jobs: Jobs) -> None:
     """Delta's own history leads to the run."""
     built = build(TABLES["origin_weather"], MARCH, jobs)
     commit = DeltaTable.forPath(jobs.spark, repo_settings().table("origin_weather")).history(1).collect()[0]
-    assert commit["userMetadata"] == built.run_id
+    mark = CommitMark.read(commit["userMetadata"])
+    assert mark == CommitMark(built.run_id, "origin_weather", "passed", built.rows.published)
 
 
 def test_a_failed_build_is_recorded_with_its_cause_and_its_inputs(jobs: Jobs, outbox: Path) -> None:

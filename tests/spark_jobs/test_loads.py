@@ -1,0 +1,491 @@
+"""Loads, rebuilds and rollbacks in unusual order and beside each other, by Feast's own calls, on a real table and Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+import pytest
+from delta.tables import DeltaTable
+from feast import Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+from feast.table_format import DeltaFormat
+from feast.types import Float64, Int64
+from pyspark.sql import SparkSession
+
+from feature_repo.contracts import CONTRACTS, between, suite
+from lineage.recorder import Recorder
+from lineage.settings import lineage_settings
+from online.bank import Bank
+from online.marks import Mark
+from spark_jobs import lake, sending
+from spark_jobs.errors import LoadOvertakenError, NothingToRollBackError, UnauditedTableError, WithheldError
+from spark_jobs.gate_mark import CommitMark
+from spark_jobs.restoring import Restoring
+
+from .purchases import DAY, EVENTS, START
+
+END = EVENTS[-1] + DAY
+EPOCH = datetime.fromtimestamp(0, START.tzinfo)
+COLUMNS = "customer BIGINT, event_at TIMESTAMP, created_at TIMESTAMP, spend DOUBLE"
+
+
+def row(customer: int, day: int, spend: float) -> tuple[int, datetime, datetime, float]:
+    """A purchase on a day of January 2026, told of the next day."""
+    at = START + (day - 1) * DAY
+    return customer, at, at + DAY, spend
+
+
+@dataclass
+class Shop:
+    """A feature store with one view over one Delta table, as a user has it."""
+
+    spark: SparkSession
+    folder: Path
+    store: FeatureStore
+    bank: Bank
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "purchases"
+
+    @property
+    def uri(self) -> str:
+        return self.path.as_uri()
+
+    @property
+    def view(self) -> FeatureView:
+        return self.store.get_feature_view("purchases")
+
+    @property
+    def mark(self) -> Mark:
+        mark = self.bank.mark("purchases")
+        assert mark is not None
+        return mark
+
+    def publish(self, *rows: tuple[Any, ...], where: str | None = None) -> None:
+        """Rows that passed the gate, in place of those that are selected, in one commit as `lake.publish` makes it."""
+        frame = self.spark.createDataFrame(list(rows), COLUMNS).coalesce(1)
+        mark = CommitMark.of_gate(self.uri, run_id=str(uuid4()), rows=len(rows)).text()
+        write = frame.write.format("delta").option("userMetadata", mark).option(lake.CHANGE_FEED, "true")
+        (write.mode("append") if where is None else write.mode("overwrite").option("replaceWhere", where)).save(
+            self.uri
+        )
+
+    def write(self, *rows: tuple[Any, ...], metadata: str | None = None) -> None:
+        """Append rows as anybody may."""
+        write = self.spark.createDataFrame(list(rows), COLUMNS).write.format("delta").mode("append")
+        (write if metadata is None else write.option("userMetadata", metadata)).save(self.uri)
+
+    def change_form(self, number: int = 0) -> None:
+        self.spark.sql(f"ALTER TABLE delta.`{self.uri}` SET TBLPROPERTIES ('note' = '{number}')")
+
+    def load(self, since: datetime = EPOCH, until: datetime = END) -> None:
+        self.store.materialize(since, until, feature_views=["purchases"])
+
+    def rollback(self, *, to: int | None = None) -> int:
+        with Recorder.open(lineage_settings()) as recorder:
+            return Restoring(self.store, self.spark, recorder).rollback(self.view, lambda _rows: None, to=to)[0]
+
+    def rebuild(self, **more: bool) -> None:
+        with Recorder.open(lineage_settings()) as recorder:
+            Restoring(self.store, self.spark, recorder).rebuild(self.view, lambda _rows: None, **more)
+
+    def push(self, customer: int, day: int, spend: float) -> None:
+        columns = ("customer", "event_at", "created_at", "spend")
+        frame = pd.DataFrame([dict(zip(columns, row(customer, day, spend), strict=True))])
+        self.store.write_to_online_store("purchases", frame)
+
+    def served(self, *customers: int) -> list[float | None]:
+        """What Feast reads of customers."""
+        rows = [{"customer": customer} for customer in customers]
+        found = self.store.get_online_features(["purchases:spend"], rows).to_dict()["spend"]
+        return list(found)
+
+
+def purchases(folder: Path, *, is_keyed: bool = True) -> FeatureView:
+    customer = Entity(name="customer", join_keys=["customer"], value_type=ValueType.INT64)
+    source = SparkSource(
+        name="purchases",
+        path=(folder / "purchases").as_uri(),
+        table_format=DeltaFormat(),
+        timestamp_field="event_at",
+        created_timestamp_column="created_at",
+    )
+    keys = [Field(name="customer", dtype=Int64)] if is_keyed else []
+    return FeatureView(
+        name="purchases",
+        entities=[customer] if is_keyed else [],
+        ttl=timedelta(0),
+        schema=[*keys, Field(name="spend", dtype=Float64)],
+        source=source,
+    )
+
+
+@pytest.fixture
+def shop(spark: SparkSession, tmp_path: Path, bank: Bank) -> Iterator[Shop]:
+    config = RepoConfig(
+        project="shop",
+        provider="local",
+        registry={"registry_type": "sql", "path": f"sqlite:///{tmp_path}/registry.db", "cache_ttl_seconds": 0},
+        offline_store={"type": "spark_jobs.historical.PedigreeOfflineStore"},
+        online_store={"type": "online.store.PedigreeOnlineStore", "connection_string": str(bank.address)},
+        batch_engine={"type": "spark_jobs.engine.PedigreeSparkEngine"},
+        entity_key_serialization_version=3,
+    )
+    made = Shop(spark, tmp_path, FeatureStore(config=config), bank)
+    made.store.apply([Entity(name="customer", join_keys=["customer"], value_type=ValueType.INT64), purchases(tmp_path)])
+    yield made
+    asyncio.run(made.store.close())
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Lets something happen in the middle of the next load: after it has written rows, and before it says what is loaded."""
+    waiting: list[Callable[[], object]] = []
+
+    def written(*arguments: Any, **named: Any) -> Any:
+        done = sending.write(*arguments, **named)
+        if waiting:
+            waiting.pop()()
+        return done
+
+    monkeypatch.setattr("spark_jobs.materialize.write", written)
+    return waiting.append
+
+
+def test_a_narrower_load_takes_no_key_away(shop: Shop) -> None:
+    """A gone row gives way to the one before it in all that is loaded, whatever span is asked for, and again the next time."""
+    shop.publish(row(1, 1, 10.0), row(1, 30, 300.0), row(2, 2, 20.0), row(2, 29, 290.0), row(3, 30, 3.0))
+    shop.load()
+    assert shop.served(1, 2, 3) == [300.0, 290.0, 3.0]
+    shop.publish(where=f"customer IN (1, 3) AND event_at >= '{EVENTS[29]}'")
+    shop.load(EVENTS[29])
+    assert shop.served(1, 2, 3) == [10.0, 290.0, None]
+    shop.publish(where=f"customer = 2 AND event_at >= '{EVENTS[20]}'")
+    shop.load(EVENTS[29])
+    assert shop.served(1, 2, 3) == [10.0, 20.0, None]
+    assert shop.mark.since_us == 0
+
+
+@pytest.mark.slow
+def test_a_span_apart_takes_with_it_what_lies_between(shop: Shop) -> None:
+    """After loads of two spans that do not touch, what changed in the first is followed, and no hole is called loaded."""
+    shop.publish(row(1, 3, 1.0), row(2, 3, 2.0), row(3, 10, 3.0), row(4, 25, 4.0))
+    shop.load(START, EVENTS[4])
+    assert shop.served(1, 2, 3, 4) == [1.0, 2.0, None, None]
+    shop.publish(row(2, 3, 2.5), where=f"event_at = '{EVENTS[2]}'")
+    shop.load(EVENTS[19], EVENTS[28])
+    assert shop.served(1, 2, 3, 4) == [None, 2.5, 3.0, 4.0]
+
+
+@pytest.mark.slow
+def test_rows_go_though_the_table_does_not_tell_what_changed(shop: Shop) -> None:
+    """Where a table has no change feed, or was made anew under the same name, gone rows go and pushed ones stay."""
+    shop.publish(row(1, 1, 1.0), row(2, 2, 2.0))
+    shop.publish(row(3, 3, 3.0))
+    shop.load()
+    shop.push(9, 30, 9.0)
+    shop.spark.sql(f"ALTER TABLE delta.`{shop.uri}` SET TBLPROPERTIES ('{lake.CHANGE_FEED}' = 'false')")
+    mark = CommitMark.of_gate(shop.uri, run_id=str(uuid4()), rows=0).text()
+    gone = shop.spark.createDataFrame([], COLUMNS).write.format("delta").mode("overwrite")
+    gone.option("replaceWhere", "customer = 1").option("userMetadata", mark).save(shop.uri)
+    shop.load(EVENTS[29])
+    assert shop.served(1, 2, 3, 9) == [None, 2.0, 3.0, 9.0]
+    shutil.rmtree(shop.path)
+    for spend in (20.0, 21.0, 22.0, 23.0, 24.0):
+        shop.publish(row(2, 2, spend), where="customer = 2")
+    shop.load(EVENTS[29])
+    assert shop.served(1, 2, 3, 9) == [None, 24.0, None, 9.0]
+
+
+@pytest.mark.slow
+def test_the_one_row_of_a_view_without_entity_goes(shop: Shop) -> None:
+    """Where the last row of a view without a key is gone nothing is served, and a rollback serves it again."""
+    shop.store.apply([purchases(shop.folder, is_keyed=False)])
+    shop.publish(row(1, 1, 1.0), row(1, 2, 2.0))
+    shop.load()
+    shop.publish(where=f"event_at >= '{EVENTS[1]}'")
+    shop.load(EVENTS[1])
+    assert shop.served(1) == [1.0]
+    shop.publish(where="customer = 1")
+    shop.load(EVENTS[1])
+    assert shop.served(1) == [None]
+    assert shop.rollback() == 1
+    assert shop.served(1) == [1.0]
+
+
+def test_a_rollback_holds(shop: Shop) -> None:
+    """Neither a load, nor a commit of form only, nor a rebuild serves it again; an explicit word does, or a newer version."""
+    shop.publish(row(1, 1, 1.0), row(2, 1, 2.0))
+    shop.load()
+    shop.publish(row(1, 2, -1.0), row(3, 2, -3.0))
+    shop.change_form()
+    shop.load()
+    assert shop.served(1, 2, 3) == [-1.0, 2.0, -3.0]
+    assert shop.rollback() == 0
+    shop.change_form(1)
+    for again in (shop.load, shop.rebuild, shop.load, shop.rebuild):
+        if again == shop.load:
+            with pytest.raises(WithheldError, match="version 0 is served"):
+                again()
+        else:
+            again()
+        assert shop.served(1, 2, 3) == [1.0, 2.0, None]
+        assert (shop.mark.version, shop.mark.withheld) == (0, 2)
+    shop.rebuild(includes_withheld=True)
+    assert shop.served(1, 2, 3) == [-1.0, 2.0, -3.0]
+    shop.rollback()
+    shop.publish(row(1, 3, 5.0))
+    shop.load()
+    assert shop.served(1, 2, 3) == [5.0, 2.0, -3.0]
+    assert shop.mark.withheld is None
+
+
+def test_a_rollback_beside_a_load_holds(shop: Shop, meanwhile: Callable[[Callable[[], object]], None]) -> None:
+    """A load in whose middle the view is rolled back ends with an error, and none of its rows are served, now or later."""
+    shop.publish(row(1, 1, 1.0), row(2, 1, 2.0))
+    shop.load()
+    shop.publish(row(1, 2, -1.0), row(3, 2, -3.0))
+    shop.load()
+    shop.publish(row(1, 3, 7.0), row(4, 3, 7.0))
+    meanwhile(lambda: shop.rollback(to=0))
+    with pytest.raises(LoadOvertakenError, match="now loaded, version 0"):
+        shop.load()
+    assert shop.served(1, 2, 3, 4) == [1.0, 2.0, None, None]
+    assert (shop.mark.version, shop.mark.withheld) == (0, 1)
+    assert shop.bank.open_loads("purchases") == {}
+    shop.load()
+    assert shop.served(1, 2, 3, 4) == [7.0, 2.0, -3.0, 7.0]
+
+
+@pytest.mark.slow
+def test_a_load_beside_a_rollback_is_rolled_back_too(
+    shop: Shop, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    """Where a load ends in the middle of a rollback, the rollback is done over and holds for what was loaded meanwhile."""
+    shop.publish(row(1, 1, 1.0))
+    shop.load()
+    shop.publish(row(1, 2, -1.0), row(3, 2, -3.0))
+    shop.load()
+    shop.publish(row(3, 3, -9.0))
+    meanwhile(shop.load)
+    assert shop.rollback() == 0
+    assert shop.served(1, 3) == [1.0, None]
+    assert (shop.mark.version, shop.mark.withheld) == (0, 2)
+
+
+@pytest.mark.slow
+def test_a_rollback_beside_a_rebuild_holds(shop: Shop, meanwhile: Callable[[Callable[[], object]], None]) -> None:
+    """A rebuild in whose middle the view is rolled back ends with an error and leaves nothing behind."""
+    shop.publish(row(1, 1, 1.0))
+    shop.load()
+    shop.publish(row(1, 2, -1.0))
+    shop.load()
+    meanwhile(shop.rollback)
+    with pytest.raises(LoadOvertakenError):
+        shop.rebuild()
+    assert shop.served(1) == [1.0]
+    [key] = next(iter(shop.bank.entities(b"shop:customer:")))
+    assert len(shop.bank.redis.hkeys(key)) == 1
+
+
+def test_of_two_loads_at_once_one_wins_whole(shop: Shop, meanwhile: Callable[[Callable[[], object]], None]) -> None:
+    """The later version wins where its load ends first; the earlier one ends with an error and brings no gone row back."""
+    shop.publish(row(1, 1, 1.0), row(2, 1, 2.0))
+    shop.load()
+    shop.publish(row(1, 2, 1.5), row(4, 2, 4.0))
+
+    def newer() -> None:
+        shop.publish(where="customer = 4")
+        shop.load()
+
+    meanwhile(newer)
+    with pytest.raises(LoadOvertakenError):
+        shop.load()
+    assert shop.served(1, 2, 4) == [1.5, 2.0, None]
+    assert shop.mark.version == 2
+
+
+def test_rows_pushed_beside_a_rebuild_are_not_lost(
+    shop: Shop, meanwhile: Callable[[Callable[[], object]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is pushed in the middle of a rebuild is served after it, and so is one that is on its way while it ends."""
+    shop.publish(row(1, 1, 1.0))
+    shop.load()
+    meanwhile(lambda: shop.push(8, 5, 8.0))
+    shop.rebuild()
+    assert shop.served(1, 8) == [1.0, 8.0]
+    write, waiting = Bank.write, [shop.rebuild]
+
+    def slow(*arguments: Any) -> Any:
+        if waiting:
+            waiting.pop()()
+        return write(*arguments)
+
+    monkeypatch.setattr(Bank, "write", slow)
+    shop.push(9, 5, 9.0)
+    assert waiting == []
+    assert shop.served(1, 8, 9) == [1.0, 8.0, 9.0]
+
+
+def test_a_rebuild_cut_off_at_its_very_end_is_finished(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where new rows are read already, but rows that were pushed last are not with them, the next load brings them."""
+    shop.publish(row(1, 1, 1.0))
+    shop.load()
+    move = Bank.move
+
+    def cut(bank: Bank, *arguments: Any, ends: bool) -> int:
+        if ends:
+            raise KeyboardInterrupt
+        moved = move(bank, *arguments, ends=ends)
+        shop.push(8, 5, 8.0)
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bank, "move", cut)
+        with pytest.raises(KeyboardInterrupt):
+            shop.rebuild()
+    assert shop.served(1, 8) == [1.0, None]
+    shop.load()
+    assert shop.served(1, 8) == [1.0, 8.0]
+    keys = next(iter(shop.bank.entities(b"shop:customer:")))
+    assert [len(shop.bank.redis.hkeys(key)) for key in keys] == [1, 1]
+    assert shop.bank.open_loads("purchases") == {}
+
+
+@pytest.mark.slow
+def test_a_view_that_is_removed_beside_its_load_stays_removed(
+    shop: Shop, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    """`apply` in the middle of a load removes the view for good: the load says so, and none of its rows stay."""
+    shop.publish(row(1, 1, 1.0))
+    shop.load()
+    shop.publish(row(2, 1, 2.0))
+    view = shop.view
+    meanwhile(lambda: shop.store.apply([], objects_to_delete=[view], partial=False))
+    with pytest.raises(LoadOvertakenError, match="no longer knows it"):
+        shop.load()
+    assert shop.bank.marks() == {}
+    assert list(shop.bank.entities(b"shop:customer:")) == []
+
+
+def changed(mark: str, **members: Any) -> str:
+    """A mark with other members."""
+    return json.dumps({"pedigree": json.loads(mark)["pedigree"] | members})
+
+
+FOREIGN: Mapping[str, Callable[[str], str]] = {
+    "a comment": lambda _mark: "fixed by hand, all good",
+    "dbt's own": lambda _mark: json.dumps({"dbt_invocation_id": str(uuid4()), "gate": "passed"}),
+    "a run's id alone": lambda _mark: str(uuid4()),
+    "a copy": lambda mark: mark,
+    "a copy with a run of its own, of other rows": lambda mark: changed(mark, run=str(uuid4()), rows=2),
+    "another table's": lambda mark: changed(mark, run=str(uuid4()), table="refunds"),
+    "no run's": lambda mark: changed(mark, run="me"),
+    "ours without a gate": lambda _mark: CommitMark(str(uuid4()), "purchases").text(),
+    "no object": lambda _mark: '["pedigree"]',
+}
+
+
+def test_only_the_gate_s_own_mark_is_taken(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever else stands in a commit's metadata, a copy of a mark too, its rows are not loaded, and a warning names them."""
+    shop.publish(row(1, 1, 1.0))
+    shop.load()
+    [mark] = [commit.metadata for commit in lake.commits(shop.spark, shop.uri)]
+    assert mark is not None
+    for number, made in enumerate(FOREIGN.values()):
+        shop.write(row(100 + number, 1, -1.0), metadata=made(mark))
+    deleted = changed(mark, run=str(uuid4()), rows=0)
+    shop.spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", deleted)
+    DeltaTable.forPath(shop.spark, shop.uri).delete("customer = 1")
+    shop.spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
+    with caplog.at_level(logging.WARNING):
+        shop.load()
+    assert "(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)" in caplog.text
+    assert shop.served(1, *range(100, 109)) == [1.0, *[None] * 9]
+    assert shop.mark.version == 0
+    with pytest.raises(NothingToRollBackError, match="there is no audited version before 0"):
+        shop.rollback()
+
+
+@pytest.fixture
+def contract() -> Iterator[None]:
+    """A contract for the purchases, for one test."""
+    CONTRACTS["purchases"] = suite("purchases", ("customer",), [between("spend_is_possible", "spend", 0, 5000)])
+    yield
+    del CONTRACTS["purchases"]
+
+
+@pytest.mark.usefixtures("contract")
+def test_rows_that_went_through_the_gate_are_loaded(shop: Shop) -> None:
+    """What `write_to_offline_store` lets through is served, and what it sets apart is not; without a contract nothing is."""
+    shop.publish(row(1, 1, 1.0))
+    columns = [name.split()[0] for name in COLUMNS.split(", ")]
+    rows = [row(number, 2, 2.0) for number in range(1, 100)] + [row(100, 2, -1.0)]
+    shop.store.write_to_offline_store("purchases", pd.DataFrame(rows, columns=columns))
+    shop.load()
+    assert shop.served(1, 99, 100) == [2.0, 2.0, None]
+    del CONTRACTS["purchases"]
+    shop.store.write_to_offline_store("purchases", pd.DataFrame([row(100, 3, -1.0)], columns=columns))
+    CONTRACTS["purchases"] = suite("purchases", ("customer",), [])
+    shop.load()
+    assert shop.served(1, 99, 100) == [2.0, 2.0, None]
+
+
+def test_a_table_of_the_release_before_is_built_on(shop: Shop) -> None:
+    """Bare run ids are not taken, and the error says what to do; one new slice later all loads; such versions can be named."""
+    shop.write(row(1, 1, 1.0), metadata=str(uuid4()))
+    shop.write(row(2, 1, 2.0), metadata=str(uuid4()))
+    with pytest.raises(UnauditedTableError, match=r"pedigree build purchases .*") as refused:
+        shop.load()
+    assert refused.value.former == (1, 0)
+    assert "the newest is version 1" in str(refused.value)
+    shop.publish(row(3, 1, 3.0))
+    shop.load()
+    assert shop.served(1, 2, 3) == [1.0, 2.0, 3.0]
+    shop.write(row(4, 1, 4.0))
+    with pytest.raises(NothingToRollBackError, match="no audited version before 2"):
+        shop.rollback()
+    assert shop.rollback(to=0) == 0
+    assert shop.served(1, 2, 3) == [1.0, None, None]
+
+
+@pytest.mark.slow
+def test_a_version_that_nobody_audited_cannot_be_gone_back_to(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither by itself nor by name; and where an audited version stands on such rows, a warning names them."""
+    shop.publish(row(1, 1, 1.0))
+    shop.write(row(2, 1, -2.0))
+    shop.publish(row(3, 1, 3.0))
+    with caplog.at_level(logging.WARNING):
+        shop.load()
+    assert "versions (1,)" in caplog.text
+    with pytest.raises(NothingToRollBackError, match="version 1 was written by no audited run"):
+        shop.rollback(to=1)
+    assert shop.rollback() == 0
+    assert shop.served(1, 2, 3) == [1.0, None, None]
+
+
+def test_commits_of_form_only_are_no_end_of_a_history(shop: Shop) -> None:
+    """However many commits of form only follow the last build, it is found, loaded, and rolled back beyond."""
+    shop.publish(row(1, 1, 1.0))
+    shop.publish(row(1, 2, 2.0))
+    shop.change_form()
+    log = shop.path / "_delta_log"
+    for number in range(3, 120):
+        shutil.copy(log / f"{2:020}.json", log / f"{number:020}.json")
+    shop.load()
+    assert (shop.served(1), shop.mark.version) == ([2.0], 119)
+    assert shop.rollback() == 0
+    assert shop.served(1) == [1.0]
+    with pytest.raises(WithheldError):
+        shop.load()
