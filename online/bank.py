@@ -200,6 +200,8 @@ class Bank:
         """The keys of all entities that start with `prefix`, in parts; nothing in a prefix is a pattern."""
         part: list[bytes] = []
         for key in self.redis.scan_iter(match=escaped(prefix) + b"*", count=SCAN):
+            if not names.is_entity_key(key):
+                continue
             part.append(key)
             if len(part) == SCAN:
                 yield part
@@ -211,9 +213,13 @@ class Bank:
         """No longer know a view."""
         self.redis.hdel(names.marks_key(self.project), view)
 
-    def publish_plan(self, text: str) -> None:
-        """Give the servers a plan to go by."""
-        self.redis.set(names.plan_key(self.project), text)
+    def plan(self) -> str:
+        """The plan that servers go by, as it is kept; empty where there is none."""
+        return (self.redis.get(names.plan_key(self.project)) or b"").decode()
+
+    def replace_plan(self, old: str, new: str) -> None:
+        """Give the servers a new plan in place of one that was seen, unless somebody else has given them another since."""
+        self.script(self.redis, scripts.REPLACE, [names.plan_key(self.project)], [old, new])
 
     def loads(self, numbers: Sequence[int]) -> Mapping[int, Load]:
         """Who wrote the records with these numbers."""

@@ -14,11 +14,11 @@ Only an entity's key has a second colon, so no pattern of theirs meets another's
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import quote
 
-from online.errors import SharedFieldError, UnstorableNameError
+from online.errors import UnstorableNameError
 
 FORBIDDEN = frozenset(":,~")
 FIELD_BYTES = 4
@@ -33,6 +33,11 @@ def entity_prefix(project: str, join_keys: Sequence[str]) -> bytes:
     return f"{checked('project', project)}:{names}:".encode()
 
 
+def project_prefix(project: str) -> bytes:
+    """What the keys of all of a project's entities start with, and nothing of another project's."""
+    return f"{checked('project', project)}:".encode()
+
+
 def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
     """The key of one entity.
 
@@ -42,6 +47,11 @@ def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
     return prefix + b"".join(values)
 
 
+def is_entity_key(key: bytes) -> bool:
+    """Whether a key is an entity's: no other key of a project has a second colon."""
+    return key.count(b":") > 1
+
+
 def field(view: str, generation: int) -> bytes:
     """The field of an entity's hash that holds a view's record: four bytes that stand for its name.
 
@@ -49,15 +59,6 @@ def field(view: str, generation: int) -> bytes:
     """
     name = blake2b(checked("view", view).encode(), digest_size=FIELD_BYTES).digest()
     return name + b"~%d" % generation if generation else name
-
-
-def refuse_shared_fields(views: Collection[str]) -> None:
-    """Raise where the fields of two views would be one."""
-    owner: dict[bytes, str] = {}
-    for view in views:
-        other = owner.setdefault(field(view, 0), view)
-        if other != view:
-            raise SharedFieldError(view, other)
 
 
 def marks_key(project: str) -> bytes:
@@ -92,6 +93,11 @@ def plan_key(project: str) -> bytes:
 
 def checked(kind: str, name: str) -> str:
     """The name, where it can be told from its neighbours in a key."""
-    if not name or FORBIDDEN & set(name):
+    if not is_storable(name):
         raise UnstorableNameError(kind, name)
     return name
+
+
+def is_storable(name: str) -> bool:
+    """Whether a name can be told from its neighbours in a key."""
+    return bool(name) and not FORBIDDEN & set(name)

@@ -29,8 +29,9 @@ from lineage.naming import DatasetName, at_path, redis_view
 from lineage.recorder import Recorder, Run
 from lineage.settings import lineage_settings
 from online.bank import Bank
+from online.definitions import refuse_unstorable, schema_of, type_of_field
 from online.record import micros
-from online.store import PedigreeOnlineStoreConfig, open_bank, schema_of
+from online.store import PedigreeOnlineStoreConfig, open_bank
 from spark_jobs import lake
 from spark_jobs.errors import UnsupportedSourceError, WithheldError
 from spark_jobs.materialize import Loaded, load
@@ -146,8 +147,11 @@ def loading_of(
 
     Args:
         skew_seconds: how far ahead of the clock a row may be.
+    Raises:
+        UnstorableViewError: its name or its types cannot be stored.
     """
-    keys = sorted((column.name, column.dtype.to_value_type().name) for column in view.entity_columns)
+    refuse_unstorable(view)
+    keys = sorted((column.name, type_of_field(column)) for column in view.entity_columns)
     mapping = {there: here for there, here in (source.field_mapping or {}).items() if there != here}
     return Loading(
         view=view.name,

@@ -9,9 +9,9 @@ from feast import FeatureStore, FeatureView
 from pyspark.sql import SparkSession
 
 from lineage.recorder import Recorder, Run
+from online.applying import publish_plan
 from online.marks import Mark
 from online.record import micros
-from online.store import publish_plan
 from spark_jobs import lake
 from spark_jobs.engine import declare_view, delta_source, loading_of, note, opened, table_read, version_to_load
 from spark_jobs.errors import NothingToRollBackError

@@ -16,8 +16,8 @@ from feast import FeatureService, Field
 from feast.types import Int64
 
 from online import names
+from online.applying import publish_plan
 from online.marks import Mark, State
-from online.store import publish_plan
 
 from ..redis_server import wait_for
 from .asking import asking, refused, told
