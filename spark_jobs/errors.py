@@ -71,6 +71,20 @@ class SourceBrokenError(JobError):
         )
 
 
+class SourceChangedError(JobError):
+    """A source was replaced while it was read."""
+
+    transient = True
+
+    def __init__(self, source: str, path: str) -> None:
+        self.source = source
+        self.path = path
+        super().__init__(
+            f"The source {source!r} at {path} was written to while it was read. Nothing was published, since some rows would be "
+            "of the old file and some of the new one. Run the same command again."
+        )
+
+
 class SampleDataError(JobError):
     """The sample data cannot be landed."""
 

@@ -28,7 +28,7 @@ from spark_jobs.provenance import (
     tiles_dataset,
 )
 from spark_jobs.settings import JobSettings
-from spark_jobs.sources import SourceRead, read, told_when_broken
+from spark_jobs.sources import SourceRead, read, refuse_changed, told_when_broken
 from spark_jobs.table import FeatureTable
 from spark_jobs.tileplan import TilePlan
 from spark_jobs.tiles import with_event_time
@@ -68,7 +68,8 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
     """Build one slice of one table; the same slice again replaces itself.
 
     Raises:
-        SourceMissingError, SchemaBrokenError, ContractError, RowsUnaccountedError: nothing was published.
+        SourceMissingError, SourceBrokenError, SourceChangedError, SchemaBrokenError, ContractError, RowsUnaccountedError: nothing
+            was published.
         QualityGateFailedError: the table stays as it was, and the whole slice is in quarantine.
     """
     nominal = (time_slice.start_at, time_slice.end_at)
@@ -80,6 +81,7 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
         with told_when_broken(source.uri for source in sources.values()):
             account = account_for(facts, table, time_slice)
         read_rows = declare_sources(sources, run)
+        refuse_changed(sources.values(), jobs.spark)
         expect(
             table.name, "before publishing, the facts", expected=read_rows[table.sources[0].name], found=account.total
         )
@@ -131,6 +133,7 @@ def gate(computed: Slice, run: Run, jobs: Jobs) -> Built:
     """Publish what keeps the contract, or stop the slice."""
     jobs.progress("checking")
     verdict = judge(computed.marked, CONTRACTS[computed.table.name])
+    refuse_changed(computed.sources.values(), jobs.spark)
     expect(computed.table.name, "after the transform, the slice", expected=computed.expected, found=verdict.rows)
     if not verdict.passed:
         stop(computed, verdict, run, jobs)

@@ -183,12 +183,11 @@ def test_an_apply_that_broke_off_is_finished_by_the_next(tmp_path: Path, own_red
 
 def test_applies_at_once_leave_the_plan_of_the_registry(store: FeatureStore, bank: Bank, tmp_path: Path) -> None:
     """Three that apply views of their own at the same time: each ends, and servers have all that the registry has."""
-    port = bank.address.hosts[0][1]
     failed: list[BaseException] = []
 
     def apply(number: int) -> None:
         try:
-            mine = opened(tmp_path, port)
+            mine = FeatureStore(fs_yaml_file=tmp_path / "feature_store.yaml")
             for step in range(4):
                 mine.apply([customer, view_of(f"view_{number}_{step}")])
         except BaseException as error:
