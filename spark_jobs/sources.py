@@ -170,7 +170,7 @@ def line_end(layouts: Iterable[Layout], uri: str) -> str:
     ends = {layout.line_end for layout in layouts}
     if len(ends) > 1:
         raise SourceBrokenError(
-            uri, reason="records end with LF in some files and with CRLF in others, and values have line breaks."
+            uri, reason="some files end records with LF and others with CRLF, and values have line breaks."
         )
     return ends.pop()
 
