@@ -11,6 +11,7 @@ from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from online import names
 from online.bank import Bank
 from online.errors import PlanContendedError
+from online.eviction import policy_problem
 from online.plan import Plan, Refusal, View
 from online.plantext import encoded
 from online.record import Schema
@@ -58,6 +59,13 @@ def know_all(bank: Bank, registry: RegistryProto) -> None:
     """Know every view of the registry, also those that an apply wrote there and could not tell the store of."""
     for view, is_new in storable_views(registry, bank.project):
         know(bank, view.name, view.schema, is_new=is_new)
+
+
+def warn_of_eviction(bank: Bank) -> None:
+    """Say so where Redis would drop rows to make room."""
+    problem = policy_problem(bank.memories())
+    if problem is not None:
+        log.warning("the online store at %s: %s", bank.address, problem)
 
 
 def storable_views(registry: RegistryProto, project: str) -> Iterator[tuple[View, bool]]:

@@ -11,6 +11,7 @@ import redis.exceptions
 
 from online import names, scripts
 from online.address import Address, client
+from online.eviction import EVER, Baseline, Memory, may_lack_rows
 from online.marks import Load, Mark, State
 from online.record import Schema
 
@@ -58,6 +59,31 @@ class Bank:
     def close(self) -> None:
         """Let go of the connections."""
         self.redis.close()
+
+    def memories(self) -> tuple[Memory, ...] | None:
+        """What each Redis that holds rows says of its memory; None where our user may not ask."""
+        try:
+            if self.address.kind != "redis_cluster":
+                return (Memory.of(self.redis.info()),)
+            found = self.redis.info(target_nodes=type(self.redis).PRIMARIES)
+        except redis.exceptions.NoPermissionError:
+            return None
+        nodes = [found] if "run_id" in found else found.values()
+        return tuple(Memory.of(info) for info in nodes)
+
+    def set_baseline(self, field: bytes, memories: Sequence[Memory] | None) -> None:
+        """Remember how much had been evicted before a view's field was filled."""
+        if memories is None:
+            return
+        key, baseline = names.evictions_key(self.project), Baseline.of(memories)
+        self.redis.hset(key, field, baseline.text())
+        if baseline.evicts:
+            self.redis.hset(key, EVER, "1")
+
+    def may_lack_rows(self, field: bytes) -> bool:
+        """Whether rows may have been evicted from a view's field since it was filled."""
+        baseline = Baseline.read(self.redis.hget(names.evictions_key(self.project), field))
+        return may_lack_rows(baseline, self.memories() or ())
 
     def register(self, schema: Schema) -> None:
         """Tell readers the layout of records that are about to be written."""

@@ -95,6 +95,19 @@ class NotLoadedError(OnlineError):
         )
 
 
+class RowsEvictedError(OnlineError):
+    """Redis may have evicted rows of a view, so a row that is missing says nothing."""
+
+    transient = True
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        super().__init__(
+            f"Redis has evicted keys since {view} was filled, so nobody knows whether a row that is missing ever was. Set its "
+            f"maxmemory-policy to noeviction, give it more memory, and run `pedigree rebuild {view}`."
+        )
+
+
 class UnstorableViewError(OnlineError):
     """A view's name or types cannot be stored."""
 

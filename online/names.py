@@ -6,6 +6,7 @@
 | `<project>:marks` | a hash: per view what is loaded of it |
 | `<project>:loads`, `<project>:last-load` | a hash: who wrote the records with a load's number; the last number |
 | `<project>:progress` | a hash: how many rows are done, of each load that is under way |
+| `<project>:evictions` | a hash: per field of a view what Redis had evicted when it was filled |
 | `<project>:schemas` | a hash: the layouts of records, by fingerprint |
 | `<project>:plan` | the serving plan |
 
@@ -79,6 +80,11 @@ def last_load_key(project: str) -> bytes:
 def progress_key(project: str) -> bytes:
     """Per number of a load that is under way: how many rows are done."""
     return f"{checked('project', project)}:progress".encode()
+
+
+def evictions_key(project: str) -> bytes:
+    """Per field of a view: how much Redis had evicted when it was filled."""
+    return f"{checked('project', project)}:evictions".encode()
 
 
 def schemas_key(project: str) -> bytes:

@@ -25,10 +25,11 @@ from feast.repo_config import FeastConfigBaseModel
 
 from online import names
 from online.address import Kind, parse, reason_of
-from online.applying import forget_lost, forget_view, know, know_all, publish_plan
+from online.applying import forget_lost, forget_view, know, know_all, publish_plan, warn_of_eviction
 from online.bank import Bank
 from online.definitions import prefix_of, problem_of, refuse_unstorable, schema_of
-from online.errors import FutureRowsError, NotLoadedError, SchemaMissingError, StoreAwayError
+from online.errors import FutureRowsError, NotLoadedError, RowsEvictedError, SchemaMissingError, StoreAwayError
+from online.marks import State
 from online.record import EPOCH, MICROSECOND, Head, Schema, head_of, micros
 
 Rows = Sequence[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
@@ -72,8 +73,12 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             (key_of(config.project, key), packed(schema, values, event_at, created_at))
             for key, values, event_at, created_at in data
         ]
-        bank.write(names.field(table.name, self.generation(bank, table.name)), rows)
+        mark = bank.mark(table.name)
+        field = names.field(table.name, 0 if mark is None else mark.generation)
+        memories = bank.memories() if mark is not None and mark.state is State.DECLARED else None
+        bank.write(field, rows)
         bank.open_view(table.name)
+        bank.set_baseline(field, memories)
         if progress:
             progress(len(rows))
 
@@ -94,6 +99,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
 
         Raises:
             NotLoadedError: nothing is known of the view, so a missing row says nothing.
+            RowsEvictedError: a row is missing, and Redis may have evicted it.
         """
         bank = self.opened(config)
         keys = [key_of(config.project, key) for key in entity_keys]
@@ -104,6 +110,8 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             raise NotLoadedError(table.name)
         if mark.generation != generation:
             records = bank.read(keys, names.field(table.name, mark.generation))
+        if None in records and bank.may_lack_rows(names.field(table.name, mark.generation)):
+            raise RowsEvictedError(table.name)
         schema = schema_of(table)
         schemas = {schema.fingerprint: schema}
         wanted = set(requested_features or [feature.name for feature in table.features])
@@ -176,6 +184,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
                         bank, table.name, schema_of(table), is_new=not getattr(table, "materialization_intervals", None)
                     )
             know_all(bank, registry)
+            warn_of_eviction(bank)
         except redis.exceptions.RedisError as error:
             raise StoreAwayError(str(bank.address), reason_of(error)) from error
 

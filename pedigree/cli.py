@@ -18,6 +18,7 @@ import click
 from lineage.errors import LineageError
 from pedigree.checkout import enter
 from pedigree.dataset_commands import dataset, vacuum
+from pedigree.doctor import doctor
 from pedigree.errors import PedigreeError
 from pedigree.instants import Instant, Length
 from serving.errors import ServingError
@@ -236,6 +237,7 @@ def flush() -> None:
 
 cli.add_command(dataset)
 cli.add_command(vacuum)
+cli.add_command(doctor)
 
 
 def lineage_client() -> LineageClient:

@@ -89,12 +89,13 @@ async def listening(settings: ServingSettings) -> AsyncIterator[Listening]:
             tracing=tracing,
         )
         healthy = health.aio.HealthServicer()
+        await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
         sampler = Sampler(metrics.count_values) if metrics else None
         server = server_of(settings, ServingServicer(Plane(plans, reader, settings), door, sampler), healthy)
         watch = Watch(reader, plans, tokens.keys if tokens else None, healthy, door, settings, metrics)
+        await watch.look()
         address = bind(server, settings.address, settings.tls)
         scraped = stack.enter_context(scraped_at(settings.metrics_address)) if is_alone(settings) else None
-        await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
         for work in background(settings, plans, tokens, watch):
             stack.callback(asyncio.create_task(going_on(work)).cancel)
         await server.start()

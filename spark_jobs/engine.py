@@ -28,8 +28,11 @@ from lineage.dataset import Dataset, Origin
 from lineage.naming import DatasetName, at_path, redis_view
 from lineage.recorder import Recorder, Run
 from lineage.settings import lineage_settings
+from online import names
+from online.applying import warn_of_eviction
 from online.bank import Bank
 from online.definitions import refuse_unstorable, schema_of, type_of_field
+from online.marks import Mark
 from online.record import micros
 from online.store import PedigreeOnlineStoreConfig, open_bank
 from spark_jobs import lake
@@ -89,17 +92,22 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             skew_seconds=self.repo_config.online_store.future_skew_seconds,
         )
         with opened(self.repo_config) as bank:
+            warn_of_eviction(bank)
             mark = bank.mark(loading.view)
             if mark is not None and mark.withheld is not None and version <= mark.withheld:
                 raise WithheldError(loading.view, version=version, served=mark.version)
             bar = task.tqdm_builder(None) if task.tqdm_builder else None
+            told = bar.update if bar is not None else lambda _rows: None
+            memories, anew = bank.memories(), lacks_rows(mark, loading, bank)
             try:
                 done = load(
-                    loading, bank, spark, run_id=run.id, told=bar.update if bar is not None else lambda _rows: None
+                    widened(loading, mark) if anew else loading, bank, spark, run_id=run.id, told=told, anew=anew
                 )
             finally:
                 if bar is not None:
                     bar.close()
+            if done.how == "full":
+                bank.set_baseline(names.field(loading.view, 0 if mark is None else mark.generation), memories)
         note(run, done)
 
     def declare_view(self, task: MaterializationTask, source: SparkSource, run: Run) -> None:
@@ -110,6 +118,24 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
                 task.feature_view.name, f"its online store is {self.repo_config.online_store.type}", "Use Redis."
             )
         declare_view(task.feature_view, source, task.project, connection, run)
+
+
+def lacks_rows(mark: Mark | None, loading: Loading, bank: Bank) -> bool:
+    """Whether Redis may have evicted rows of what is loaded, so that all of it has to be sent again."""
+    if mark is None or not mark.readable or not bank.may_lack_rows(names.field(loading.view, mark.generation)):
+        return False
+    log.warning("Redis has evicted keys since %s was filled; all of it is sent again", loading.view)
+    return True
+
+
+def widened(loading: Loading, mark: Mark | None) -> Loading:
+    """The same for all times that are loaded, beside those that are asked for."""
+    since, until = (mark.since_us, mark.until_us) if mark else (None, None)
+    return dataclasses.replace(
+        loading,
+        since_us=min(loading.since_us, loading.since_us if since is None else since),
+        until_us=max(loading.until_us, loading.until_us if until is None else until),
+    )
 
 
 def version_to_load(view: FeatureView, source: SparkSource, spark: SparkSession) -> int:

@@ -155,6 +155,19 @@ class UnbuiltTableError(JobError):
         super().__init__(f"There is no Delta table at {uri}. Build it first: `pedigree build {table}`.")
 
 
+class TableContendedError(JobError):
+    """Others write to a table again and again while somebody wants to."""
+
+    transient = True
+
+    def __init__(self, table: str, *, attempts: int) -> None:
+        self.table = table
+        super().__init__(
+            f"{table} was written to by others each of the {attempts} times that this was to be committed. It has what they "
+            "wrote, and nothing of this. Run the same command again."
+        )
+
+
 class RowsUnaccountedError(JobError):
     """Rows went missing or appeared between two steps: a fault of the program, never of the data."""
 

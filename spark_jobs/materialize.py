@@ -41,11 +41,14 @@ class Loaded:
     newest_us: int | None
 
 
-def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+def load(
+    loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told: Progress, anew: bool = False
+) -> Loaded:
     """Bring the store to the table's version for a span of time. Until the first load of a view ends, nobody reads it.
 
     Args:
         told: is told how many rows are done, from time to time.
+        anew: send every row of the span, also those that the store had, since it may have lost them.
     """
     before = bank.mark(loading.view) or Mark(State.DECLARED)
     bank.register(loading.schema)
@@ -56,12 +59,12 @@ def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told
     follow = follows(loading, before, spark)
     grown = follow and loading.version != before.version
     with telling(bank, number, told), net_changes(loading, before, spark) if grown else nullcontext() as net:
-        rows = changed(loading, before, spark, net) if follow else whole(loading, spark)
+        rows = changed(loading, before, spark, net) if follow and not anew else whole(loading, spark)
         sent = Sent() if rows is None else send_newest(rows, loading, bank, field=field, number=number)
         gone = None if net is None else removed(loading, net)
         if gone is not None:
             sent += replace(restore(gone, loading, bank, spark, field=field, number=number), newest_us=None)
-    how: How = "nothing" if rows is None else "changes" if follow else "full"
+    how: How = "nothing" if rows is None else "changes" if follow and not anew else "full"
     bank.set_mark(loading.view, after(loading, before, sent, number=number, how=how))
     return Loaded(number, how, sent.keys, sent.written, sent.newest_us or before.newest_us)
 

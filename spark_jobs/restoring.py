@@ -9,7 +9,8 @@ from feast import FeatureStore, FeatureView
 from pyspark.sql import SparkSession
 
 from lineage.recorder import Recorder, Run
-from online.applying import publish_plan
+from online import names
+from online.applying import publish_plan, warn_of_eviction
 from online.marks import Mark
 from online.record import micros
 from spark_jobs import lake
@@ -37,7 +38,11 @@ class Restoring:
         span = (micros(since), micros(until)) if since and until else (0, now_us())
         with self.recorder.run("rebuild", view.name, nominal=nominal) as run, opened(self.store.config) as bank:
             loading = self.loading(view, version_to_load(view, delta_source(view), self.spark), span)
+            warn_of_eviction(bank)
+            memories = bank.memories()
             done = refresh(loading, bank, self.spark, run_id=run.id, told=told)
+            mark = bank.mark(view.name)
+            bank.set_baseline(names.field(view.name, 0 if mark is None else mark.generation), memories)
             self.record(view, loading, done, run)
             publish_plan(self.store.config, bank)
         return done

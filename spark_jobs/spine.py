@@ -17,6 +17,7 @@ from spark_jobs.account import FactAccount, RowAccount, account_for
 from spark_jobs.cache import cached
 from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
 from spark_jobs.conform import conform
+from spark_jobs.contention import contended, exclusive
 from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError
 from spark_jobs.facts import FactCache
 from spark_jobs.provenance import (
@@ -135,10 +136,11 @@ def gate(computed: Slice, run: Run, jobs: Jobs) -> Built:
     verdict = judge(computed.marked, CONTRACTS[computed.table.name])
     refuse_changed(computed.sources.values(), jobs.spark)
     expect(computed.table.name, "after the transform, the slice", expected=computed.expected, found=verdict.rows)
-    if not verdict.passed:
-        stop(computed, verdict, run, jobs)
-    jobs.progress(f"publishing {verdict.rows:,} rows")
-    return publish(computed, verdict, run)
+    jobs.progress(f"publishing {verdict.rows:,} rows" if verdict.passed else "stopping")
+    with exclusive(repo_settings().table(computed.table.name)):
+        if not verdict.passed:
+            stop(computed, verdict, run, jobs)
+        return publish(computed, verdict, run)
 
 
 def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
@@ -147,7 +149,9 @@ def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
     is_good = F.size(BROKEN_FACTS) == 0
     kept = set_apart(computed, computed.marked.where(~is_good), run, published=True)
     good = computed.marked.where(is_good).drop(BROKEN_FACTS)
-    commit = lake.publish(good, uri, table=table.name, time_slice=computed.time_slice, run_id=run.id)
+    commit = contended(
+        lambda: lake.publish(good, uri, table=table.name, time_slice=computed.time_slice, run_id=run.id), table.name
+    )
     rows = RowAccount(computed.account, computed=verdict.rows, published=commit.rows, quarantined=kept)
     expect(table.name, "after publishing, table and quarantine", expected=verdict.rows, found=commit.rows + kept)
     run.note("rows", account_note(rows))
@@ -161,7 +165,7 @@ def keep_tiles(computed: Slice, run: Run) -> None:
     plan, sources, fields = computed.plan, computed.sources, fields_of(computed.tiles.schema)
     if plan.reads_tiles:
         run.reads(tiles_dataset(plan.table, sources, fields, version=plan.store.version))
-    kept = plan.publish(computed.tiles, sources, run_id=run.id)
+    kept = contended(lambda: plan.publish(computed.tiles, sources, run_id=run.id), f"the tiles of {plan.table.name}")
     run.writes(tiles_dataset(plan.table, sources, fields, version=kept.version))
 
 
@@ -185,7 +189,9 @@ def set_apart(
 ) -> int:
     """Write rejected rows to the table's quarantine; returns how many."""
     uri = repo_settings().quarantine(computed.table.name)
-    commit = lake.quarantine(rejected, uri, time_slice=computed.time_slice, run_id=run.id, published=published)
+    commit = contended(
+        lambda: lake.quarantine(rejected, uri, time_slice=computed.time_slice, run_id=run.id, published=published), uri
+    )
     dataset = quarantine_dataset(
         computed.table, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict
     )
