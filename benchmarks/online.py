@@ -43,8 +43,8 @@ from benchmarks.servers import Redis, free_port, waiting_for
 from online import columns, names
 from online.address import parse
 from online.bank import Bank
+from online.definitions import schema_of
 from online.marks import Load, Mark, State
-from online.store import schema_of
 from serving.reader import PipeStore
 from serving.v1 import pedigree_pb2
 from serving.v1.serving_pb2 import GetOnlineFeaturesRequest, GetOnlineFeaturesResponse

@@ -179,7 +179,9 @@ def insecure_problems(insecure: frozenset[str]) -> list[str]:
 def limit_problems(largest: Mapping[str, str]) -> list[str]:
     """What is wrong with the limits."""
     return [
-        f"{name} is {text!r}, but must be a whole number above 0" for name, text in largest.items() if not is_count(text)
+        f"{name} is {text!r}, but must be a whole number above 0"
+        for name, text in largest.items()
+        if not is_count(text)
     ]
 
 

@@ -13,6 +13,7 @@ import redis.exceptions
 from online import names, scripts
 from online.address import Address, client
 from online.errors import DamagedError
+from online.eviction import EVER, Baseline, Memory, may_lack_rows
 from online.marks import Load, Mark, OpenLoad, State
 from online.record import Schema
 
@@ -65,6 +66,31 @@ class Bank:
     def close(self) -> None:
         """Let go of the connections."""
         self.redis.close()
+
+    def memories(self) -> tuple[Memory, ...] | None:
+        """What each Redis that holds rows says of its memory; None where our user may not ask."""
+        try:
+            if self.address.kind != "redis_cluster":
+                return (Memory.of(self.redis.info()),)
+            found = self.redis.info(target_nodes=type(self.redis).PRIMARIES)
+        except redis.exceptions.NoPermissionError:
+            return None
+        nodes = [found] if "run_id" in found else found.values()
+        return tuple(Memory.of(info) for info in nodes)
+
+    def set_baseline(self, field: bytes, memories: Sequence[Memory] | None) -> None:
+        """Remember how much had been evicted before a view's field was filled."""
+        if memories is None:
+            return
+        key, baseline = names.evictions_key(self.project), Baseline.of(memories)
+        self.redis.hset(key, field, baseline.text())
+        if baseline.evicts:
+            self.redis.hset(key, EVER, "1")
+
+    def may_lack_rows(self, field: bytes) -> bool:
+        """Whether rows may have been evicted from a view's field since it was filled."""
+        baseline = Baseline.read(self.redis.hget(names.evictions_key(self.project), field))
+        return may_lack_rows(baseline, self.memories() or ())
 
     def register(self, schema: Schema) -> None:
         """Tell readers the layout of records that are about to be written."""
@@ -247,6 +273,7 @@ class Bank:
                 pipe.hdel(key, field)
             gone += sum(pipe.execute())
             told(len(keys))
+        self.redis.hdel(names.evictions_key(self.project), field)
         return gone
 
     def forget_load(self, field: bytes, prefix: bytes, number: int) -> int:
@@ -274,6 +301,8 @@ class Bank:
         """The keys of all entities that start with `prefix`, in parts; nothing in a prefix is a pattern."""
         part: list[bytes] = []
         for key in self.redis.scan_iter(match=escaped(prefix) + b"*", count=SCAN):
+            if not names.is_entity_key(key):
+                continue
             part.append(key)
             if len(part) == SCAN:
                 yield part
@@ -285,9 +314,13 @@ class Bank:
         """No longer know a view."""
         self.redis.hdel(names.marks_key(self.project), view)
 
-    def publish_plan(self, text: str) -> None:
-        """Give the servers a plan to go by."""
-        self.redis.set(names.plan_key(self.project), text)
+    def plan(self) -> str:
+        """The plan that servers go by, as it is kept; empty where there is none."""
+        return (self.redis.get(names.plan_key(self.project)) or b"").decode()
+
+    def replace_plan(self, old: str, new: str) -> None:
+        """Give the servers a new plan in place of one that was seen, unless somebody else has given them another since."""
+        self.script(self.redis, scripts.REPLACE, [names.plan_key(self.project)], [old, new])
 
     def loads(self, numbers: Sequence[int]) -> Mapping[int, Load]:
         """Who wrote the records with these numbers."""

@@ -129,13 +129,36 @@ class NotLoadedError(OnlineError):
         )
 
 
-class SharedFieldError(OnlineError):
-    """Two views would be stored in one field; once in four billion pairs of names."""
+class RowsEvictedError(OnlineError):
+    """Redis may have evicted rows of a view, so a row that is missing says nothing."""
 
-    def __init__(self, view: str, other: str) -> None:
+    transient = True
+
+    def __init__(self, view: str) -> None:
+        self.view = view
         super().__init__(
-            f"The views {view} and {other} cannot be stored beside each other: the four bytes that stand for their names are "
-            "the same by chance. Nothing was changed. Give one of them another name."
+            f"Redis has evicted keys since {view} was filled, so nobody knows whether a row that is missing ever was. Set its "
+            f"maxmemory-policy to noeviction, give it more memory, and run `pedigree rebuild {view}`."
+        )
+
+
+class UnstorableViewError(OnlineError):
+    """A view's name or types cannot be stored."""
+
+    def __init__(self, view: str, reason: str) -> None:
+        self.view = view
+        super().__init__(f"{view} cannot be stored or served: {reason}, and `feast apply`. Nothing was written.")
+
+
+class PlanContendedError(OnlineError):
+    """Others change definitions faster than a plan can be compiled of them."""
+
+    transient = True
+
+    def __init__(self, project: str) -> None:
+        super().__init__(
+            f"The definitions of {project} were changed by others again and again while the serving plan was compiled. The "
+            "registry has yours; servers go by the plan of the other changes. Run `feast apply` again once they are done."
         )
 
 

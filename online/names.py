@@ -8,6 +8,7 @@
 | `<project>:progress` | a hash: how many rows are done, of each load that is under way |
 | `<project>:open-loads{<project>:marks}` | a hash: the loads that have begun and not ended well; beside the marks in a cluster |
 | `<project>:alive-<number>` | whether a load that is under way is still heard of; it goes by itself |
+| `<project>:evictions` | a hash: per field of a view what Redis had evicted when it was filled |
 | `<project>:schemas` | a hash: the layouts of records, by fingerprint |
 | `<project>:plan` | the serving plan |
 
@@ -16,11 +17,11 @@ No other key starts as an entity's do: join keys are quoted, so they have no bra
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import quote
 
-from online.errors import SharedFieldError, UnstorableNameError
+from online.errors import UnstorableNameError
 
 FORBIDDEN = frozenset(":,~")
 FIELD_BYTES = 4
@@ -35,6 +36,11 @@ def entity_prefix(project: str, join_keys: Sequence[str]) -> bytes:
     return f"{checked('project', project)}:{names}:".encode()
 
 
+def project_prefix(project: str) -> bytes:
+    """What the keys of all of a project's entities start with, and nothing of another project's."""
+    return f"{checked('project', project)}:".encode()
+
+
 def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
     """The key of one entity.
 
@@ -44,6 +50,11 @@ def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
     return prefix + b"".join(values)
 
 
+def is_entity_key(key: bytes) -> bool:
+    """Whether a key is an entity's: no other key of a project has a second colon."""
+    return key.count(b":") > 1
+
+
 def field(view: str, generation: int) -> bytes:
     """The field of an entity's hash that holds a view's record: four bytes that stand for its name.
 
@@ -51,15 +62,6 @@ def field(view: str, generation: int) -> bytes:
     """
     name = blake2b(checked("view", view).encode(), digest_size=FIELD_BYTES).digest()
     return name + b"~%d" % generation if generation else name
-
-
-def refuse_shared_fields(views: Collection[str]) -> None:
-    """Raise where the fields of two views would be one."""
-    owner: dict[bytes, str] = {}
-    for view in views:
-        other = owner.setdefault(field(view, 0), view)
-        if other != view:
-            raise SharedFieldError(view, other)
 
 
 def marks_key(project: str) -> bytes:
@@ -92,6 +94,11 @@ def alive_key(project: str, number: int) -> bytes:
     return f"{checked('project', project)}:alive-{number}".encode()
 
 
+def evictions_key(project: str) -> bytes:
+    """Per field of a view: how much Redis had evicted when it was filled."""
+    return f"{checked('project', project)}:evictions".encode()
+
+
 def schemas_key(project: str) -> bytes:
     """Per fingerprint: the layout of records."""
     return f"{checked('project', project)}:schemas".encode()
@@ -104,6 +111,11 @@ def plan_key(project: str) -> bytes:
 
 def checked(kind: str, name: str) -> str:
     """The name, where it can be told from its neighbours in a key."""
-    if not name or FORBIDDEN & set(name):
+    if not is_storable(name):
         raise UnstorableNameError(kind, name)
     return name
+
+
+def is_storable(name: str) -> bool:
+    """Whether a name can be told from its neighbours in a key."""
+    return bool(name) and not FORBIDDEN & set(name)

@@ -28,6 +28,7 @@ class Refusal(StrEnum):
     ON_DEMAND = "the on-demand feature view could not be compiled"
     PINNED = "only the current version of a feature view is served; ask without @v…"
     DISABLED = "the feature view is disabled; run `feast feature-views enable` for it, then `feast apply`"
+    UNSTORABLE = "its name or its types cannot be stored; `feast apply` says which"
     MISSING = "the registry has no such feature view, or not all the features that a service takes of it; apply both"
 
 
@@ -159,7 +160,7 @@ class Plan:
 
     Attributes:
         entities: the join key of each entity.
-        uncompiled: of each on-demand view that is not served, why.
+        reasons: of each view that is refused for its own definition, what is wrong with it.
     """
 
     project: str
@@ -170,7 +171,7 @@ class Plan:
     permissions: tuple[Permission, ...] = ()
     resources: tuple[Resource, ...] = ()
     on_demand: Mapping[str, OnDemand] = field(default_factory=dict)
-    uncompiled: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def part_of(view: OnDemand, called: str, taken: Sequence[str]) -> OnDemand:

@@ -45,7 +45,7 @@ def encoded(plan: Plan) -> str:
             "views": {name: written(view) for name, view in plan.views.items()},
             "services": {name: written_service(service) for name, service in plan.services.items()},
             "on_demand": {name: written_on_demand(view) for name, view in plan.on_demand.items()},
-            "uncompiled": dict(plan.uncompiled),
+            "uncompiled": dict(plan.reasons),  # the name that servers of before know
             "refused": dict(plan.refused),
             "entities": dict(plan.entities),
             "permissions": [
@@ -113,7 +113,7 @@ def decoded(text: str | bytes) -> Plan:
             permissions=tuple(permission_of(permission) for permission in parts["permissions"]),
             resources=tuple(resource_of(*resource) for resource in parts["resources"]),
             on_demand=on_demand,
-            uncompiled={str(name): str(reason) for name, reason in parts["uncompiled"].items()},
+            reasons={str(name): str(reason) for name, reason in parts["uncompiled"].items()},
         )
     except ExpressionError as error:
         raise PlanError([str(error)]) from error

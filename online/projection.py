@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from feast.protos.feast.core.Feature_pb2 import FeatureSpecV2
 from feast.protos.feast.core.FeatureViewProjection_pb2 import FeatureViewProjection
-from feast.protos.feast.types.Value_pb2 import ValueType
 
 from online.plan import View
+from online.storable import type_name
 
 
 def part_of(view: View, part: FeatureViewProjection) -> View:
@@ -21,5 +21,5 @@ def part_of(view: View, part: FeatureViewProjection) -> View:
 
 
 def type_of(column: FeatureSpecV2) -> str:
-    """Feast's name of a column's type."""
-    return str(ValueType.Enum.Name(column.value_type))
+    """The name of the type that a column is stored as."""
+    return type_name(column.value_type)

@@ -19,6 +19,7 @@ from online import plan as plans
 from online.ondemand import on_demand_views
 from online.plan import Feature, JoinKey, Kind, OnDemand, Permission, Plan, Refusal, Resource, Service, View
 from online.projection import part_of, type_of
+from online.storable import unstorable_views
 
 READ_ONLINE = PermissionSpec.AuthzedAction.READ_ONLINE
 
@@ -28,12 +29,13 @@ def compile_plan(registry: RegistryProto, project: str) -> Plan:
     entities = {
         entity.spec.name: entity.spec.join_key for entity in registry.entities if entity.spec.project == project
     }
-    stored = [
-        view for view in (*registry.feature_views, *registry.stream_feature_views) if view.spec.project == project
-    ]
-    views = {view.spec.name: view_of(view) for view in stored}
+    stored = stored_views(registry, project)
+    every = [view_of(view) for view in stored]
+    unstorable = unstorable_views(every)
+    views = {view.name: view for view in every if view.name not in unstorable}
     computed = [view for view in registry.on_demand_feature_views if view.spec.project == project]
     refused = {view.spec.name: Refusal.DISABLED for view in stored if view.spec.disabled}
+    refused |= dict.fromkeys(unstorable, Refusal.UNSTORABLE)
     on_demand, unserved = on_demand_views(computed, views=views, refused=refused)
     refused |= {name: error.refusal for name, error in unserved.items()}
     services = {
@@ -56,8 +58,23 @@ def compile_plan(registry: RegistryProto, project: str) -> Plan:
         ),
         resources=tuple(resources_of(registry, project)),
         on_demand=on_demand,
-        uncompiled={name: error.reason for name, error in unserved.items()},
+        reasons=unstorable | {name: error.reason for name, error in unserved.items()},
     )
+
+
+def stored_views(registry: RegistryProto, project: str) -> list[FeatureViewProto | StreamFeatureViewProto]:
+    """The project's feature views, the oldest first."""
+    found = (view for view in (*registry.feature_views, *registry.stream_feature_views) if view.spec.project == project)
+    return sorted(found, key=lambda view: (view.meta.created_timestamp.ToNanoseconds(), view.spec.name))
+
+
+def view_names(registry: RegistryProto, project: str) -> frozenset[str]:
+    """The names of all that may have rows in the online store: views of every kind."""
+    kinds = (
+        *(registry.feature_views, registry.stream_feature_views),
+        *(registry.on_demand_feature_views, registry.label_views),
+    )
+    return frozenset(view.spec.name for views in kinds for view in views if view.spec.project == project)
 
 
 def resources_of(registry: RegistryProto, project: str) -> Iterator[Resource]:

@@ -88,6 +88,16 @@ return moved
 """Rows that were pushed go with a view into its next generation. ARGV: the field that they are in, the new one, and
 whether the old one ends with this ('1')."""
 
+REPLACE = """
+local kept = redis.call('GET', KEYS[1])
+if (kept or '') ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+"""A text takes another's place, unless somebody else was quicker. ARGV: the text that is expected ('' is none), the new one."""
+
 OPEN = """
 local text = redis.call('HGET', KEYS[1], ARGV[1])
 local is_whole, mark = pcall(cjson.decode, text or '')

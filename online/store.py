@@ -8,13 +8,12 @@ online_store: {type: online.store.PedigreeOnlineStore, connection_string: "127.0
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import redis.exceptions
-from feast import Entity, FeatureStore, FeatureView, RepoConfig
+from feast import Entity, FeatureView, RepoConfig
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.infra_object import InfraObject
 from feast.infra.online_stores.online_store import OnlineStore
@@ -28,15 +27,20 @@ from pydantic import Field
 
 from online import names
 from online.address import Address, Kind, parse, reason_of
+from online.applying import forget_lost, forget_view, know, know_all, publish_plan, warn_of_eviction
 from online.bank import Bank
-from online.errors import DamagedRecordError, FutureRowsError, NotLoadedError, RecordError, StoreAwayError
-from online.mending import known_generations
-from online.plantext import encoded, version_of
+from online.definitions import prefix_of, problem_of, refuse_unstorable, schema_of
+from online.errors import (
+    DamagedRecordError,
+    FutureRowsError,
+    NotLoadedError,
+    RecordError,
+    RowsEvictedError,
+    StoreAwayError,
+)
+from online.marks import State
 from online.record import EPOCH, MICROSECOND, Head, Schema, fingerprints_of, head_of, micros
 from online.record import schema_of as schema_of_record
-from online.registry import compile_plan
-
-log = logging.getLogger(__name__)
 
 Rows = Sequence[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
 Read = tuple[datetime | None, dict[str, Value] | None]
@@ -69,7 +73,9 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
 
         Raises:
             FutureRowsError: rows are of the future; nothing was written.
+            UnstorableViewError: the view cannot be stored.
         """
+        refuse_unstorable(table)
         refuse_future(table.name, [event_at for _, _, event_at, _ in data], config.online_store.future_skew_seconds)
         bank, schema = self.opened(config), schema_of(table)
         bank.register(schema)
@@ -77,8 +83,11 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             (key_of(config.project, key), packed(schema, values, event_at, created_at))
             for key, values, event_at, created_at in data
         ]
+        mark = bank.mark(table.name)
+        memories = bank.memories() if mark is not None and mark.state is State.DECLARED else None
         self.push(bank, table.name, rows)
         bank.open_view(table.name)
+        bank.set_baseline(names.field(table.name, self.generation(bank, table.name)), memories)
         if progress:
             progress(len(rows))
 
@@ -99,6 +108,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
 
         Raises:
             NotLoadedError: nothing is known of the view, so a missing row says nothing.
+            RowsEvictedError: a row is missing, and Redis may have evicted it.
         """
         bank = self.opened(config)
         keys = [key_of(config.project, key) for key in entity_keys]
@@ -109,6 +119,8 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             raise NotLoadedError(table.name)
         if mark.generation != generation:
             records = bank.read(keys, names.field(table.name, mark.generation))
+        if None in records and bank.may_lack_rows(names.field(table.name, mark.generation)):
+            raise RowsEvictedError(table.name)
         schema = schema_of(table)
         schemas: dict[bytes, Schema | None] = {schema.fingerprint: schema}
         wanted = set(requested_features or [feature.name for feature in table.features])
@@ -172,21 +184,31 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """What `feast apply` does here: forget views that are gone, know those that are new, and give servers a new plan.
+        """What `feast apply` does here: give servers a new plan, forget views that are gone, and know those that are new.
+
+        The registry has the new definitions already, so nothing is refused for them: a view that cannot be stored is left out
+        of the plan and told of. What an apply that broke off has left undone is done by the next one.
 
         Raises:
             StoreAwayError: Redis does not answer, or refuses us.
-            SharedFieldError: two views cannot be stored beside each other.
+            PlanContendedError: others change the registry again and again meanwhile.
         """
         bank = self.opened(config)
         try:
-            names.refuse_shared_fields({*bank.views(), *(table.name for table in tables_to_keep)})
+            known = bank.views()  # before the registry: a view that somebody applies now is in neither, or in both
+            registry = publish_plan(config, bank)
             self.forget(bank, tables_to_delete)
+            if (
+                config.registry.registry_type != "file"
+            ):  # which is written after us, and does not tell yet what there is
+                forget_lost(bank, known, registry)
             for table in tables_to_keep:
-                bank.register(schema_of(table))
-                if not getattr(table, "materialization_intervals", None):
-                    bank.declare(table.name)
-            publish_plan(config, bank)
+                if problem_of(table) is None:
+                    know(
+                        bank, table.name, schema_of(table), is_new=not getattr(table, "materialization_intervals", None)
+                    )
+            know_all(bank, registry)
+            warn_of_eviction(bank)
         except redis.exceptions.RedisError as error:
             raise StoreAwayError(str(bank.address), reason_of(error)) from error
 
@@ -220,11 +242,8 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
     def forget(bank: Bank, tables: Sequence[FeatureView]) -> None:
         """Delete the rows of views, and what was known of them."""
         for table in tables:
-            prefix = prefix_of(bank.project, table)
-            generations = known_generations(bank, table.name, prefix)
-            bank.drop(table.name)
-            for generation in generations:
-                bank.forget(names.field(table.name, generation), prefix)
+            if names.is_storable(table.name):
+                forget_view(bank, table.name, prefix_of(bank.project, table))
 
 
 def open_bank(config: RepoConfig) -> Bank:
@@ -236,27 +255,6 @@ def address_of(store: Any) -> Address:
     """Where the online store of a configuration is; one of Feast's own Redis stores too."""
     kind = str(getattr(store, "redis_type", "redis"))
     return parse(store.connection_string, kind=kind, master=getattr(store, "sentinel_master", "mymaster"))  # type: ignore[arg-type]
-
-
-def publish_plan(config: RepoConfig, bank: Bank) -> str:
-    """Compile the registry as it stands and give it to the servers; returns the plan's version."""
-    if config.registry.registry_type == "file":
-        log.warning("a file registry is written after the plan was compiled: apply once more, or use the SQL registry")
-    plan = compile_plan(FeatureStore(config=config).registry.proto(), config.project)
-    for name, reason in plan.uncompiled.items():
-        log.warning("the on-demand feature view %r is not served: %s", name, reason)
-    bank.publish_plan(encoded(plan))
-    return version_of(plan)
-
-
-def schema_of(table: FeatureView) -> Schema:
-    """The layout of a view's records."""
-    return Schema.of((feature.name, feature.dtype.to_value_type().name) for feature in table.features)
-
-
-def prefix_of(project: str, table: FeatureView) -> bytes:
-    """What the keys of a view's entities start with."""
-    return names.entity_prefix(project, sorted(key for key in table.join_keys if key != DUMMY_ENTITY_ID))
 
 
 def key_of(project: str, key: EntityKey) -> bytes:

@@ -20,6 +20,7 @@ from lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
 from online.errors import OnlineError
 from pedigree.checkout import enter
 from pedigree.dataset_commands import dataset, vacuum
+from pedigree.doctor import doctor
 from pedigree.errors import PedigreeError
 from pedigree.instants import Instant, Length
 from pedigree.lineage_commands import outbox, replay
@@ -246,6 +247,7 @@ lineage.add_command(outbox)
 lineage.add_command(replay)
 cli.add_command(dataset)
 cli.add_command(vacuum)
+cli.add_command(doctor)
 
 
 def lineage_client() -> LineageClient:

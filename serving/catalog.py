@@ -104,7 +104,7 @@ def refuse_repeated(view: str, names: Sequence[str]) -> None:
 def error_of(refusal: Refusal, name: str, plan: Plan) -> ServingError:
     """The error that a request for `name` ends with."""
     kind = NotReadyError if refusal in (Refusal.DISABLED, Refusal.MISSING) else NotServedError
-    return kind(name, plan.uncompiled.get(name, refusal.value))
+    return kind(name, plan.reasons.get(name, refusal.value))
 
 
 def parse_reference(reference: str) -> tuple[str, str]:

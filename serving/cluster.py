@@ -19,6 +19,7 @@ from serving.pipe import Pipe, PipeError, first_error
 Place = tuple[str, int]
 Table = list[Place | None]
 
+INFO = command(b"INFO")
 SLOTS = command(b"CLUSTER", b"SLOTS")
 ASKING = command(b"ASKING")
 REDIRECTIONS = 5
@@ -69,6 +70,19 @@ class ClusterStore:
     async def ping(self, key: bytes) -> None:
         """Raises where the master that has this key does not answer for it."""
         await self.in_time([Errand(key, command(b"EXISTS", key))])
+
+    async def info(self) -> list[bytes]:
+        """What INFO says, of every master."""
+        try:
+            async with asyncio.timeout(self.patience):
+                masters = dict.fromkeys(place for place in await self.looked() if place)
+                replies = [await self.pipe(place).call(INFO, 1) for place in masters]
+        except TimeoutError as error:
+            raise PipeError(f"no reply within {self.patience} s") from error
+        refusal = first_error([one for reply in replies for one in reply])
+        if refusal is not None:
+            raise PipeError(str(refusal))
+        return [one for reply in replies for one in reply]
 
     async def in_time(self, *parts: Sequence[Errand]) -> list[Any]:
         """The replies to one part after the other, all within the time that there is.

@@ -146,6 +146,19 @@ class NotLoadedError(ServingError):
         )
 
 
+class RowsEvictedError(ServingError):
+    """A row is missing, and the store may have evicted it."""
+
+    transient = True
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        super().__init__(
+            f"A row of the feature view {view!r} is missing, and the online store has evicted keys since the view was filled, so "
+            f"nobody knows whether it ever was there. Nothing is answered until it is filled again: pedigree rebuild {view}."
+        )
+
+
 class LineageAwayError(ServingError):
     """The lineage backend cannot say where a value came from."""
 

@@ -93,6 +93,10 @@ class TimedStore:
         """See `Store`."""
         return await self.store.get(key)
 
+    async def info(self) -> list[bytes]:
+        """See `Store`."""
+        return await self.store.info()
+
     async def ping(self, key: bytes) -> None:
         """See `Store`."""
         await self.store.ping(key)

@@ -12,10 +12,12 @@ from typing import Any, Protocol, TypeVar
 from online import names
 from online.address import Address
 from online.errors import DamagedError
+from online.eviction import Memory
 from online.marks import Load, Mark
 from online.record import Schema
 from online.resp import bulk, command
 from serving.errors import NotLoadedError, StoreUnavailableError
+from serving.evictions import refuse_evicted
 from serving.lru import Lru
 from serving.pipe import Pipe, PipeError, first_error
 
@@ -60,6 +62,9 @@ class Store(Protocol):
     async def get(self, key: bytes) -> Any:
         """One string."""
 
+    async def info(self) -> list[bytes]:
+        """What INFO says, of each Redis that holds rows."""
+
     async def ping(self, key: bytes) -> None:
         """Raises where nobody answers who has this key."""
 
@@ -81,6 +86,10 @@ class PipeStore:
     async def get(self, key: bytes) -> Any:
         """See `Store`."""
         return (await self.call(command(b"GET", key), 1))[0]
+
+    async def info(self) -> list[bytes]:
+        """See `Store`."""
+        return await self.call(command(b"INFO"), 1)
 
     async def ping(self, key: bytes) -> None:
         """See `Store`."""
@@ -145,6 +154,8 @@ class Reader:
         marks: what was last seen to be loaded of each view; every read checks it.
         schemas: the layouts that records may have which are not of the plan's; None: the store does not tell one.
         ways: how views are read, by the groups in which they are wanted.
+        memories: what each Redis last said of its memory; None where our user may not ask.
+        may_evict: whether rows may have been evicted, so that one that is missing has to be asked about.
     """
 
     project: str
@@ -153,6 +164,8 @@ class Reader:
     schemas: dict[bytes, Schema | None] = field(default_factory=dict)
     loads: dict[int, Load] = field(default_factory=dict)
     ways: Lru[tuple[tuple[str, ...], ...], Way] = field(default_factory=lambda: Lru(VIEWS_KEPT))
+    memories: tuple[Memory, ...] | None = None
+    may_evict: bool = False
 
     @classmethod
     def open(cls, project: str, address: Address, *, timeout: timedelta) -> Reader:
@@ -169,6 +182,7 @@ class Reader:
             StoreUnavailableError: the store refused, or did not answer in time.
             NotLoadedError: a view is not loaded, so what is missing says nothing.
             DamagedError, NewerFormatError: what the store says of a view cannot be read.
+            RowsEvictedError: a row is missing, and the store may have evicted it.
         """
         views = tuple([one.views for one in wanted])
         way = self.ways.get(views) or self.way(views)
@@ -177,11 +191,17 @@ class Reader:
             replies = await self.answer(self.store.hmget([*asked, way.asked_marks]))
             marks = replies.pop()
             if marks == way.marks:
-                return dealt(replies, wanted)
+                return await self.whole(dealt(replies, wanted), way, views)
             before, way = way, self.learnt(way, marks, views)
             if way.fields == before.fields:
-                return dealt(replies, wanted)
+                return await self.whole(dealt(replies, wanted), way, views)
         raise StoreUnavailableError
+
+    async def whole(self, found: list[list[Row]], way: Way, views: tuple[tuple[str, ...], ...]) -> list[list[Row]]:
+        """What was found, where all that is missing never was."""
+        if self.may_evict:
+            await refuse_evicted(self, found, way.fields, views)
+        return found
 
     async def answer(self, call: Awaitable[T]) -> T:
         """What the store answers.

@@ -17,6 +17,7 @@ from serving.errors import (
     NotLoadedError,
     NotReadyError,
     NotServedError,
+    RowsEvictedError,
     StoreUnavailableError,
     UnknownNameError,
 )
@@ -40,6 +41,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     NotReadyError: grpc.StatusCode.FAILED_PRECONDITION,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
     NotLoadedError: grpc.StatusCode.UNAVAILABLE,
+    RowsEvictedError: grpc.StatusCode.UNAVAILABLE,
     LineageAwayError: grpc.StatusCode.UNAVAILABLE,
     SchemaMissingError: grpc.StatusCode.DATA_LOSS,
     RecordError: grpc.StatusCode.DATA_LOSS,

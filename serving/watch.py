@@ -13,9 +13,11 @@ from grpc_health.v1 import health_pb2
 
 from online import names
 from online.errors import DamagedError, NewerFormatError
+from online.eviction import policy_problem
 from online.marks import Mark
 from serving.door import Door
 from serving.errors import StoreUnavailableError
+from serving.evictions import look_at_memory
 from serving.keys import Keys
 from serving.plans import Plans
 from serving.reader import Reader
@@ -40,6 +42,7 @@ class Watch:
     Attributes:
         metrics: the module `serving.metrics`, where they are wanted.
         marks: what was last seen to be loaded of each view: it grows older while the store is away.
+        eviction: what is wrong with how the store makes room, as far as it was said.
     """
 
     reader: Reader
@@ -52,6 +55,7 @@ class Watch:
     is_ready: bool | None = None
     marks: dict[str, Mark] = field(default_factory=dict)
     version: str = ""
+    eviction: str | None = None
 
     async def follow(self) -> None:
         """Look for ever."""
@@ -76,9 +80,21 @@ class Watch:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.reader.ping()
+                await look_at_memory(self.reader)
         except (StoreUnavailableError, TimeoutError):
             return False
+        self.warn_of_eviction()
         return True
+
+    def warn_of_eviction(self) -> None:
+        """Say so where the store would drop rows to make room; once, until that changes."""
+        problem = policy_problem(self.reader.memories)
+        is_new = (problem is None) is not (self.eviction is None)
+        self.eviction = problem
+        if is_new and problem is not None:
+            log.warning("the online store: %s", problem)
+        elif is_new:
+            log.info("the online store evicts no rows any more")
 
     def has_keys(self) -> bool:
         """Whether tokens can be verified, where some are asked for."""

@@ -94,13 +94,14 @@ async def listening(settings: ServingSettings, *, leaves: bool = False) -> Async
             tracing=tracing,
         )
         healthy = health.aio.HealthServicer()
+        await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
         sampler = Sampler(metrics.count_values) if metrics else None
         server = server_of(settings, ServingServicer(Plane(plans, reader, settings), door, sampler), healthy)
         watch = Watch(reader, plans, tokens.keys if tokens else None, healthy, door, settings, metrics)
+        await watch.look()
         with without_ipv6(settings.address) as place:
             address = bind(server, place, settings.tls)
         scraped = stack.enter_context(scraped_at(settings.metrics_address)) if is_alone(settings) else None
-        await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
         for work in background(settings, plans, tokens, watch):
             stack.callback(asyncio.create_task(going_on(work)).cancel)
         await server.start()

@@ -7,9 +7,20 @@ from datetime import datetime
 
 from feast import FeatureView
 from feast.infra.compute_engines.spark.nodes import from_feast_to_spark_type
+from feast.types import FeastType, ImageBytes, PdfBytes
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ByteType, DataType, DoubleType, FloatType, IntegerType, LongType, ShortType, TimestampType
+from pyspark.sql.types import (
+    BinaryType,
+    ByteType,
+    DataType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    ShortType,
+    TimestampType,
+)
 
 from feature_repo.sources import CREATED_AT, EVENT_AT
 from spark_jobs.errors import SchemaBrokenError
@@ -24,11 +35,16 @@ WIDENS = {
 
 def promised(view: FeatureView) -> dict[str, DataType]:
     """The Spark types of a view's columns, keys first, with the event time last."""
-    columns = {field.name: from_feast_to_spark_type(field.dtype) for field in (*view.entity_columns, *view.features)}
+    columns = {field.name: spark_type(field.dtype) for field in (*view.entity_columns, *view.features)}
     unsupported = [f"{name} has a type that Spark has not" for name, dtype in columns.items() if dtype is None]
     if unsupported:
         raise SchemaBrokenError(view.name, unsupported)
     return {name: dtype for name, dtype in columns.items() if dtype is not None} | {EVENT_AT: TimestampType()}
+
+
+def spark_type(dtype: FeastType) -> DataType | None:
+    """Spark's type for a type of Feast's; None where it has none."""
+    return BinaryType() if dtype in (PdfBytes, ImageBytes) else from_feast_to_spark_type(dtype)
 
 
 def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime) -> DataFrame:

@@ -28,9 +28,11 @@ from lineage.dataset import Dataset, Origin
 from lineage.naming import DatasetName, at_path, redis_view
 from lineage.recorder import Recorder, Run
 from lineage.settings import lineage_settings
+from online.applying import warn_of_eviction
 from online.bank import Bank
+from online.definitions import refuse_unstorable, schema_of, type_of_field
 from online.record import micros
-from online.store import PedigreeOnlineStoreConfig, address_of, open_bank, schema_of
+from online.store import PedigreeOnlineStoreConfig, address_of, open_bank
 from spark_jobs import lake
 from spark_jobs.errors import UnsupportedSourceError
 from spark_jobs.gate_mark import Audited
@@ -91,11 +93,11 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             skew_seconds=self.repo_config.online_store.future_skew_seconds,
         )
         with opened(self.repo_config) as bank:
+            warn_of_eviction(bank)
             bar = task.tqdm_builder(None) if task.tqdm_builder else None
+            told = bar.update if bar is not None else lambda _rows: None
             try:
-                done = load(
-                    loading, bank, spark, run_id=run.id, told=bar.update if bar is not None else lambda _rows: None
-                )
+                done = load(loading, bank, spark, run_id=run.id, told=told)
             finally:
                 if bar is not None:
                     bar.close()
@@ -162,8 +164,11 @@ def loading_of(
     Args:
         published: the version of the audited commit whose rows `version` has.
         skew_seconds: how far ahead of the clock a row may be.
+    Raises:
+        UnstorableViewError: its name or its types cannot be stored.
     """
-    keys = sorted((column.name, column.dtype.to_value_type().name) for column in view.entity_columns)
+    refuse_unstorable(view)
+    keys = sorted((column.name, type_of_field(column)) for column in view.entity_columns)
     mapping = {there: here for there, here in (source.field_mapping or {}).items() if there != here}
     return Loading(
         view=view.name,

@@ -71,6 +71,20 @@ class SourceBrokenError(JobError):
         )
 
 
+class SourceChangedError(JobError):
+    """A source was replaced while it was read."""
+
+    transient = True
+
+    def __init__(self, source: str, path: str) -> None:
+        self.source = source
+        self.path = path
+        super().__init__(
+            f"The source {source!r} at {path} was written to while it was read. Nothing was published, since some rows would be "
+            "of the old file and some of the new one. Run the same command again."
+        )
+
+
 class SampleDataError(JobError):
     """The sample data cannot be landed."""
 
@@ -155,6 +169,19 @@ class UnauditedTableError(JobError):
             f"{why}. Nothing was loaded, and what is served is served on. Build its newest slice again, which replaces itself: "
             f"`pedigree build {table} --start … --end …`. Rows that are written through Feast need a contract of the view in "
             "feature_repo/contracts.py."
+        )
+
+
+class TableContendedError(JobError):
+    """Others write to a table again and again while somebody wants to."""
+
+    transient = True
+
+    def __init__(self, table: str, *, attempts: int) -> None:
+        self.table = table
+        super().__init__(
+            f"{table} was written to by others each of the {attempts} times that this was to be committed. It has what they "
+            "wrote, and nothing of this. Run the same command again."
         )
 
 

@@ -8,15 +8,19 @@ wins, and what the others wrote is never read.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from online import names
 from online.bank import Bank
+from online.eviction import Memory
 from online.marks import Load, Mark, OpenLoad, State
 from spark_jobs.errors import JobError, LoadOvertakenError
 from spark_jobs.sending import Loading, Progress, telling
+
+log = logging.getLogger(__name__)
 
 TRIES = 100
 """How often a mark is read again that others are just changing."""
@@ -34,6 +38,8 @@ class Attempt:
         seen: the mark as it was kept when this began; empty where the store did not know the view.
         before: what it says.
         others: other tries that were open then, running or killed.
+        memories: what each Redis said then of its memory; None where our user may not ask.
+        lacks_rows: whether Redis may have evicted rows of what is loaded, so that all of it has to be sent again.
     """
 
     loading: Loading
@@ -42,6 +48,8 @@ class Attempt:
     seen: bytes
     before: Mark
     others: dict[int, OpenLoad]
+    memories: tuple[Memory, ...] | None
+    lacks_rows: bool
 
     @property
     def is_alone(self) -> bool:
@@ -93,6 +101,7 @@ class Attempt:
             LoadOvertakenError: somebody else changed what is loaded first; theirs stands.
         """
         self.bank.move(self.field, self.own_field, self.prefix, ends=False)
+        self.bank.set_baseline(self.own_field, self.memories)
         becomes = OpenLoad(self.loading.view, moves_from=self.before.generation)
         if not self.bank.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=becomes):
             self.bank.forget(self.own_field, self.prefix)
@@ -122,6 +131,7 @@ def attempt(loading: Loading, bank: Bank, *, run_id: str, told: Progress, check:
         check: what must hold of the view's mark; where it raises, nothing was begun.
     """
     bank.register(loading.schema)
+    memories = bank.memories()
     number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
     with telling(bank, number, told):
         others = bank.open_loads(loading.view)  # before the mark: who sets it after this has been seen to be open
@@ -134,7 +144,15 @@ def attempt(loading: Loading, bank: Bank, *, run_id: str, told: Progress, check:
             raise
         if finish(loading, bank, before):
             others.pop(before.generation, None)
-        yield Attempt(loading, bank, number, seen, before, others)
+        yield Attempt(loading, bank, number, seen, before, others, memories, lacks_rows(loading.view, bank, before))
+
+
+def lacks_rows(view: str, bank: Bank, before: Mark) -> bool:
+    """Whether Redis may have evicted rows of what is loaded."""
+    if not before.readable or not bank.may_lack_rows(names.field(view, before.generation)):
+        return False
+    log.warning("Redis has evicted keys since %s was filled; all of it is sent again", view)
+    return True
 
 
 def finish(loading: Loading, bank: Bank, before: Mark) -> bool:
@@ -156,7 +174,7 @@ def noticed(view: str, bank: Bank, number: int) -> tuple[bytes, Mark]:
     """
     for _ in range(TRIES):
         seen = bank.mark_text(view)
-        before = Mark.read(seen) if seen else Mark(State.DECLARED)
+        before = Mark.read(seen, view) if seen else Mark(State.DECLARED)
         if before.readable:
             return seen, before
         begun = replace(before, state=State.LOADING)

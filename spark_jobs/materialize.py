@@ -48,7 +48,7 @@ def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told
 
     A span that does not touch what is loaded takes with it what lies between, so that what is loaded has no hole. Where what is
     loaded cannot be brought up to date in place (another load was killed or is under way, the table does not tell what
-    changed) all of it is loaded anew beside it.
+    changed, Redis may have evicted rows) all of it is loaded anew beside it.
 
     Args:
         told: is told how many rows are done, from time to time.
@@ -61,7 +61,7 @@ def load(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str, told
         wide = loading if is_first else loading.joined(tried.before.since_us, tried.before.until_us)
         if tried.is_alone and (is_first or not loading.keys):
             return in_full(wide, tried, spark)
-        if tried.is_alone and follows(wide, tried.before, spark):
+        if tried.is_alone and not tried.lacks_rows and follows(wide, tried.before, spark):
             return by_changes(wide, tried, spark)
         return anew(wide, tried, spark)
 
@@ -109,7 +109,7 @@ def roll_back(loading: Loading, bank: Bank, spark: SparkSession, *, run_id: str,
         before = tried.before
         wide = loading.joined(before.since_us, before.until_us)
         is_same_table = lake.is_still(spark, loading.uri, before.version or 0, seen_us=before.loaded_us or 0)
-        if not (tried.is_alone and is_same_table):
+        if tried.lacks_rows or not (tried.is_alone and is_same_table):
             return anew(wide, tried, spark, how="rollback")
         if loading.keys:
             sent = restore(changed_keys(wide, before, spark), wide, tried, spark)
@@ -154,6 +154,7 @@ def withheld_after(loading: Loading, before: Mark, *, how: How, lifts: bool = Fa
 def in_full(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
     """Load all rows of the time in place: a first load, or a view of one row."""
     sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.field, number=tried.number)
+    tried.bank.set_baseline(tried.field, tried.memories)
     tried.commit_in_place(after(loading, tried, sent, how="full"))
     return Loaded(tried.number, "full", sent.keys, sent.written, sent.newest_us or tried.before.newest_us)
 

@@ -10,11 +10,13 @@ from feast import FeatureStore, FeatureView
 from pyspark.sql import SparkSession
 
 from lineage.recorder import Recorder, Run
+from online.applying import publish_plan, warn_of_eviction
 from online.bank import Bank
+from online.definitions import prefix_of
 from online.marks import Mark
 from online.mending import mend
 from online.record import micros
-from online.store import address_of, prefix_of, publish_plan
+from online.store import address_of
 from spark_jobs import lake
 from spark_jobs.engine import declare_view, delta_source, loading_of, note, opened, table_read, version_to_load
 from spark_jobs.errors import LoadOvertakenError, NothingToRollBackError
@@ -53,6 +55,7 @@ class Restoring:
         span = (micros(since), micros(until)) if since and until else (0, now_us())
         with self.recorder.run("rebuild", view.name, nominal=nominal) as run, opened(self.store.config) as bank:
             mend(bank, view.name, prefix_of(bank.project, view))
+            warn_of_eviction(bank)
             audited = version_to_load(view, delta_source(view), self.spark)
             mark = None if includes_withheld else bank.mark(view.name)
             version, published = version_to_rebuild(audited, mark)

@@ -9,14 +9,19 @@ from datetime import timedelta
 from typing import Literal
 
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from spark_jobs import lake
-from spark_jobs.errors import SourceBrokenError, SourceMissingError
+from spark_jobs.errors import SourceBrokenError, SourceChangedError, SourceMissingError
+from spark_jobs.rfc4180 import WIDE, Encoding, Layout
 from spark_jobs.settings import JobSettings
+from spark_jobs.sourcefiles import SourceFile, files_at, layout_at, version_of
 from spark_jobs.timeslice import TimeSlice
+
+JAVA_ALWAYS_HAS = frozenset({"UTF-8", "US-ASCII", "ISO-8859-1", "UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32"})
+"""Encodings that Spark takes without a setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class Source:
 
     Attributes:
         schema: its columns in Spark's DDL. In CSV, `NA` is null.
+        encoding: of a CSV file; what cannot be decoded is refused.
         time_column: a timestamp by which a build reads no more than it needs, if there is one. Rows without it are read.
         margin: how far from the time column a row's facts may become known. A fact beyond it is not seen.
     """
@@ -34,13 +40,14 @@ class Source:
     schema: str
     description: str
     format: Literal["csv", "parquet", "delta"] = "csv"
+    encoding: Encoding = "UTF-8"
     time_column: str | None = None
     margin: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRead:
-    """A source as it was read: its rows, where it is, which version of it, and the time that it was read for (None: all)."""
+    """A source as it is read: its rows, where it is, which version of it, and the time that it is read for (None: all)."""
 
     source: Source
     uri: str
@@ -84,21 +91,22 @@ SOURCES = (FLIGHTS, WEATHER, PLANES, AIRPORTS)
 def read(spark: SparkSession, source: Source, settings: JobSettings, extent: TimeSlice | None = None) -> SourceRead:
     """The source's rows and the version of its file; nothing is computed yet but the look at the file.
 
+    A CSV file is looked through: Spark puts a substitute for what it cannot decode, and takes for CSV what is none.
+
     Args:
         extent: when the facts that are needed became known. A source with a time column is read for it and its margin only.
     Raises:
         SourceMissingError: there is no such file or table.
+        SourceBrokenError: a file is not CSV, or in another encoding than is declared.
     """
     uri = settings.source(source.file)
-    version = table_version(spark, source, uri) if source.format == "delta" else file_version(spark, source, uri)
-    if source.format == "csv":
-        rows = spark.read.csv(
-            uri, schema=source.schema, header=True, nullValue="NA", mode="FAILFAST", enforceSchema=False
-        )
-    elif source.format == "delta":
+    if source.format == "delta":
+        version = version_at(spark, source, uri)
         rows = lake.at_version(spark, uri, int(version))
     else:
-        rows = spark.read.schema(source.schema).parquet(uri)
+        files = files_of(spark, source, uri)
+        version = version_of(files)
+        rows = read_csv(spark, source, uri, files) if source.format == "csv" else read_parquet(spark, source, uri)
     if source.time_column is None or extent is None:
         return SourceRead(source, uri, version, rows)
     wide = TimeSlice(extent.start_at - source.margin, extent.end_at + source.margin)
@@ -106,12 +114,76 @@ def read(spark: SparkSession, source: Source, settings: JobSettings, extent: Tim
     return SourceRead(source, uri, version, rows.where(wide.holds(at) | at.isNull()), wide)
 
 
-def table_version(spark: SparkSession, source: Source, uri: str) -> str:
-    """The newest version of a Delta table that is a source."""
+def version_at(spark: SparkSession, source: Source, uri: str) -> str:
+    """What tells the state that a source is in from every other.
+
+    Raises:
+        SourceMissingError: it is not there.
+    """
+    if source.format != "delta":
+        return version_of(files_of(spark, source, uri))
     version = lake.current_version(spark, uri)
     if version is None:
         raise SourceMissingError(source.name, uri)
     return str(version)
+
+
+def files_of(spark: SparkSession, source: Source, uri: str) -> tuple[SourceFile, ...]:
+    """The files of a source, as they are now.
+
+    Raises:
+        SourceMissingError: there is none.
+    """
+    files = files_at(spark, uri)
+    if not files:
+        raise SourceMissingError(source.name, uri)
+    return files
+
+
+def read_parquet(spark: SparkSession, source: Source, uri: str) -> DataFrame:
+    """The rows of a Parquet file, or of those in a folder."""
+    return spark.read.schema(source.schema).parquet(uri)
+
+
+def read_csv(spark: SparkSession, source: Source, uri: str, files: Iterable[SourceFile]) -> DataFrame:
+    """The rows of a CSV file, or of those in a folder.
+
+    Raises:
+        SourceBrokenError: a file is not CSV, or in another encoding than is declared.
+    """
+    columns = len(StructType.fromDDL(source.schema))
+    layouts = [layout_at(spark, file, source.encoding, columns) for file in files]
+    if source.encoding not in JAVA_ALWAYS_HAS:
+        spark.conf.set("spark.sql.legacy.javaCharsets", "true")
+    reader = spark.read.options(encoding=source.encoding, escape='"', unescapedQuoteHandling="RAISE_ERROR")
+    if source.encoding in WIDE or any(layout.has_breaks for layout in layouts):
+        reader = reader.options(multiLine=True, lineSep=line_end(layouts, uri))
+    return reader.csv(uri, schema=source.schema, header=True, nullValue="NA", mode="FAILFAST", enforceSchema=False)
+
+
+def line_end(layouts: Iterable[Layout], uri: str) -> str:
+    """What ends the records of files with line breaks in values, which Spark has to be told.
+
+    Raises:
+        SourceBrokenError: it is not the same in all of them.
+    """
+    ends = {layout.line_end for layout in layouts}
+    if len(ends) > 1:
+        raise SourceBrokenError(
+            uri, reason="some files end records with LF and others with CRLF, and values have line breaks."
+        )
+    return ends.pop()
+
+
+def refuse_changed(reads: Iterable[SourceRead], spark: SparkSession) -> None:
+    """Raise where a source is not in the state any more in which it was read.
+
+    Raises:
+        SourceChangedError: it was written to since.
+    """
+    for read in reads:
+        if read.source.format != "delta" and version_at(spark, read.source, read.uri) != read.version:
+            raise SourceChangedError(read.source.name, read.uri)
 
 
 @contextmanager
@@ -132,20 +204,3 @@ def told_when_broken(uris: Iterable[str]) -> Iterator[None]:
         if not broken:
             raise
         raise SourceBrokenError(broken[0], reason=" ".join(messages[-1].split())) from error
-
-
-def file_version(spark: SparkSession, source: Source, uri: str) -> str:
-    """What tells one state of a file from another on every file system: when it was written, and its size in bytes."""
-    try:
-        files = (
-            spark.read.format("binaryFile")
-            .option("recursiveFileLookup", "true")
-            .load(uri)
-            .select("modificationTime", "length")
-        )
-        newest, size = files.agg(F.max(F.unix_millis("modificationTime")), F.sum("length")).first() or (None, None)
-    except AnalysisException as error:
-        raise SourceMissingError(source.name, uri) from error
-    if newest is None:
-        raise SourceMissingError(source.name, uri)
-    return f"{newest}-{size}"

@@ -17,6 +17,7 @@ from spark_jobs.account import FactAccount, RowAccount, account_for
 from spark_jobs.cache import cached
 from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
 from spark_jobs.conform import conform
+from spark_jobs.contention import contended, exclusive
 from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError
 from spark_jobs.facts import FactCache
 from spark_jobs.provenance import (
@@ -28,7 +29,7 @@ from spark_jobs.provenance import (
     tiles_dataset,
 )
 from spark_jobs.settings import JobSettings
-from spark_jobs.sources import SourceRead, read, told_when_broken
+from spark_jobs.sources import SourceRead, read, refuse_changed, told_when_broken
 from spark_jobs.table import FeatureTable
 from spark_jobs.tileplan import TilePlan
 from spark_jobs.tiles import with_event_time
@@ -68,7 +69,8 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
     """Build one slice of one table; the same slice again replaces itself.
 
     Raises:
-        SourceMissingError, SchemaBrokenError, ContractError, RowsUnaccountedError: nothing was published.
+        SourceMissingError, SourceBrokenError, SourceChangedError, SchemaBrokenError, ContractError, RowsUnaccountedError: nothing
+            was published.
         QualityGateFailedError: the table stays as it was, and the whole slice is in quarantine.
     """
     nominal = (time_slice.start_at, time_slice.end_at)
@@ -80,6 +82,7 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
         with told_when_broken(source.uri for source in sources.values()):
             account = account_for(facts, table, time_slice)
         read_rows = declare_sources(sources, run)
+        refuse_changed(sources.values(), jobs.spark)
         expect(
             table.name, "before publishing, the facts", expected=read_rows[table.sources[0].name], found=account.total
         )
@@ -131,11 +134,13 @@ def gate(computed: Slice, run: Run, jobs: Jobs) -> Built:
     """Publish what keeps the contract, or stop the slice."""
     jobs.progress("checking")
     verdict = judge(computed.marked, CONTRACTS[computed.table.name])
+    refuse_changed(computed.sources.values(), jobs.spark)
     expect(computed.table.name, "after the transform, the slice", expected=computed.expected, found=verdict.rows)
-    if not verdict.passed:
-        stop(computed, verdict, run, jobs)
-    jobs.progress(f"publishing {verdict.rows:,} rows")
-    return publish(computed, verdict, run)
+    jobs.progress(f"publishing {verdict.rows:,} rows" if verdict.passed else "stopping")
+    with exclusive(repo_settings().table(computed.table.name)):
+        if not verdict.passed:
+            stop(computed, verdict, run, jobs)
+        return publish(computed, verdict, run)
 
 
 def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
@@ -144,8 +149,16 @@ def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
     is_good = F.size(BROKEN_FACTS) == 0
     kept = set_apart(computed, computed.marked.where(~is_good), run, published=True)
     good = computed.marked.where(is_good).drop(BROKEN_FACTS)
-    commit = lake.publish(
-        good, uri, table=table.name, time_slice=computed.time_slice, run_id=run.id, passed_rows=verdict.rows - kept
+    commit = contended(
+        lambda: lake.publish(
+            good,
+            uri,
+            table=table.name,
+            time_slice=computed.time_slice,
+            run_id=run.id,
+            passed_rows=verdict.rows - kept,
+        ),
+        table.name,
     )
     rows = RowAccount(computed.account, computed=verdict.rows, published=commit.rows, quarantined=kept)
     expect(table.name, "after publishing, table and quarantine", expected=verdict.rows, found=commit.rows + kept)
@@ -160,7 +173,7 @@ def keep_tiles(computed: Slice, run: Run) -> None:
     plan, sources, fields = computed.plan, computed.sources, fields_of(computed.tiles.schema)
     if plan.reads_tiles:
         run.reads(tiles_dataset(plan.table, sources, fields, version=plan.store.version))
-    kept = plan.publish(computed.tiles, sources, run_id=run.id)
+    kept = contended(lambda: plan.publish(computed.tiles, sources, run_id=run.id), f"the tiles of {plan.table.name}")
     run.writes(tiles_dataset(plan.table, sources, fields, version=kept.version))
 
 
@@ -184,7 +197,9 @@ def set_apart(
 ) -> int:
     """Write rejected rows to the table's quarantine; returns how many."""
     uri = repo_settings().quarantine(computed.table.name)
-    commit = lake.quarantine(rejected, uri, time_slice=computed.time_slice, run_id=run.id, published=published)
+    commit = contended(
+        lambda: lake.quarantine(rejected, uri, time_slice=computed.time_slice, run_id=run.id, published=published), uri
+    )
     dataset = quarantine_dataset(
         computed.table, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict
     )

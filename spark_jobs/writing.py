@@ -18,6 +18,7 @@ from spark_jobs import lake
 from spark_jobs.cache import cached
 from spark_jobs.check import BROKEN_FACTS, Verdict, judge, mark
 from spark_jobs.conform import differences
+from spark_jobs.contention import exclusive
 from spark_jobs.engine import delta_source
 from spark_jobs.entities import plain
 from spark_jobs.errors import QualityGateFailedError, SchemaBrokenError
@@ -37,7 +38,11 @@ def append_batch(view: FeatureView, batch: pa.Table) -> None:
         UnsupportedSourceError, UnbuiltTableError: the view has no Delta table.
     """
     spark, source = open_session(job_settings()), delta_source(view)
-    with Recorder.open(lineage_settings()) as recorder, recorder.run("write", view.name) as run:
+    with (
+        Recorder.open(lineage_settings()) as recorder,
+        recorder.run("write", view.name) as run,
+        exclusive(source.path),
+    ):
         rows = like_the_table(batch, source, view.name, spark)
         contract = CONTRACTS.get(view.name)
         if contract is None:

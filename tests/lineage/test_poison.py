@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from lineage.outbox import Outbox
 from lineage.settings import LineageSettings
@@ -290,15 +291,14 @@ def test_a_database_that_does_not_answer_in_time_is_a_503(
     settings: LineageSettings, stopped: Any, event: Build
 ) -> None:
     """An outage of the database lets the outbox keep the event, and costs nothing."""
-    impatient = sa.make_url(settings.database)
+    impatient = sa.make_url(settings.database.get_secret_value())
     options = f"{impatient.query['options']} -clock_timeout=100ms"
-    stopped.settings = replace(
-        settings, database=impatient.update_query_dict({"options": options}).render_as_string(hide_password=False)
-    )
+    url = impatient.update_query_dict({"options": options}).render_as_string(hide_password=False)
+    stopped.settings = replace(settings, database=SecretStr(url))
     stopped.start()
     outbox = Outbox.open(settings)
     outbox.put(json.dumps(event("START", AT)))
-    engine = sa.create_engine(settings.database)
+    engine = sa.create_engine(settings.database.get_secret_value())
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7033)"))
         done = outbox.flush()

@@ -44,7 +44,7 @@ def columns(count: int) -> dict[str, Any]:
 @contextmanager
 def writer_lock(settings: LineageSettings) -> Iterator[None]:
     """Somebody else writes to the SQLite database as long as this lasts."""
-    path = settings.database.removeprefix("sqlite:///")
+    path = settings.database.get_secret_value().removeprefix("sqlite:///")
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

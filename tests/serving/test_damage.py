@@ -17,9 +17,10 @@ import redis
 from feast.protos.feast.types.Value_pb2 import Value
 
 from online import names
+from online.definitions import schema_of
 from online.errors import DamagedRecordError
 from online.record import UNSEALED, Schema, head_of
-from online.store import key_of, schema_of
+from online.store import key_of
 from serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, GetVectorsResponse, Keys
 from serving.v1.value_pb2 import Value as OwnValue
 

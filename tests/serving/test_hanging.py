@@ -25,9 +25,10 @@ from pydantic import SecretStr
 from lineage.settings import lineage_settings
 from online import names
 from online.bank import Bank
+from online.definitions import schema_of
 from online.marks import Load
 from online.record import Head, micros
-from online.store import open_bank, schema_of
+from online.store import open_bank
 from serving.v1.pedigree_pb2 import ExplainRequest
 from serving.v1.value_pb2 import Value as OwnValue
 

@@ -22,11 +22,11 @@ from feast.permissions.policy import RoleBasedPolicy
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 
+from online.applying import publish_plan
 from online.errors import PlanError
 from online.plan import Refusal
 from online.plantext import decoded, encoded
 from online.registry import compile_plan
-from online.store import publish_plan
 from pedigree.errors import UnexplainedError
 from pedigree.explain import refuse_computed
 from pedigree.serve import sources_of
@@ -485,7 +485,7 @@ def test_code_in_the_registry_is_not_run(computing: Repo, tmp_path: Path, mode: 
         udf.body_text = text
         plan = compile_plan(registry, "flightless")
         assert "aged" not in plan.on_demand
-        assert decoded(encoded(plan)).uncompiled["aged"].startswith("its function cannot be compiled")
+        assert decoded(encoded(plan)).reasons["aged"].startswith("its function cannot be compiled")
     harmless = (
         "assign(grams=inputs['weight_avg_1d'], is_heavy=inputs['weight_avg_1d'] > 1, known_as=inputs['nickname'])"
     )
@@ -509,10 +509,10 @@ def test_kinds_that_are_not_served_are_told(computing: Repo) -> None:
     plan = compile_plan(registry, "flightless")
     assert plan.refused["aged"] is Refusal.DISABLED
     assert plan.refused["in_python"] is Refusal.MISSING
-    assert "write_to_online_store" in plan.uncompiled["per_hop"]
-    assert "aggregations" in plan.uncompiled["in_pandas"]
-    assert "its mode is substrait" in plan.uncompiled["copied_in_pandas"]
-    assert "meals_per_visit is DOUBLE_LIST" in plan.uncompiled["of_two_views"]
+    assert "write_to_online_store" in plan.reasons["per_hop"]
+    assert "aggregations" in plan.reasons["in_pandas"]
+    assert "its mode is substrait" in plan.reasons["copied_in_pandas"]
+    assert "meals_per_visit is DOUBLE_LIST" in plan.reasons["of_two_views"]
     assert plan.services["renamed"].refused == {"aged": Refusal.DISABLED, "in_python": Refusal.MISSING}
 
 

@@ -78,7 +78,7 @@ def test_the_plan_says_what_is_refused_and_why(repo: Repo) -> None:
     plan = plan_of(repo)
     assert plan.refused == {"bird_backwards": Refusal.ON_DEMAND, "retired": Refusal.DISABLED}
     assert plan.services["backwards"].refused == {"bird_backwards": Refusal.ON_DEMAND}
-    reason = plan.uncompiled["bird_backwards"]
+    reason = plan.reasons["bird_backwards"]
     assert reason.startswith("its function cannot be compiled: the method `.map` (`inputs['nickname'].map(")
     assert reason.endswith(f"on line 6 of its source. {ADVICE}: bird_weight:nickname")
     assert plan.services["scaled"].refused == {}

@@ -16,9 +16,10 @@ from feast import FeatureService, Field
 from feast.types import Int64
 
 from online import names
+from online.applying import publish_plan
+from online.definitions import schema_of
 from online.marks import Mark, State
 from online.record import head_of
-from online.store import publish_plan, schema_of
 
 from ..redis_server import wait_for
 from .asking import asking, refused, told

@@ -375,7 +375,7 @@ def test_a_view_that_is_removed_beside_its_load_stays_removed(
     meanwhile(lambda: shop.store.apply([], objects_to_delete=[view], partial=False))
     with pytest.raises(LoadOvertakenError, match="no longer knows it"):
         shop.load()
-    assert shop.bank.marks() == {}
+    assert shop.bank.views() == set()
     assert list(shop.bank.entities(b"shop:customer:")) == []
 
 

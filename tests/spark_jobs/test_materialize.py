@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from online import names, stream
 from online.bank import Bank
-from online.marks import State
+from online.marks import Mark, State
 from online.record import Head, Schema, head_of, micros
 from spark_jobs import lake, sending
 from spark_jobs.errors import NothingToRollBackError
@@ -276,6 +276,30 @@ def test_a_refresh_is_read_at_every_moment(table: Table, bank: Bank, spark: Spar
     expected = table.newest(table.loading()) | {1: (micros(EVENTS[-1] + DAY), 5.0)}
     assert stored(bank) == expected
     assert stored(bank, FIELD) == {}
+
+
+def test_what_redis_evicted_is_sent_again_with_the_next_load(table: Table, bank: Bank, spark: SparkSession) -> None:
+    """After evictions a load over a narrow span sends all that was loaded; rows that are gone from the table go here too."""
+    table.append(rows_at(200, customers=40, seed=1))
+    first = table.loading()
+    bank.set_baseline(FIELD, bank.memories())
+    loaded(first, bank, spark)
+    mark = bank.mark("purchases")
+    assert not bank.may_lack_rows(FIELD)
+    bank.redis.config_set("maxmemory-policy", "allkeys-lru")
+    bank.redis.config_set("maxmemory", bank.redis.info()["used_memory"] - 3000)
+    assert bank.redis.info()["evicted_keys"] > 0
+    bank.redis.config_set("maxmemory", 0)
+    bank.redis.config_set("maxmemory-policy", "noeviction")
+    bank.set_mark("purchases", mark or Mark(State.DECLARED))  # it may have been evicted as well
+    assert bank.may_lack_rows(FIELD)
+    gone = next(iter(stored(bank)))
+    table.delete(f"customer = {gone}")
+    table.append(rows_at(30, customers=10, seed=2))
+    narrow = table.loading(since_us=first.until_us - 1)
+    assert loaded(narrow, bank, spark).how == "full"
+    assert stored(bank) == table.newest(replace(table.loading(), until_us=narrow.until_us))
+    assert loaded(narrow, bank, spark).how == "nothing"
 
 
 def test_an_older_layout_is_read_by_its_own_schema(table: Table, bank: Bank, spark: SparkSession) -> None:

@@ -1,0 +1,229 @@
+"""Source files as they come: what is CSV is read to the value, what is not is refused by file and line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from feature_repo.settings import repo_settings
+from spark_jobs import lake
+from spark_jobs.errors import SourceBrokenError, SourceChangedError
+from spark_jobs.rfc4180 import Encoding, NotCsvError, layout_of
+from spark_jobs.settings import JobSettings, job_settings
+from spark_jobs.sources import FLIGHTS, PLANES, Source, read, refuse_changed
+from spark_jobs.spine import Jobs, build
+from spark_jobs.tables import TABLES
+from spark_jobs.timeslice import TimeSlice
+
+from .sample import MARCH, sample
+
+MAKERS = Source("makers", "makers.csv", "number INT, maker STRING", "Who made what")
+
+A_DAY = TimeSlice(datetime(2013, 3, 9, tzinfo=UTC), datetime(2013, 3, 10, tzinfo=UTC))
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> JobSettings:
+    """Settings with an empty landing place."""
+    return replace(job_settings(), landing=tmp_path.as_uri())
+
+
+def rows(
+    spark: SparkSession, landing: JobSettings, content: bytes, source: Source = MAKERS
+) -> list[tuple[object, ...]]:
+    """The rows of a file with some content."""
+    path = Path(landing.landing.removeprefix("file://")) / source.file
+    path.write_bytes(content)
+    return [tuple(row) for row in read(spark, source, landing).rows.collect()]
+
+
+READ: dict[str, tuple[Encoding, bytes, list[tuple[object, ...]]]] = {
+    "quotes in quotes": ("UTF-8", b'number,maker\n1,"BO""EING"\n', [(1, 'BO"EING')]),
+    "a quote alone in quotes": ("UTF-8", b'number,maker\n1,""""\n', [(1, '"')]),
+    "a comma in quotes": ("UTF-8", b'number,maker\n1,"BOEING, SEATTLE"\n', [(1, "BOEING, SEATTLE")]),
+    "a line break in quotes": ("UTF-8", b'number,maker\n1,"BO\nEING"\n2,X\n', [(1, "BO\nEING"), (2, "X")]),
+    "CRLF": ("UTF-8", b"number,maker\r\n1,BOEING\r\n", [(1, "BOEING")]),
+    "CRLF in quotes": ("UTF-8", b'number,maker\r\n1,"BO\r\nEING"\r\n2,X\r\n', [(1, "BO\r\nEING"), (2, "X")]),
+    "LF here and CRLF there": ("UTF-8", b"number,maker\n1,BOEING\r\n2,X\n", [(1, "BOEING"), (2, "X")]),
+    "no line break at the end": ("UTF-8", b"number,maker\n1,BOEING", [(1, "BOEING")]),
+    "a backslash is a character": ("UTF-8", b'number,maker\n1,"BO\\EING\\"\n', [(1, "BO\\EING\\")]),
+    "empty and absent": ("UTF-8", b'number,maker\n1,""\n2,\n3,NA\n', [(1, ""), (2, None), (3, None)]),
+    "UTF-8": ("UTF-8", "number,maker\n1,BOÊING 波\n".encode(), [(1, "BOÊING 波")]),
+    "a byte order mark": ("UTF-8", "\ufeffnumber,maker\n1,BOÊING\n".encode(), [(1, "BOÊING")]),
+    "Latin-1": ("ISO-8859-1", "number,maker\n1,BOÊING\n".encode("latin-1"), [(1, "BOÊING")]),
+    "Windows": ("windows-1252", "number,maker\n1,€ BOÊING\n".encode("cp1252"), [(1, "€ BOÊING")]),
+    "UTF-16": ("UTF-16", "number,maker\n1,BOÊING 波\n".encode("utf-16"), [(1, "BOÊING 波")]),
+    "UTF-16LE": ("UTF-16LE", "number,maker\n1,BOÊING\n".encode("utf-16-le"), [(1, "BOÊING")]),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_what_is_csv_is_read_to_the_value(spark: SparkSession, landing: JobSettings, case: str) -> None:
+    """Quotes, line breaks and encodings as declared come back as the values that were written."""
+    encoding, content, expected = READ[case]
+    assert rows(spark, landing, content, replace(MAKERS, encoding=encoding)) == expected
+
+
+REFUSED: dict[str, tuple[Encoding, bytes, str]] = {
+    "Latin-1 in UTF-8": ("UTF-8", b"number,maker\n1,X\n2,BO\xcaING\n", "line 3: the bytes ca are not UTF-8"),
+    "cut off in a character": ("UTF-8", b"number,maker\n1,BO\xc3", "line 2: the bytes c3 are not UTF-8"),
+    "surrogates": ("UTF-8", b"number,maker\n1,\xed\xa0\x80\n", "line 2: the bytes ed are not UTF-8"),
+    "beyond ASCII": ("US-ASCII", "number,maker\n1,Ê\n".encode(), "line 2: the bytes c3 are not US-ASCII"),
+    "Windows as Latin-1": ("ISO-8859-1", b"number,maker\n1,\x80\n", "line 2: 0x80 is no letter in ISO-8859-1"),
+    "UTF-8 as Latin-1": (
+        "ISO-8859-1",
+        "\ufeffnumber,maker\n1,Ê\n".encode(),
+        "starts with the byte order mark of UTF-8",
+    ),
+    "UTF-16 as UTF-8": ("UTF-8", "number,maker\n1,X\n".encode("utf-16"), "the byte order mark of UTF-16"),
+    "UTF-16 without a mark as UTF-8": (
+        "UTF-8",
+        "number,maker\n1,X\n".encode("utf-16-le"),
+        "line 1: it has a NUL in it",
+    ),
+    "UTF-16 of no order": ("UTF-16", "number,maker\n1,X\n".encode("utf-16-le"), "declare UTF-16LE or UTF-16BE"),
+    "half a character of UTF-16": ("UTF-16LE", "number,maker\n1,X\n".encode("utf-16-le")[:-1], "line 2: the bytes 0a"),
+    "NUL": ("UTF-8", b"number,maker\n1,X\n2,BO\0EING\n", "line 3: it has a NUL in it"),
+    "a quote that is never closed": (
+        "UTF-8",
+        b'number,maker\n1,"BO\n2,X\n3,Y\n',
+        "line 2: a quote is opened that is not",
+    ),
+    "a quote that the next one closes": (
+        "UTF-8",
+        b'number,maker\n1,"BO\n2,"X"\n',
+        "line 3: something .* line 2",
+    ),
+    "a quote in a plain value": ("UTF-8", b'number,maker\n1,BO"EING\n', "line 2: a quote stands in a value"),
+    "text behind quotes": ("UTF-8", b'number,maker\n1,"BO"EING\n', "line 2: something follows the quote"),
+    "a quote that a backslash escapes": (
+        "UTF-8",
+        b'number,maker\n1,"BO\\"EING"\n',
+        "line 2: something follows the quote",
+    ),
+    "too few values": ("UTF-8", b"number,maker\n1,X\n2\n", "line 3: it has 1 values where the schema has 2 columns"),
+    "too many values": (
+        "UTF-8",
+        b'number,maker\n1,"X\nY"\n2,X,3\n',
+        "line 4: it has 3 values where the schema has 2 columns",
+    ),
+    "a blank line": ("UTF-8", b"number,maker\n1,X\n\n2,Y\n", "line 3: it is blank"),
+    "CR alone": ("UTF-8", b"number,maker\r1,X\r", "line 1: a carriage return stands alone"),
+    "empty": ("UTF-8", b"", "line 1: there is no header"),
+    "another header": ("UTF-8", b"number,builder\n1,X\n", "header does not conform"),
+    "no number": ("UTF-8", b"number,maker\n1x,X\n", "[Mm]alformed"),
+    "mixed ends and breaks in values": (
+        "UTF-8",
+        b'number,maker\n1,"X\nY"\r\n',
+        "some records end with LF and others with CRLF",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_csv_is_refused_with_file_and_line(spark: SparkSession, landing: JobSettings, case: str) -> None:
+    """Nothing is mended in silence: the error names the file, the line where it can, and what is wrong."""
+    encoding, content, reason = REFUSED[case]
+    with pytest.raises(Exception, match=reason) as caught:
+        rows(spark, landing, content, replace(MAKERS, encoding=encoding))
+    assert "makers.csv" in str(caught.value)
+    if "line " in reason:
+        assert isinstance(caught.value, SourceBrokenError)
+
+
+def test_a_compressed_file_and_one_in_a_folder_are_looked_through(spark: SparkSession, landing: JobSettings) -> None:
+    """What Spark decompresses is looked through as it reads it, by every file of a folder."""
+    packed = replace(MAKERS, file="makers.csv.gz")
+    assert rows(spark, landing, gzip.compress(b'number,maker\n1,"BO""EING"\n'), packed) == [(1, 'BO"EING')]
+    with pytest.raises(SourceBrokenError, match=r"makers.csv.gz .*line 2: the bytes ca"):
+        rows(spark, landing, gzip.compress(b"number,maker\n1,BO\xcaING\n"), packed)
+    folder = Path(landing.landing.removeprefix("file://")) / "parts"
+    folder.mkdir()
+    (folder / "a b.csv").write_bytes(b"number,maker\n1,X\n")
+    (folder / "c.csv").write_bytes(b"number,maker\n2,\xca\n")
+    with pytest.raises(SourceBrokenError, match=r"parts/c.csv .*line 2"):
+        read(spark, replace(MAKERS, file="parts"), landing)
+
+
+def test_thousands_of_files_are_taken_as_another_reader_takes_them(spark: SparkSession, landing: JobSettings) -> None:
+    """Random text of quotes, commas and line breaks: what is taken has the values of Python's csv, chunk by chunk alike."""
+    rng = random.Random(7)
+    taken = refused = 0
+    for _ in range(3000):
+        text = "".join(
+            rng.choice(['"', '""', ",", "\n", "a", "b,", '"x"', '"y\n"', "\n1,"]) for _ in range(rng.randrange(14))
+        )
+        content = f"number,maker\n{text}".encode()
+        size = rng.randrange(1, 40)
+        chunks = [content[start : start + size] for start in range(0, len(content), size)]
+        try:
+            found = layout_of(chunks, encoding="UTF-8", columns=2)
+        except NotCsvError:
+            refused += 1
+            continue
+        expected = [row for row in csv.reader(io.StringIO(content.decode(), newline=""), strict=True) if row]
+        assert found.records == len(expected), content
+        assert all(len(row) == 2 for row in expected), content
+        taken += 1
+    assert min(taken, refused) > 100
+    values = [(number, "".join(rng.choice('",\n\\ab') for _ in range(5))) for number in range(500)]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([("number", "maker"), *values])
+    assert rows(spark, landing, out.getvalue().encode()) == values
+
+
+def test_a_record_that_never_ends_is_refused_before_the_file_is_in_memory() -> None:
+    """A quote that is opened and not closed within sixteen megabytes is refused where it stands."""
+    chunks = (b'number,maker\n1,"' if number == 0 else b"x" * 1024 * 1024 for number in range(100_000))
+    with pytest.raises(NotCsvError, match="line 2: a quote is opened that is not closed"):
+        layout_of(chunks, encoding="UTF-8", columns=2)
+
+
+def test_a_build_refuses_a_file_that_cannot_be_decoded(jobs: Jobs, settings: JobSettings) -> None:
+    """A plane's maker in Latin-1 stops the build of a table that is made of it, by file and line; nothing is published."""
+    path = Path(settings.landing.removeprefix("file://")) / FLIGHTS.file
+    content = path.read_bytes().splitlines(keepends=True)
+    content[41] = content[41].replace(b"N", b"\xd1", 1)
+    path.write_bytes(b"".join(content))
+    table = TABLES["carrier_delays"]
+    with pytest.raises(SourceBrokenError, match=r"flights.csv cannot be read: line 42: the bytes d1"):
+        build(table, MARCH, jobs)
+
+
+def test_a_source_that_is_replaced_while_it_is_read_publishes_nothing(jobs: Jobs, settings: JobSettings) -> None:
+    """Another file in the source's place, after the build has read it: the build publishes nothing; again it works."""
+    path = Path(settings.landing.removeprefix("file://")) / FLIGHTS.file
+
+    def replaced(stage: str) -> None:
+        if stage == "checking":
+            beside = path.with_suffix(".beside")
+            beside.write_bytes(sample("flights").replace(b",UA,", b",AA,"))
+            beside.replace(path)
+
+    table, uri = TABLES["route_delays"], repo_settings().table("route_delays")
+    before = lake.current_version(jobs.spark, uri)
+    with pytest.raises(
+        SourceChangedError, match=r"'flights' .* was written to while it was read. Nothing was published"
+    ):
+        build(table, A_DAY, jobs.telling(replaced))
+    assert lake.current_version(jobs.spark, uri) == before
+    assert build(table, A_DAY, jobs).version == (0 if before is None else before + 1)
+
+
+def test_a_change_of_a_source_is_noticed(spark: SparkSession, landing: JobSettings) -> None:
+    """Another size or another time of writing is another state; the same state is not."""
+    path = Path(landing.landing.removeprefix("file://")) / PLANES.file
+    path.write_bytes(sample(PLANES.name))
+    found = read(spark, PLANES, landing)
+    refuse_changed([found], spark)
+    path.write_bytes(sample(PLANES.name) + b"\n")
+    with pytest.raises(SourceChangedError):
+        refuse_changed([found], spark)
