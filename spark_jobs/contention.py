@@ -10,12 +10,28 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from delta.exceptions import DeltaConcurrentModificationException
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    DeltaConcurrentModificationException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
 
 from spark_jobs.errors import TableContendedError
 
 ATTEMPTS = 5
 """How often a write is tried that others keep coming in before."""
+
+OTHERS_WERE_QUICKER = (
+    *(ConcurrentAppendException, ConcurrentDeleteDeleteException, ConcurrentDeleteReadException),
+    *(ConcurrentTransactionException, ConcurrentWriteException, DeltaConcurrentModificationException),
+    *(MetadataChangedException, ProtocolChangedException),
+)
+"""What Delta raises where another commit came in between; in Python they have no root of their own."""
 
 T = TypeVar("T")
 
@@ -47,7 +63,7 @@ def contended(write: Callable[[], T], table: str) -> T:
     for attempt in range(ATTEMPTS):
         try:
             return write()
-        except DeltaConcurrentModificationException as error:
+        except OTHERS_WERE_QUICKER as error:
             if attempt == ATTEMPTS - 1:
                 raise TableContendedError(table, attempts=ATTEMPTS) from error
     raise AssertionError
