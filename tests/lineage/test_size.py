@@ -121,23 +121,23 @@ def test_an_event_that_is_too_large_is_set_aside_by_the_outbox(
 
 def test_readers_are_answered_while_many_writers_wait(settings: LineageSettings, backend: Any, event: Build) -> None:
     """However many events wait for the database, a call that only reads is answered, and in the end every event is stored."""
-    instants = [f"2026-01-01T00:00:{second:02d}Z" for second in range(50)]
+    instants = [f"2026-01-01T00:00:{second:02d}Z" for second in range(20)]
 
     def post(at: str) -> int:
         return httpx.post(
             f"{settings.url}/api/v1/lineage", json=event("RUNNING", at), timeout=60, trust_env=False
         ).status_code
 
-    with ThreadPoolExecutor(50) as senders:
+    with ThreadPoolExecutor(20) as senders:
         with writer_lock(settings):
             waiting = [senders.submit(post, at) for at in instants]
             with httpx.Client(base_url=settings.url, trust_env=False, timeout=20) as http:
-                for path in ("/healthcheck", "/api/v1/jobs", "/api/v1/events/lineage") * 5:
+                for path in ("/healthcheck", "/api/v1/jobs", "/api/v1/events/lineage"):
                     assert http.get(path).status_code == 200
             assert not any(each.done() for each in waiting)
-        assert [each.result() for each in waiting] == [201] * 50
+        assert [each.result() for each in waiting] == [201] * 20
     with httpx.Client(base_url=settings.url, trust_env=False) as http:
-        assert http.get("/api/v1/events/lineage").json()["totalCount"] == 50
+        assert http.get("/api/v1/events/lineage").json()["totalCount"] == 20
 
 
 def test_sigterm_ends_the_server_while_an_event_is_being_taken(
