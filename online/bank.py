@@ -159,8 +159,8 @@ class Bank:
         Raises:
             DamagedError, NewerFormatError: what the store says of it cannot be read.
         """
-        text = self.mark_text(view)
-        return Mark.read(text, view) if text else None
+        text = self.redis.hget(names.marks_key(self.project), view)
+        return None if text is None else Mark.read(text, view)
 
     def views(self) -> set[str]:
         """The views that the store knows."""

@@ -278,7 +278,7 @@ class Reader:
                 self.schemas[fingerprint] = None
 
     def forget_missing_schemas(self) -> None:
-        """Ask the store again for layouts that it did not tell."""
+        """Ask the store again, with the next record, for layouts that it did not tell: it may have been mended."""
         self.schemas = {fingerprint: schema for fingerprint, schema in self.schemas.items() if schema is not None}
 
     async def learn_loads(self, numbers: set[int]) -> dict[int, Load]:

@@ -68,7 +68,8 @@ class Watch:
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
-        """Say whether we are ready, where that has changed."""
+        """Say whether we are ready, where that has changed; layouts that the store did not tell are asked for again."""
+        self.reader.forget_missing_schemas()
         is_ready = await self.store_answers() and self.has_keys() and bool(self.plans.current.plan.views)
         if is_ready is not self.is_ready:
             log.info("ready: %s", is_ready)

@@ -209,7 +209,17 @@ def test_a_damaged_layout_names_the_view(kept_repo: Repo, client: Client, store:
         code, details = refused(client.stub.GetOnlineFeatures, asked)
         assert code is DATA_LOSS and "pedigree rebuild bird_weight" in details
         assert answered(client, CALENDAR, "month_name") == "July"
+    wait_for(lambda: is_served(client, asked))
     assert answered(client, asked, "nickname") == "rhea"
+
+
+def is_served(client: Client, asked: Any) -> bool:
+    """Whether a request is answered."""
+    try:
+        client.stub.GetOnlineFeatures(asked)
+    except grpc.RpcError:
+        return False
+    return True
 
 
 def test_a_layout_of_a_newer_release_says_so(kept_repo: Repo, client: Client, store: Any) -> None:
