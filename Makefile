@@ -6,8 +6,9 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 READY := .venv/ready
 JARS := .pedigree/jars/ready
-CODE := feature_repo lineage online pedigree serving spark_jobs tests
-PROTOS := serving/v1/value.proto serving/v1/serving.proto serving/v1/pedigree.proto
+DISTRIBUTIONS := lineage online serving spark_jobs cli
+PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
+PROTOS := $(addprefix serving/pedigree/serving/v1/,value.proto serving.proto pedigree.proto)
 
 .PHONY: help setup demo test bench check format lock proto apply up down clean
 
@@ -16,18 +17,18 @@ help: ## What can be made
 
 setup: $(READY) $(JARS) ## The virtual environment and the jars; done by every other target where needed
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock $(PROJECTS)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pedigree needs Python 3.11 or newer; make PYTHON=python3.12 …")'
 	@echo "Setting up .venv from requirements.lock"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(DISTRIBUTIONS:%=--editable ./%) --editable .
 	@touch $@
 
-$(JARS): spark_jobs/jars.py | $(READY)
+$(JARS): spark_jobs/pedigree/jobs/spark/jars.py | $(READY)
 	@echo "Fetching the jars that Spark needs"
-	@$(BIN)/python -m spark_jobs.jars .pedigree/jars
+	@$(BIN)/python -m pedigree.jobs.spark.jars .pedigree/jars
 	@touch $@
 
 demo: setup ## The main job end to end on real flights; ARGS=--keep leaves the servers up
@@ -45,8 +46,8 @@ check: $(READY) ## Style, types, import arrows and generated code, in under a mi
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	@drift=$$(mktemp -d) && trap 'rm -rf "$$drift"' EXIT && \
-		$(BIN)/python -m grpc_tools.protoc -I. --python_out="$$drift" --pyi_out="$$drift" $(PROTOS) && \
-		diff -r --exclude '*.proto' --exclude __pycache__ --exclude __init__.py serving/v1 "$$drift/serving/v1" && \
+		$(BIN)/python -m grpc_tools.protoc -Iserving --python_out="$$drift" --pyi_out="$$drift" $(PROTOS) && \
+		diff -r --exclude '*.proto' --exclude __pycache__ --exclude __init__.py serving/pedigree/serving/v1 "$$drift/pedigree/serving/v1" && \
 		echo "Generated code is up to date"
 
 format: $(READY) ## Format the code
@@ -54,11 +55,11 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff format .
 
 lock: $(READY) ## Renew requirements.lock after a change of pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev --extra postgres \
-		--no-emit-find-links --no-annotate --no-header pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev --all-extras \
+		--no-emit-find-links --no-annotate --no-header $(PROJECTS) --output-file requirements.lock
 
-proto: $(READY) ## Generate the code of serving/v1
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTOS)
+proto: $(READY) ## Generate the code of the protos
+	$(BIN)/python -m grpc_tools.protoc -Iserving --python_out=serving --pyi_out=serving $(PROTOS)
 
 apply: setup ## Register the definitions: stock `feast apply`
 	$(BIN)/feast -f feature_repo/feature_store.yaml apply

@@ -16,18 +16,18 @@ from typing import Any
 import grpc
 import uvloop
 
-from online import names
-from online.address import parse
-from serving.reader import PipeStore
-from serving.v1.serving_pb2 import GetOnlineFeaturesRequest
+from pedigree.online import redis_keys
+from pedigree.online.address import parse
+from pedigree.serving.store.reader import SingleRedis
+from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesRequest
 
-FIELDS = tuple(names.field(f"customer_activity_{number}", 0) for number in range(5))
-PREFIX = names.entity_prefix("bench", ["customer_id"])
+FIELDS = tuple(redis_keys.field(f"customer_activity_{number}", 0) for number in range(5))
+PREFIX = redis_keys.entity_prefix("bench", ["customer_id"])
 
 
 async def serve(port: int, reply: bytes, redis: int | None) -> None:
     """Answer for ever."""
-    store = None if redis is None else PipeStore(parse(f"127.0.0.1:{redis}"), patience=5.0)
+    store = None if redis is None else SingleRedis(parse(f"127.0.0.1:{redis}"), patience=5.0)
 
     async def answer(request: GetOnlineFeaturesRequest, _context: Any) -> bytes:
         if store is not None:

@@ -26,8 +26,8 @@ from pyspark.sql import SparkSession
 
 from benchmarks.incremental import incremental_share
 from benchmarks.stores import FEAST_SPARK, OURS, open_store
-from spark_jobs.session import open_session
-from spark_jobs.settings import job_settings
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.spark.session import open_session
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SPAN = timedelta(days=60)

@@ -27,16 +27,16 @@ from pyspark.sql import functions as F
 from feature_repo.contracts import CONTRACTS, between, suite
 from feature_repo.settings import repo_settings
 from feature_repo.sources import delta_table
-from feature_repo.windows import DAY, HOUR, Aggregation, Operation, Windows
-from lineage.recorder import Recorder
-from lineage.settings import LineageSettings
-from spark_jobs.facts import KNOWN_AT, FactSet
-from spark_jobs.session import open_session
-from spark_jobs.settings import job_settings
-from spark_jobs.sources import Source
-from spark_jobs.spine import Jobs, build
-from spark_jobs.table import FeatureTable
-from spark_jobs.timeslice import TimeSlice
+from pedigree.features.windows import DAY, HOUR, Aggregation, Operation, Windows
+from pedigree.jobs.build.build import Jobs, build
+from pedigree.jobs.feature_table import FeatureTable
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.sources.events import KNOWN_AT, EventSet
+from pedigree.jobs.sources.reader import Source
+from pedigree.jobs.spark.session import open_session
+from pedigree.jobs.time_slice import TimeSlice
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import LineageSettings
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAYS = 365
@@ -76,7 +76,7 @@ def table() -> FeatureTable:
         schema=[Field(name="place", dtype=String), *WINDOWS.fields],
         source=delta_table("place_amounts", description="Amounts by place"),
     )
-    facts = FactSet(
+    facts = EventSet(
         name="trips",
         sources=(TRIPS,),
         derive=lambda inputs: inputs[TRIPS.name].select("*", F.lit("seen").alias("outcome")),

@@ -25,16 +25,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks.servers import Redis
-from spark_jobs.gate_mark import CommitMark
-from spark_jobs.session import open_session
-from spark_jobs.settings import job_settings
+from pedigree.jobs.gate_mark import CommitMark
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.spark.session import open_session
 
 QUICK = bool(os.environ.get("QUICK"))
 ROWS = 50_000 if QUICK else 1_000_000
 FEAST_ROWS = 10_000 if QUICK else 250_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=2)
-OURS = {"type": "online.store.PedigreeOnlineStore"}
+OURS = {"type": "pedigree.online.feast_plugin.PedigreeOnlineStore"}
 FEAST = {"type": "redis"}
 SAMPLE = 200
 
@@ -117,7 +117,9 @@ def main() -> None:
         small, large = ((folder / name).as_uri() for name in ("small", "large"))
         make_table(spark, small, FEAST_ROWS)
         make_table(spark, large, ROWS)
-        ours = open_store(folder, "ours", OURS, "spark_jobs.engine.PedigreeSparkEngine", large, mine.port)
+        ours = open_store(
+            folder, "ours", OURS, "pedigree.jobs.materialize.compute_engine.PedigreeSparkEngine", large, mine.port
+        )
         feast = open_store(folder, "feast", FEAST, "spark.engine", small, theirs.port)
         empty = mine.used_memory(), theirs.used_memory()
         feast_seconds = seconds_of(feast, END)

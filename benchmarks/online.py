@@ -40,15 +40,15 @@ from feast.protos.feast.types.Value_pb2 import Value as FeastValue
 from feast.types import Float32, Int64
 
 from benchmarks.servers import Redis, free_port, waiting_for
-from online import columns, names
-from online.address import parse
-from online.bank import Bank
-from online.definitions import schema_of
-from online.marks import Load, Mark, State
-from serving.reader import PipeStore
-from serving.v1 import pedigree_pb2
-from serving.v1.serving_pb2 import GetOnlineFeaturesRequest, GetOnlineFeaturesResponse
-from serving.v1.value_pb2 import RepeatedValue, Value
+from pedigree.online import batch_encoder, redis_keys
+from pedigree.online.address import parse
+from pedigree.online.load_state import Load, LoadState, LoadStatus
+from pedigree.online.redis_store import RedisStore
+from pedigree.online.view_definitions import schema_of
+from pedigree.serving.store.reader import SingleRedis
+from pedigree.serving.v1 import pedigree_pb2
+from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesRequest, GetOnlineFeaturesResponse
+from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
 QUICK = bool(os.environ.get("QUICK"))
 ENTITIES = 2_000 if QUICK else 20_000
@@ -150,12 +150,12 @@ def our_repo(folder: Path, port: int) -> Path:
     path = folder / "feature_store.yaml"
     path.write_text(
         f"project: bench\nprovider: local\nregistry: {{registry_type: sql, path: 'sqlite:///{folder}/registry.db'}}\n"
-        f"online_store: {{type: online.store.PedigreeOnlineStore, connection_string: '127.0.0.1:{port}'}}\n"
+        f"online_store: {{type: pedigree.online.feast_plugin.PedigreeOnlineStore, connection_string: '127.0.0.1:{port}'}}\n"
         "offline_store: {type: file}\nentity_key_serialization_version: 3\n"
     )
     store = FeatureStore(fs_yaml_file=path)
     store.apply(definitions())
-    bank, values = Bank.open("bench", parse(f"127.0.0.1:{port}")), matrix()
+    bank, values = RedisStore.open("bench", parse(f"127.0.0.1:{port}")), matrix()
     for number in range(VIEWS):
         view = store.get_feature_view(f"customer_activity_{number}")
         batch = pa.record_batch(
@@ -169,10 +169,14 @@ def our_repo(folder: Path, port: int) -> Path:
             }
         )
         load = bank.begin(Load(view.name, "bench", "bench", 0))
-        records = columns.records(batch, schema_of(view), event="event_at", created=None, load=load, encode=no_other)
-        keys = columns.keys(batch, names.entity_prefix("bench", ["customer_id"]), [("customer_id", "INT64")], no_other)
-        bank.write(names.field(view.name, 0), list(zip(keys.to_pylist(), records.to_pylist(), strict=True)))
-        bank.set_mark(view.name, Mark(State.LOADED, load=load, version=0))
+        records = batch_encoder.records(
+            batch, schema_of(view), event="event_at", created=None, load=load, encode=no_other
+        )
+        keys = batch_encoder.keys(
+            batch, redis_keys.entity_prefix("bench", ["customer_id"]), [("customer_id", "INT64")], no_other
+        )
+        bank.write(redis_keys.field(view.name, 0), list(zip(keys.to_pylist(), records.to_pylist(), strict=True)))
+        bank.set_mark(view.name, LoadState(LoadStatus.LOADED, load=load, version=0))
         bank.strike_off([load])
     bank.close()
     return path
@@ -210,7 +214,7 @@ def ours(yaml: Path, folder: Path) -> Iterator[Server]:
         "PEDIGREE_SERVING_ADDRESS": f"127.0.0.1:{port}",
         "PEDIGREE_SERVING_PLAN": str(folder / "plan.json"),
     }
-    with process([sys.executable, "-m", "serving.server"], port, **settings) as found:
+    with process([sys.executable, "-m", "pedigree.serving.server"], port, **settings) as found:
         time.sleep(2)
         yield Server("ours", f"127.0.0.1:{port}", pids_of(found), sizes=("1", "100", "vectors_100"))
 
@@ -361,9 +365,9 @@ async def tails(server: Server, redis_port: int, rate: float) -> dict[str, float
     """
     gc.collect()
     gc.freeze()  # what this process has loaded is not looked through while it measures
-    client = PipeStore(parse(f"127.0.0.1:{redis_port}"), patience=5.0)  # one connection, as a server has it
-    key = names.entity_prefix("bench", ["customer_id"]) + Value(int64_val=7).SerializeToString()
-    asked = [((key,), tuple(names.field(f"customer_activity_{number}", 0) for number in range(VIEWS)))]
+    client = SingleRedis(parse(f"127.0.0.1:{redis_port}"), patience=5.0)  # one connection, as a server has it
+    key = redis_keys.entity_prefix("bench", ["customer_id"]) + Value(int64_val=7).SerializeToString()
+    asked = [((key,), tuple(redis_keys.field(f"customer_activity_{number}", 0) for number in range(VIEWS)))]
     await client.hmget(asked)
     rounds: dict[str, list[float]] = {}
     for _ in range(TAIL_ROUNDS):

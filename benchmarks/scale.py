@@ -23,8 +23,8 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.types import Float64, Int64
 
 from benchmarks.stores import OURS, open_store
-from spark_jobs.session import open_session
-from spark_jobs.settings import job_settings
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.spark.session import open_session
 
 QUICK = bool(os.environ.get("QUICK"))
 LABELS = 100_000 if QUICK else 10_000_000

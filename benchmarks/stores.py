@@ -8,7 +8,7 @@ from typing import Any
 
 from feast import FeatureStore, RepoConfig
 
-OURS: Mapping[str, Any] = {"type": "spark_jobs.historical.PedigreeOfflineStore"}
+OURS: Mapping[str, Any] = {"type": "pedigree.jobs.historical.offline_store.PedigreeOfflineStore"}
 FEAST_SPARK: Mapping[str, Any] = {"type": "spark"}
 FEAST_FILE: Mapping[str, Any] = {"type": "dask"}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from online.address import parse
-from online.bank import Bank
+from pedigree.online.address import parse
+from pedigree.online.redis_store import RedisStore
 
 from .redis_server import RedisServer
 
@@ -34,9 +34,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture
-def bank(redis_server: RedisServer) -> Iterator[Bank]:
+def bank(redis_server: RedisServer) -> Iterator[RedisStore]:
     """An empty store of a project `shop`."""
-    opened = Bank.open("shop", parse(f"127.0.0.1:{redis_server.port}"))
+    opened = RedisStore.open("shop", parse(f"127.0.0.1:{redis_server.port}"))
     opened.redis.flushall()
     yield opened
     opened.close()

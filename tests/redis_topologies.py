@@ -16,7 +16,7 @@ from typing import Any
 import redis
 from redis.crc import key_slot
 
-from serving.settings import Tls
+from pedigree.serving.settings import Tls
 
 from .redis_server import BINARY, RedisServer, answers, free_port, wait_for
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from spark_jobs.flights import UNLISTED_AIRPORTS
+from pedigree.jobs.flights import UNLISTED_AIRPORTS
 
 NEW_YORK = ZoneInfo("America/New_York")
 

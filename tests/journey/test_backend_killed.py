@@ -17,15 +17,15 @@ import pytest
 from pydantic import SecretStr
 
 from feature_repo.settings import repo_settings
-from lineage.outbox import Outbox
-from lineage.recorder import Recorder
-from lineage.settings import LineageSettings
-from spark_jobs.landing import land_samples
-from spark_jobs.session import open_session
-from spark_jobs.settings import job_settings
-from spark_jobs.spine import Jobs, build
-from spark_jobs.tables import TABLES
-from spark_jobs.timeslice import TimeSlice
+from pedigree.jobs.build.build import Jobs, build
+from pedigree.jobs.build.landing import land_samples
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.spark.session import open_session
+from pedigree.jobs.tables import TABLES
+from pedigree.jobs.time_slice import TimeSlice
+from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import LineageSettings
 
 from .conftest import free_port
 
@@ -49,7 +49,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def backend(settings: LineageSettings) -> subprocess.Popen[bytes]:
     """The backend of the demo as a process of its own, once it answers."""
     named = {"PEDIGREE_LINEAGE_URL": settings.url, "PEDIGREE_LINEAGE_DATABASE": settings.database.get_secret_value()}
-    process = subprocess.Popen([sys.executable, "-m", "lineage.server"], env={**os.environ, **named})
+    process = subprocess.Popen([sys.executable, "-m", "pedigree.lineage.server"], env={**os.environ, **named})
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None

@@ -17,8 +17,8 @@ from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 from pyspark.sql import SparkSession
 
 from feature_repo import views
-from spark_jobs.session import open_session
-from spark_jobs.settings import job_settings
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.spark.session import open_session
 
 from .conftest import Workspace
 

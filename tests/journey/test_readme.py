@@ -32,7 +32,7 @@ def copy(tmp_path: Path, workspace: Workspace) -> Workspace:
 
 def test_the_example_table_is_built(copy: Workspace) -> None:
     """View, contract and transform of the README, as they stand there, build a table with one version and no refused row."""
-    command = "from pedigree.cli import main; main()"
+    command = "from pedigree.cli.main import main; main()"
     arguments = ["build", "origin_traffic", "--start", "2013-03-01", "--end", "2013-04-01"]
     done = subprocess.run(
         [sys.executable, "-c", command, *arguments],

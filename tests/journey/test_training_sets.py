@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from pedigree.datasets import training_set
-from spark_jobs.trainingsets.shelf import Shelf
+from pedigree.jobs.training_sets.store import TrainingSetStore
 
 from .conftest import Workspace
 
@@ -61,7 +61,8 @@ def test_a_set_is_made_loaded_and_compared(workspace: Workspace, flights: Path) 
     manifest = made(workspace, flights, *CUT, "--name", "two_flights")
     assert made(workspace, flights, *CUT)["id"] == manifest["id"]
     train = training_set(
-        f"late_arrival@{manifest['id'][:8]}", shelf=Shelf(f"{workspace.environment['PEDIGREE_LAKE']}/datasets")
+        f"late_arrival@{manifest['id'][:8]}",
+        shelf=TrainingSetStore(f"{workspace.environment['PEDIGREE_LAKE']}/datasets"),
     )
     assert len(train.features) == 23
     assert train.verify().to_pandas()["carrier_delays__flight_count_1d"].gt(0).all()

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from lineage.client import LineageClient
-from lineage.settings import LineageSettings
-from pedigree.asking import Served, ask
-from pedigree.explain import explain
-from serving.settings import ServingSettings
+from pedigree.cli.explain import explain
+from pedigree.cli.online_client import Served, ask
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.settings import LineageSettings
+from pedigree.serving.settings import ServingSettings
 
 from ..watched_clock import watched, zones
 from .conftest import Workspace

@@ -25,11 +25,11 @@ import uvicorn
 from marquez_client import MarquezClient
 from pydantic import SecretStr
 
-from lineage.backend.api import application
-from lineage.backend.call import Limits
-from lineage.backend.tables import open_database
-from lineage.client import LineageClient
-from lineage.settings import LineageSettings
+from pedigree.lineage.backend.api import application
+from pedigree.lineage.backend.request import Limits
+from pedigree.lineage.backend.tables import open_database
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.settings import LineageSettings
 
 from .flawed import Flawed
 

@@ -17,10 +17,10 @@ from marquez_client import MarquezClient
 from marquez_client.errors import APIError
 from pydantic import SecretStr
 
-from lineage.backend.api import ENDPOINTS
-from lineage.client import LineageClient
-from lineage.naming import DatasetName, dataset_node, field_node
-from lineage.settings import LineageSettings
+from pedigree.lineage.backend.api import ENDPOINTS
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.naming import DatasetName, dataset_node, field_node
+from pedigree.lineage.settings import LineageSettings
 
 Build = Callable[..., dict[str, Any]]
 RUN = "01890000-0000-7000-8000-000000000001"
@@ -233,9 +233,9 @@ def test_the_key_is_asked_for_if_there_is_one(settings: LineageSettings, stopped
 def test_the_server_runs_from_settings_and_stops_on_sigterm(
     settings: LineageSettings, python: Callable[..., subprocess.Popen[str]], event: Build
 ) -> None:
-    """`python -m lineage.server` answers at the address of the settings, ends cleanly, and keeps what it was told."""
+    """`python -m pedigree.lineage.server` answers at the address of the settings, ends cleanly, and keeps what it was told."""
     for _ in range(2):
-        process = python("-m", "lineage.server")
+        process = python("-m", "pedigree.lineage.server")
         transport = httpx.HTTPTransport(retries=10)
         with httpx.Client(base_url=settings.url, transport=transport, timeout=30) as http:
             http.post("/api/v1/lineage", json=event("COMPLETE", "2026-01-01T00:00:00Z"))

@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from lineage.client import LineageClient
-from lineage.dataset import Assertion, Dataset, Field, Origin
-from lineage.errors import LineageUnknownError
-from lineage.naming import at_path, dataset_node, feature_service, field_node, redis_view
-from lineage.recorder import Recorder
-from lineage.settings import LineageSettings
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.dataset import Assertion, Dataset, Field, Origin
+from pedigree.lineage.errors import LineageUnknownError
+from pedigree.lineage.naming import at_path, dataset_node, feature_service, field_node, redis_view
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import LineageSettings
 
 FLIGHTS = at_path("/landing/flights.csv")
 WEATHER = at_path("/landing/weather.csv")

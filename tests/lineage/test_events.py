@@ -13,8 +13,8 @@ from openlineage.client import OpenLineageClient
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.transport.http import HttpConfig, HttpTransport
 
-from lineage.client import LineageClient
-from lineage.naming import DatasetName, at_path
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.naming import DatasetName, at_path
 
 Build = Callable[..., dict[str, Any]]
 RUN = "01890000-0000-7000-8000-000000000001"

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lineage.settings import LineageSettings
+from pedigree.lineage.settings import LineageSettings
 
 from ..redis_server import wait_for
 from ..serving.issuing import Authority
@@ -39,7 +39,7 @@ def refusal(process: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "192.0.2.77"])
 def test_a_backend_that_others_reach_needs_tls_and_a_key(python: Python, host: str) -> None:
     """Without them it does not start; one line names both, and the setting that would allow it."""
-    err = refusal(python("-m", "lineage.server", "--host", host))
+    err = refusal(python("-m", "pedigree.lineage.server", "--host", host))
     assert "without TLS" in err and "without a key (PEDIGREE_LINEAGE_API_KEY), so that anybody may delete" in err
     assert "PEDIGREE_LINEAGE_INSECURE=no-tls,no-key" in err and err.count("\n") == 1
 
@@ -47,7 +47,7 @@ def test_a_backend_that_others_reach_needs_tls_and_a_key(python: Python, host: s
 def test_half_of_it_is_not_enough(python: Python, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A key without TLS, half of TLS, and a key of blanks are refused by what is missing."""
     monkeypatch.setenv("PEDIGREE_LINEAGE_API_KEY", KEY)
-    everywhere = ("-m", "lineage.server", "--host", "0.0.0.0")
+    everywhere = ("-m", "pedigree.lineage.server", "--host", "0.0.0.0")
     without_tls = refusal(python(*everywhere))
     assert "without TLS" in without_tls and "without a key" not in without_tls and KEY not in without_tls
     monkeypatch.setenv("PEDIGREE_LINEAGE_TLS_CERT", str(Authority(tmp_path).server_files().cert))
@@ -65,7 +65,7 @@ def test_with_tls_and_a_key_only_who_has_the_key_is_answered(
     tls = authority.server_files(mutual=True)
     for name, value in {"TLS_CERT": tls.cert, "TLS_KEY": tls.key, "API_KEY": f"{KEY}\n"}.items():
         monkeypatch.setenv(f"PEDIGREE_LINEAGE_{name}", str(value))
-    python("-m", "lineage.server", "--host", "0.0.0.0")
+    python("-m", "pedigree.lineage.server", "--host", "0.0.0.0")
     wait_for(lambda: listens("127.0.0.1", settings.port))
     url = f"https://127.0.0.1:{settings.port}"
     trust = ssl.create_default_context(cafile=str(tls.client_ca))
@@ -82,9 +82,11 @@ def test_a_setting_that_says_so_opens_it(
 ) -> None:
     """With both words it starts on all addresses of IPv4; with a word that there is not it does not."""
     monkeypatch.setenv("PEDIGREE_LINEAGE_INSECURE", "no-tls,no-keys")
-    assert "PEDIGREE_LINEAGE_INSECURE names no-keys" in refusal(python("-m", "lineage.server", "--host", "0.0.0.0"))
+    assert "PEDIGREE_LINEAGE_INSECURE names no-keys" in refusal(
+        python("-m", "pedigree.lineage.server", "--host", "0.0.0.0")
+    )
     monkeypatch.setenv("PEDIGREE_LINEAGE_INSECURE", "no-tls, no-key")
-    python("-m", "lineage.server", "--host", "0.0.0.0")
+    python("-m", "pedigree.lineage.server", "--host", "0.0.0.0")
     wait_for(lambda: listens("127.0.0.1", settings.port))
     assert not listens("::1", settings.port)
     assert httpx.get(f"{settings.url}/api/v1/jobs", trust_env=False).json()["totalCount"] == 0

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.errors import UnnameablePlaceError
-from lineage.naming import (
+from pedigree.lineage.errors import UnnameablePlaceError
+from pedigree.lineage.naming import (
     DatasetName,
     at_path,
     dataset_node,

@@ -13,11 +13,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from lineage.client import LineageClient
-from lineage.errors import LineageUnavailableError
-from lineage.outbox import Outbox
-from lineage.recorder import Recorder
-from lineage.settings import LineageSettings
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.errors import LineageUnavailableError
+from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import LineageSettings
 
 Build = Callable[..., dict[str, object]]
 Python = Callable[..., subprocess.Popen[str]]
@@ -116,8 +116,8 @@ def test_two_processes_deliver_each_event_once(
         outbox.put(json.dumps(event("RUNNING", at(second))))
     stopped.start()
     script = (
-        "from lineage.outbox import Outbox\n"
-        "from lineage.settings import lineage_settings\n"
+        "from pedigree.lineage.outbox import Outbox\n"
+        "from pedigree.lineage.settings import lineage_settings\n"
         "print(Outbox.open(lineage_settings()).flush(30).delivered)\n"
     )
     processes = [python("-c", script) for _ in range(2)]
@@ -130,8 +130,8 @@ def test_processes_that_record_at_once_lose_nothing(settings: LineageSettings, b
     """Jobs in several processes share one outbox without knowing of each other."""
     script = (
         "import sys\n"
-        "from lineage.recorder import Recorder\n"
-        "from lineage.settings import lineage_settings\n"
+        "from pedigree.lineage.recorder import Recorder\n"
+        "from pedigree.lineage.settings import lineage_settings\n"
         "with Recorder.open(lineage_settings()) as recorder:\n"
         "    for _ in range(10):\n"
         "        with recorder.run('build', sys.argv[1]):\n"

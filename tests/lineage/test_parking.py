@@ -13,16 +13,16 @@ from typing import Any
 import httpx
 import pytest
 
-from lineage.attempts import MOST_ATTEMPTS
-from lineage.outbox import Outbox
-from lineage.recorder import Recorder
-from lineage.settings import LineageSettings
+from pedigree.lineage.delivery_attempts import MOST_ATTEMPTS
+from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import LineageSettings
 
 from .conftest import ROOT
 
 Build = Callable[..., dict[str, Any]]
 Python = Callable[..., subprocess.Popen[str]]
-PEDIGREE = "from pedigree.cli import main; main()"
+PEDIGREE = "from pedigree.cli.main import main; main()"
 
 
 def run_id(number: int) -> str:
@@ -196,9 +196,9 @@ def test_an_event_that_may_not_be_read_is_no_obstacle(
     put(outbox, event, 2, 0)
     script = (
         "import os\n"
-        "from lineage.courier import Courier\n"
-        "from lineage.outbox import Outbox\n"
-        "from lineage.settings import lineage_settings\n"
+        "from pedigree.lineage.http_sender import Courier\n"
+        "from pedigree.lineage.outbox import Outbox\n"
+        "from pedigree.lineage.settings import lineage_settings\n"
         "outbox, courier = Outbox.open(lineage_settings()), Courier(lineage_settings())\n"
         "courier.post(b'{', seconds=9)  # what Python imports, it imports now\n"
         "if os.geteuid() == 0:\n"

@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from lineage.outbox import Outbox
-from lineage.settings import LineageSettings
+from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.settings import LineageSettings
 
 from .conftest import DATABASES
 from .everything import get, part, read_everything

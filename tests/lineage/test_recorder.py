@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from marquez_client import MarquezClient
 
-from lineage.client import LineageClient
-from lineage.dataset import Assertion, Dataset, Field, Origin
-from lineage.errors import LineageUnknownError, OutboxUnwritableError
-from lineage.naming import DatasetName, at_path
-from lineage.outbox import Outbox
-from lineage.recorder import Recorder
-from lineage.settings import LineageSettings
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.dataset import Assertion, Dataset, Field, Origin
+from pedigree.lineage.errors import LineageUnknownError, OutboxUnwritableError
+from pedigree.lineage.naming import DatasetName, at_path
+from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import LineageSettings
 
 FLIGHTS = at_path("/landing/flights.csv")
 DELAYS = at_path("file:///lake/carrier_delays")
@@ -155,8 +155,8 @@ def test_a_killed_process_loses_nothing(
     """What was emitted before a kill -9 is delivered by the next process."""
     script = (
         "import os, signal\n"
-        "from lineage.recorder import Recorder\n"
-        "from lineage.settings import lineage_settings\n"
+        "from pedigree.lineage.recorder import Recorder\n"
+        "from pedigree.lineage.settings import lineage_settings\n"
         "recorder = Recorder.open(lineage_settings())\n"
         "with recorder.run('build', 'carrier_delays') as run:\n"
         "    print(run.id, flush=True)\n"

@@ -17,9 +17,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from lineage.backend.tables import open_database
-from lineage.outbox import Outbox
-from lineage.settings import LineageSettings
+from pedigree.lineage.backend.tables import open_database
+from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.settings import LineageSettings
 
 from .conftest import DATABASES, ROOT
 from .everything import part
@@ -146,7 +146,7 @@ def test_sigterm_ends_the_server_while_an_event_is_being_taken(
     """A server that cannot finish an event ends within its limit; the event is not half stored, and is taken when sent again."""
     body = event("COMPLETE", AT, outputs=tables(50))
     for taken in (False, True):
-        process = python("-m", "lineage.server")
+        process = python("-m", "pedigree.lineage.server")
         with httpx.Client(base_url=settings.url, transport=httpx.HTTPTransport(retries=10), timeout=60) as http:
             assert http.get("/healthcheck").status_code == 200
             if taken:
@@ -207,7 +207,7 @@ def test_a_database_of_an_earlier_release_gets_its_index(stopped: Any, settings:
 def test_limits_that_are_no_numbers_are_refused_at_the_start(settings: LineageSettings) -> None:
     """A server with limits that cannot be used names both and does not start."""
     limits = {"PEDIGREE_LINEAGE_MAX_EVENT_BYTES": "8MB", "PEDIGREE_LINEAGE_MAX_EVENT_MEMBERS": "0"}
-    command = [sys.executable, "-m", "lineage.server"]
+    command = [sys.executable, "-m", "pedigree.lineage.server"]
     done = subprocess.run(command, env={**os.environ, **limits}, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     for name, value in limits.items():

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from lineage.client import LineageClient
-from lineage.dataset import Assertion, Dataset, Field
-from lineage.naming import at_path
-from lineage.outbox import Outbox
-from lineage.recorder import MOST_CHARACTERS, Recorder
-from lineage.settings import LineageSettings
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.dataset import Assertion, Dataset, Field
+from pedigree.lineage.naming import at_path
+from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.recorder import MOST_CHARACTERS, Recorder
+from pedigree.lineage.settings import LineageSettings
 
 from .conftest import DATABASES
 from .everything import read_everything

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import sys
 
-from online import names
-from online.address import parse
-from online.bank import Bank
-from online.record import Head, Schema
+from pedigree.online import redis_keys
+from pedigree.online.address import parse
+from pedigree.online.record import Head, Schema
+from pedigree.online.redis_store import RedisStore
 
 SCHEMA = Schema.of([("amount", "INT64")])
-FIELD = names.field("view", 0)
+FIELD = redis_keys.field("view", 0)
 BATCH = 500
 
 
@@ -32,7 +32,7 @@ def rows_of(seed: int, *, keys: int, each: int) -> list[tuple[bytes, bytes]]:
 def main() -> None:
     """Write the rows of one seed."""
     port, keys, each, seed = map(int, sys.argv[1:])
-    bank, rows = Bank.open("p", parse(f"127.0.0.1:{port}")), rows_of(seed, keys=keys, each=each)
+    bank, rows = RedisStore.open("p", parse(f"127.0.0.1:{port}")), rows_of(seed, keys=keys, each=each)
     for start in range(0, len(rows), BATCH):
         bank.write(FIELD, rows[start : start + BATCH])
     bank.close()

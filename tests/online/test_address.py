@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from online.address import Address, parse
-from online.errors import AddressError
+from pedigree.online.address import Address, parse
+from pedigree.online.errors import AddressError
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, PushSour
 from feast.data_source import PushMode
 from feast.types import Array, Bytes, Float64, ImageBytes, Int64, Invalid, Map, PdfBytes, ZonedTimestamp
 
-from online import names
-from online.address import parse
-from online.applying import publish_plan
-from online.bank import Bank
-from online.errors import StoreAwayError, UnstorableViewError
-from online.plan import Plan, Refusal
-from online.plantext import decoded
-from online.registry import compile_plan
+from pedigree.online import redis_keys
+from pedigree.online.address import parse
+from pedigree.online.apply import publish_plan
+from pedigree.online.errors import StoreAwayError, UnstorableViewError
+from pedigree.online.plan import Plan, Refusal
+from pedigree.online.plan_compiler import compile_plan
+from pedigree.online.plan_json import decoded
+from pedigree.online.redis_store import RedisStore
 
 from ..redis_server import RedisServer
 
@@ -55,14 +55,14 @@ def opened(folder: Path, port: int) -> FeatureStore:
     path = folder / "feature_store.yaml"
     path.write_text(
         f"project: shop\nprovider: local\nregistry: {{registry_type: sql, path: 'sqlite:///{folder}/registry.db'}}\n"
-        f"online_store: {{type: online.store.PedigreeOnlineStore, connection_string: '127.0.0.1:{port}'}}\n"
+        f"online_store: {{type: pedigree.online.feast_plugin.PedigreeOnlineStore, connection_string: '127.0.0.1:{port}'}}\n"
         "offline_store: {type: file}\nentity_key_serialization_version: 3\n"
     )
     return FeatureStore(fs_yaml_file=path)
 
 
 @pytest.fixture
-def store(tmp_path: Path, redis_server: RedisServer, bank: Bank) -> FeatureStore:
+def store(tmp_path: Path, redis_server: RedisServer, bank: RedisStore) -> FeatureStore:
     """A repository with one view, `plain`, in an emptied Redis."""
     made = opened(tmp_path, redis_server.port)
     made.apply([customer, view_of("plain")])
@@ -80,13 +80,15 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-def plan(bank: Bank) -> Plan:
+def plan(bank: RedisStore) -> Plan:
     """What servers go by."""
     return decoded(bank.plan())
 
 
 @pytest.mark.parametrize("kind", [PdfBytes, ImageBytes, Bytes])
-def test_documents_and_images_are_served_as_the_bytes_that_they_are(store: FeatureStore, bank: Bank, kind: Any) -> None:
+def test_documents_and_images_are_served_as_the_bytes_that_they_are(
+    store: FeatureStore, bank: RedisStore, kind: Any
+) -> None:
     """A view of PdfBytes or ImageBytes is applied, pushed to and read; its bytes come back, and later applies work."""
     store.apply([customer, view_of("scans", kind)])
     content = bytes(range(256))
@@ -111,7 +113,7 @@ UNSTORABLE = {
 
 @pytest.mark.parametrize("case", UNSTORABLE)
 def test_a_view_that_cannot_be_stored_is_named_and_stops_nothing(
-    store: FeatureStore, bank: Bank, caplog: pytest.LogCaptureFixture, case: str
+    store: FeatureStore, bank: RedisStore, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:
     """Apply warns of it and leaves it out of the plan by name; other views are applied after it, and it can be removed."""
     name, feature, key, reason = UNSTORABLE[case]
@@ -128,7 +130,7 @@ def test_a_view_that_cannot_be_stored_is_named_and_stops_nothing(
     assert plan(bank).refused == {} and set(plan(bank).views) == {"plain", "later"}
 
 
-def test_rows_of_a_view_that_cannot_be_stored_are_refused(store: FeatureStore, bank: Bank) -> None:
+def test_rows_of_a_view_that_cannot_be_stored_are_refused(store: FeatureStore, bank: RedisStore) -> None:
     """Writing to such a view is an error that names the type, and not a key is written."""
     entity, kind = keyed(ValueType.INT64_LIST, Array(Int64))
     store.apply([entity, view_of("odd", key=(entity, kind))])
@@ -145,13 +147,13 @@ def twins() -> tuple[str, str]:
     seen: dict[bytes, str] = {}
     for number in count():
         name = f"view_{number}"
-        other = seen.setdefault(names.field(name, 0), name)
+        other = seen.setdefault(redis_keys.field(name, 0), name)
         if other != name:
             return other, name
     raise AssertionError
 
 
-def test_of_two_views_that_share_a_field_the_older_is_served(store: FeatureStore, bank: Bank) -> None:
+def test_of_two_views_that_share_a_field_the_older_is_served(store: FeatureStore, bank: RedisStore) -> None:
     """The four bytes that stand for two names may be the same; the later view is refused by name, the earlier one served on."""
     older, later = twins()
     store.apply([customer, view_of(older)])
@@ -173,7 +175,7 @@ def test_an_apply_that_broke_off_is_finished_by_the_next(tmp_path: Path, own_red
         store.apply([customer, view_of("coming")], objects_to_delete=[view_of("going")], partial=False)
     own_redis.start()
     opened(tmp_path, own_redis.port).apply([customer, view_of("later")])
-    bank = Bank.open("shop", parse(f"127.0.0.1:{own_redis.port}"))
+    bank = RedisStore.open("shop", parse(f"127.0.0.1:{own_redis.port}"))
     assert set(plan(bank).views) == {"plain", "coming", "later"} == bank.views()
     assert list(bank.redis.scan_iter("shop:customer_id:*")) == []
     store.push("push_coming", pd.DataFrame({"customer_id": [1], "x": [8.0], "at": [NOW]}), to=PushMode.ONLINE)
@@ -181,7 +183,7 @@ def test_an_apply_that_broke_off_is_finished_by_the_next(tmp_path: Path, own_red
     bank.close()
 
 
-def test_applies_at_once_leave_the_plan_of_the_registry(store: FeatureStore, bank: Bank, tmp_path: Path) -> None:
+def test_applies_at_once_leave_the_plan_of_the_registry(store: FeatureStore, bank: RedisStore, tmp_path: Path) -> None:
     """Three that apply views of their own at the same time: each ends, and servers have all that the registry has."""
     failed: list[BaseException] = []
 
@@ -203,7 +205,7 @@ def test_applies_at_once_leave_the_plan_of_the_registry(store: FeatureStore, ban
     assert set(plan(bank).views) == expected == bank.views()
 
 
-def test_a_plan_of_an_older_registry_takes_no_newer_one_s_place(store: FeatureStore, bank: Bank) -> None:
+def test_a_plan_of_an_older_registry_takes_no_newer_one_s_place(store: FeatureStore, bank: RedisStore) -> None:
     """A plan is replaced only by one who has seen it; whoever is late compiles anew."""
     seen = bank.plan()
     store.apply([customer, view_of("newer")])

@@ -16,17 +16,17 @@ import pyarrow as pa
 import pytest
 import redis
 
-from online import names, scripts, stream
-from online.address import parse
-from online.bank import Bank, Taken, escaped
-from online.marks import Load, Mark, OpenLoad, State
-from online.record import NO_CREATED, head_of
+from pedigree.online import pipelined_writer, redis_keys, scripts
+from pedigree.online.address import parse
+from pedigree.online.load_state import Load, LoadState, LoadStatus, OpenLoad
+from pedigree.online.record import NO_CREATED, head_of
+from pedigree.online.redis_store import RedisStore, Written, escaped
 
 from ..redis_server import RedisServer, wait_for
 from .random_rows import FIELD, record, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PREFIX = names.entity_prefix("p", ["id"])
+PREFIX = redis_keys.entity_prefix("p", ["id"])
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ PREFIX = names.entity_prefix("p", ["id"])
         (record(1, NO_CREATED + 1), record(1, NO_CREATED + 2)),
     ],
 )
-def test_the_newer_of_two_rows_wins_in_either_order(bank: Bank, older: bytes, newer: bytes) -> None:
+def test_the_newer_of_two_rows_wins_in_either_order(bank: RedisStore, older: bytes, newer: bytes) -> None:
     """By event time, then created time (nobody told: oldest), then the later load; whichever comes first."""
     for first, second in ((older, newer), (newer, older)):
         bank.redis.flushall()
@@ -61,13 +61,13 @@ def order(row: bytes) -> tuple[int, int]:
     ("each", "keys"), [(10_000, 500), pytest.param(125_000, 20_000, marks=pytest.mark.slow)], ids=["80k", "1M"]
 )
 def test_eight_writers_leave_every_key_at_its_newest(
-    redis_server: RedisServer, bank: Bank, each: int, keys: int
+    redis_server: RedisServer, bank: RedisStore, each: int, keys: int
 ) -> None:
     """Eight processes write random rows, duplicated and in any order: each key ends at its newest; none sees time go back."""
     seeds, backwards, ended = range(8), [], threading.Event()
 
     def watch() -> None:
-        own, seen = Bank.open("p", parse(f"127.0.0.1:{redis_server.port}")), dict[bytes, tuple[int, int]]()
+        own, seen = RedisStore.open("p", parse(f"127.0.0.1:{redis_server.port}")), dict[bytes, tuple[int, int]]()
         watched = [b"k%d" % number for number in range(50)]
         while not ended.is_set():
             for key, row in zip(watched, own.read(watched, FIELD), strict=True):
@@ -99,7 +99,7 @@ def test_eight_writers_leave_every_key_at_its_newest(
     assert backwards == []
 
 
-def test_the_table_s_word_takes_the_place_of_a_newer_load_and_not_of_a_newer_push(bank: Bank) -> None:
+def test_the_table_s_word_takes_the_place_of_a_newer_load_and_not_of_a_newer_push(bank: RedisStore) -> None:
     """Restoring writes an older row over a load's, deletes where there is none, and leaves a newer pushed row alone."""
     bank.write(FIELD, [(b"bad", record(9, load=5)), (b"new", record(9, load=5)), (b"pushed", record(9, load=0))])
     rows = [(b"bad", record(3, load=6)), (b"new", b""), (b"pushed", record(3, load=6)), (b"gone", record(2, load=6))]
@@ -112,10 +112,10 @@ def test_the_table_s_word_takes_the_place_of_a_newer_load_and_not_of_a_newer_pus
     ]
 
 
-def test_pushed_rows_go_along_into_the_next_generation(bank: Bank) -> None:
+def test_pushed_rows_go_along_into_the_next_generation(bank: RedisStore) -> None:
     """Moving takes pushed rows that are newer, leaves loaded ones behind, and ends the old field."""
-    old, new = names.field("view", 0), names.field("view", 1)
-    one, two, three = (names.entity_key(PREFIX, [b"\x20" + bytes([number])]) for number in (1, 2, 3))
+    old, new = redis_keys.field("view", 0), redis_keys.field("view", 1)
+    one, two, three = (redis_keys.entity_key(PREFIX, [b"\x20" + bytes([number])]) for number in (1, 2, 3))
     bank.write(old, [(one, record(5)), (two, record(5)), (three, record(5, load=1))])
     bank.write(new, [(one, record(3, load=2)), (two, record(9, load=2)), (three, record(5, load=2))])
     assert bank.move(old, new, PREFIX, ends=True) == 1
@@ -123,24 +123,24 @@ def test_pushed_rows_go_along_into_the_next_generation(bank: Bank) -> None:
     assert bank.read([one, two, three], old) == [None] * 3
 
 
-def test_rows_pushed_into_a_flushed_store_do_not_make_it_look_full(bank: Bank) -> None:
+def test_rows_pushed_into_a_flushed_store_do_not_make_it_look_full(bank: RedisStore) -> None:
     """A declared view is open once rows come; a view that the store does not know stays unknown."""
     bank.declare("known")
     for view in ("known", "unknown"):
         bank.open_view(view)
-    assert bank.mark("known") == Mark(State.OPEN)
+    assert bank.mark("known") == LoadState(LoadStatus.OPEN)
     assert bank.mark("unknown") is None
-    bank.set_mark("known", Mark(State.LOADED, load=3))
+    bank.set_mark("known", LoadState(LoadStatus.LOADED, load=3))
     bank.open_view("known")
     bank.declare("known")
-    assert bank.mark("known") == Mark(State.LOADED, load=3)
+    assert bank.mark("known") == LoadState(LoadStatus.LOADED, load=3)
 
 
-def test_a_mark_is_set_by_a_load_that_knows_the_last_one(bank: Bank) -> None:
+def test_a_mark_is_set_by_a_load_that_knows_the_last_one(bank: RedisStore) -> None:
     """Of loads that read the same mark one may set it; neither may one that was struck off, and what is left to do is kept."""
     one, two, three = (bank.begin(Load("view", "a-run", "a-table", version)) for version in range(3))
     assert list(bank.open_loads("view")) == [one, two, three]
-    first, second = Mark(State.LOADED, load=one), Mark(State.LOADED, load=two)
+    first, second = LoadState(LoadStatus.LOADED, load=one), LoadState(LoadStatus.LOADED, load=two)
     assert bank.swap_mark("view", b"", first, number=one, becomes=OpenLoad("view", moves_from=7))
     assert not bank.swap_mark("view", b"", second, number=two, becomes=None)
     bank.strike_off([two])
@@ -150,28 +150,30 @@ def test_a_mark_is_set_by_a_load_that_knows_the_last_one(bank: Bank) -> None:
     assert bank.open_loads("another") == {}
 
 
-def test_what_one_load_wrote_is_forgotten_and_nothing_else(bank: Bank) -> None:
+def test_what_one_load_wrote_is_forgotten_and_nothing_else(bank: RedisStore) -> None:
     """Records of another load, and pushed ones, stay."""
-    one, two, three = (names.entity_key(PREFIX, [b"\x20" + bytes([number])]) for number in (1, 2, 3))
+    one, two, three = (redis_keys.entity_key(PREFIX, [b"\x20" + bytes([number])]) for number in (1, 2, 3))
     bank.write(FIELD, [(one, record(1, load=4)), (two, record(1, load=5)), (three, record(1))])
     assert bank.forget_load(FIELD, PREFIX, 4) == 1
     assert bank.read([one, two, three], FIELD) == [None, record(1, load=5), record(1)]
 
 
-def test_forgetting_one_view_or_project_touches_no_other(bank: Bank) -> None:
+def test_forgetting_one_view_or_project_touches_no_other(bank: RedisStore) -> None:
     """A project whose name is a pattern of another's, and another view of the same entity, keep their rows."""
-    mine, theirs = (names.entity_key(names.entity_prefix(name, ["id"]), [b"\x20\x01"]) for name in ("a", "aa"))
-    other = names.field("other", 0)
+    mine, theirs = (
+        redis_keys.entity_key(redis_keys.entity_prefix(name, ["id"]), [b"\x20\x01"]) for name in ("a", "aa")
+    )
+    other = redis_keys.field("other", 0)
     for key in (mine, theirs):
         bank.write(FIELD, [(key, record(1))])
         bank.write(other, [(key, record(1))])
-    assert bank.forget(FIELD, names.entity_prefix("a", ["id"])) == 1
+    assert bank.forget(FIELD, redis_keys.entity_prefix("a", ["id"])) == 1
     assert bank.read([mine], FIELD) == [None]
     assert bank.read([theirs], FIELD) + bank.read([mine], other) == [record(1)] * 2
     assert escaped(b"a*[b]?") == b"a\\*\\[b\\]\\?"
 
 
-def test_a_script_that_redis_forgot_is_sent_again(bank: Bank) -> None:
+def test_a_script_that_redis_forgot_is_sent_again(bank: RedisStore) -> None:
     """After SCRIPT FLUSH, as after a restart of Redis, writes go on."""
     bank.write(FIELD, [(b"k", record(1))])
     bank.redis.script_flush()
@@ -179,7 +181,7 @@ def test_a_script_that_redis_forgot_is_sent_again(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("script", [scripts.WRITE, scripts.RESTORE])
-def test_columns_are_written_as_rows_are(bank: Bank, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+def test_columns_are_written_as_rows_are(bank: RedisStore, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Rows sent by column, in calls of any size, leave and count what the same rows sent one by one do."""
     rng = random.Random(3)
     rows = [
@@ -187,25 +189,25 @@ def test_columns_are_written_as_rows_are(bank: Bank, monkeypatch: pytest.MonkeyP
         for _ in range(500)
     ]
     keys = list(dict(rows))
-    one_by_one = sum((bank.write(FIELD, [row], script) for row in rows), Taken())
+    one_by_one = sum((bank.write(FIELD, [row], script) for row in rows), Written())
     expected = bank.read(keys, FIELD)
-    assert script == scripts.RESTORE or one_by_one == Taken(len(keys), len(rows) - len(keys))
+    assert script == scripts.RESTORE or one_by_one == Written(len(keys), len(rows) - len(keys))
     for size in (1, 7, 256, 1000):
-        monkeypatch.setattr(stream, "BATCH", size)
+        monkeypatch.setattr(pipelined_writer, "BATCH", size)
         bank.redis.flushall()
-        assert stream.write(bank, FIELD, *columns_of(rows), script) == one_by_one
+        assert pipelined_writer.write(bank, FIELD, *columns_of(rows), script) == one_by_one
         assert bank.read(keys, FIELD) == expected
 
 
-def test_rows_of_no_number_are_sent_in_no_call(bank: Bank) -> None:
+def test_rows_of_no_number_are_sent_in_no_call(bank: RedisStore) -> None:
     """An empty batch is no error."""
-    assert stream.write(bank, FIELD, *columns_of([]), scripts.WRITE) == Taken()
+    assert pipelined_writer.write(bank, FIELD, *columns_of([]), scripts.WRITE) == Written()
 
 
-def test_a_stream_that_breaks_off_is_sent_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_breaks_off_is_sent_again(bank: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the connection is lost in the middle, or Redis forgot the script, every row is there in the end, and counted once."""
     rows = [(b"k%d" % number, record(number, load=7)) for number in range(1000)]
-    parts, connections = stream.calls, redis.Redis(port=bank.address.hosts[0][1])
+    parts, connections = pipelined_writer.calls, redis.Redis(port=bank.address.hosts[0][1])
 
     def cut(*arguments: Any) -> Iterator[bytes]:
         for number, call in enumerate(parts(*arguments)):
@@ -215,22 +217,22 @@ def test_a_stream_that_breaks_off_is_sent_again(bank: Bank, monkeypatch: pytest.
 
     bank.write(FIELD, rows[:1])
     with monkeypatch.context() as patch:
-        patch.setattr(stream, "calls", cut)
-        assert stream.write(bank, FIELD, *columns_of(rows), scripts.WRITE) == Taken(1000)
+        patch.setattr(pipelined_writer, "calls", cut)
+        assert pipelined_writer.write(bank, FIELD, *columns_of(rows), scripts.WRITE) == Written(1000)
     bank.redis.script_flush()
-    assert stream.write(bank, FIELD, *columns_of(rows), scripts.WRITE) == Taken(1000)
+    assert pipelined_writer.write(bank, FIELD, *columns_of(rows), scripts.WRITE) == Written(1000)
     assert bank.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
     connections.close()
 
 
-def test_what_redis_refuses_is_an_error(bank: Bank) -> None:
+def test_what_redis_refuses_is_an_error(bank: RedisStore) -> None:
     """A key of another type ends a write with Redis's own words, and the connection is fit for the next."""
     bank.redis.set(b"k5", b"text")
     rows = [(b"k%d" % number, record(number, load=7)) for number in range(1000)]
     with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
-        stream.write(bank, FIELD, *columns_of(rows), scripts.WRITE)
+        pipelined_writer.write(bank, FIELD, *columns_of(rows), scripts.WRITE)
     bank.redis.delete(b"k5")
-    assert stream.write(bank, FIELD, *columns_of(rows), scripts.WRITE).written == 1000
+    assert pipelined_writer.write(bank, FIELD, *columns_of(rows), scripts.WRITE).written == 1000
 
 
 def columns_of(rows: Sequence[tuple[bytes, bytes]]) -> tuple[pa.Array, pa.Array]:
@@ -246,13 +248,13 @@ def test_a_cluster_takes_the_same_writes(tmp_path: Path) -> None:
         with redis.Redis(port=server.port) as node:
             node.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
             wait_for(lambda: "cluster_state:ok" in str(node.execute_command("CLUSTER", "INFO")))
-        bank = Bank.open("p", parse(f"127.0.0.1:{server.port}", kind="redis_cluster"))
-        rows = [(names.entity_key(PREFIX, [b"\x20" + bytes([number])]), record(number)) for number in range(100)]
+        bank = RedisStore.open("p", parse(f"127.0.0.1:{server.port}", kind="redis_cluster"))
+        rows = [(redis_keys.entity_key(PREFIX, [b"\x20" + bytes([number])]), record(number)) for number in range(100)]
         assert bank.write(FIELD, rows).written == 100
-        assert stream.write(bank, FIELD, *columns_of(rows[:50]), scripts.WRITE).written == 50
+        assert pipelined_writer.write(bank, FIELD, *columns_of(rows[:50]), scripts.WRITE).written == 50
         assert bank.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
         number = bank.begin(Load("view", "a-run", "a-table", 0))
-        mark = Mark(State.LOADED, load=number)
+        mark = LoadState(LoadStatus.LOADED, load=number)
         assert bank.swap_mark("view", b"", mark, number=number, becomes=None)
         assert (bank.mark("view"), bank.open_loads("view")) == (mark, {})
         assert bank.forget(FIELD, PREFIX) == 100

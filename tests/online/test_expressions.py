@@ -20,13 +20,13 @@ from feast.value_type import ValueType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from online.errors import ExpressionError, UncompiledError
-from online.expressions import tree
-from online.expressions.columns import Columns
-from online.expressions.compiling import compiled
-from online.expressions.outcome import Failed, conformed
-from online.expressions.rows import Rows
-from online.expressions.tree import Mode, Program
+from pedigree.online.errors import ExpressionError, UncompiledError
+from pedigree.online.expressions import tree
+from pedigree.online.expressions.columns import Columns
+from pedigree.online.expressions.compiling import compiled
+from pedigree.online.expressions.outcome import Failed, conformed
+from pedigree.online.expressions.rows import Rows
+from pedigree.online.expressions.tree import Mode, Program
 
 TYPES = {"a": "INT64", "b": "INT32", "x": "DOUBLE", "y": "FLOAT", "p": "BOOL", "s": "STRING"}
 NAMES: Mapping[str, int | str] = {

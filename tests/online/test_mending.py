@@ -7,27 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from online import names
-from online.address import parse
-from online.bank import Bank
-from online.errors import NewerFormatError
-from online.marks import Mark, State
-from online.mending import mend
-from online.record import Head, Schema
+from pedigree.online import redis_keys
+from pedigree.online.address import parse
+from pedigree.online.errors import NewerFormatError
+from pedigree.online.load_state import LoadState, LoadStatus
+from pedigree.online.load_state_repair import mend
+from pedigree.online.record import Head, Schema
+from pedigree.online.redis_store import RedisStore
 
 from ..redis_server import RedisServer
 
 SCHEMA = Schema.of([("weight", "DOUBLE")])
-PREFIX = names.entity_prefix("birds", ["bird"])
+PREFIX = redis_keys.entity_prefix("birds", ["bird"])
 LOADED, PUSHED = 7, 0
 
 
 @pytest.fixture
-def bank(tmp_path: Path) -> Iterator[Bank]:
+def bank(tmp_path: Path) -> Iterator[RedisStore]:
     """An empty store."""
     server = RedisServer(tmp_path)
     server.start()
-    made = Bank.open("birds", parse(f"127.0.0.1:{server.port}"))
+    made = RedisStore.open("birds", parse(f"127.0.0.1:{server.port}"))
     yield made
     made.close()
     server.kill()
@@ -38,19 +38,19 @@ def record(event_us: int, load: int) -> bytes:
     return SCHEMA.pack(Head(event_us, None, load, SCHEMA.fingerprint), [None])
 
 
-def rows(bank: Bank, view: str, generation: int) -> dict[bytes, bytes]:
+def rows(bank: RedisStore, view: str, generation: int) -> dict[bytes, bytes]:
     """What a generation has, by entity."""
     keys = [key for part in bank.entities(PREFIX) for key in part]
-    found = zip(keys, bank.read(keys, names.field(view, generation)), strict=True)
+    found = zip(keys, bank.read(keys, redis_keys.field(view, generation)), strict=True)
     return {key.removeprefix(PREFIX): row for key, row in found if row is not None}
 
 
-def fill(bank: Bank, view: str, generation: int, *named: tuple[bytes, int, int]) -> None:
+def fill(bank: RedisStore, view: str, generation: int, *named: tuple[bytes, int, int]) -> None:
     """Rows of (entity, event time, load)."""
-    bank.write(names.field(view, generation), [(PREFIX + key, record(at, load)) for key, at, load in named])
+    bank.write(redis_keys.field(view, generation), [(PREFIX + key, record(at, load)) for key, at, load in named])
 
 
-def test_pushed_rows_stay_and_loaded_ones_of_nobody_knows_when_go(bank: Bank) -> None:
+def test_pushed_rows_stay_and_loaded_ones_of_nobody_knows_when_go(bank: RedisStore) -> None:
     """Of every generation the newest pushed row of each entity goes on into a new one, which no mark calls readable; another
     view, and one whose name starts alike, keep what they have. Done twice it is the same.
     """
@@ -58,10 +58,10 @@ def test_pushed_rows_stay_and_loaded_ones_of_nobody_knows_when_go(bank: Bank) ->
     fill(bank, "weights", 12, (b"kiwi", 40, PUSHED), (b"emu", 20, PUSHED), (b"rhea", 50, LOADED))
     fill(bank, "weights_2", 12, (b"kiwi", 1, LOADED))
     for view in ("weights", "weights"):
-        bank.redis.hset(names.marks_key("birds"), view, b"{junk")
+        bank.redis.hset(redis_keys.marks_key("birds"), view, b"{junk")
         mend(bank, view, PREFIX)
         mark = bank.mark("weights")
-        assert mark is not None and mark.state is State.LOADING
+        assert mark is not None and mark.state is LoadStatus.LOADING
         assert rows(bank, "weights", mark.generation) == {
             b"kiwi": record(40, PUSHED),
             b"moa": record(20, PUSHED),
@@ -71,20 +71,20 @@ def test_pushed_rows_stay_and_loaded_ones_of_nobody_knows_when_go(bank: Bank) ->
     assert rows(bank, "weights_2", 12) == {b"kiwi": record(1, LOADED)}
 
 
-def test_what_is_whole_or_newer_is_left_alone(bank: Bank) -> None:
+def test_what_is_whole_or_newer_is_left_alone(bank: RedisStore) -> None:
     """A readable mark, and one of a newer release, are not touched, nor are their rows."""
     fill(bank, "weights", 3, (b"kiwi", 10, LOADED))
-    bank.set_mark("weights", Mark(State.LOADED, generation=3))
+    bank.set_mark("weights", LoadState(LoadStatus.LOADED, generation=3))
     mend(bank, "weights", PREFIX)
-    assert bank.mark("weights") == Mark(State.LOADED, generation=3)
-    bank.redis.hset(names.marks_key("birds"), "weights", b'{"format":99}')
+    assert bank.mark("weights") == LoadState(LoadStatus.LOADED, generation=3)
+    bank.redis.hset(redis_keys.marks_key("birds"), "weights", b'{"format":99}')
     with pytest.raises(NewerFormatError):
         mend(bank, "weights", PREFIX)
     assert rows(bank, "weights", 3) == {b"kiwi": record(10, LOADED)}
 
 
-def test_a_view_that_nothing_is_stored_of_is_mended_too(bank: Bank) -> None:
+def test_a_view_that_nothing_is_stored_of_is_mended_too(bank: RedisStore) -> None:
     """A damaged mark without any row becomes one of a load to come."""
-    bank.redis.hset(names.marks_key("birds"), "weights", b"\xff")
+    bank.redis.hset(redis_keys.marks_key("birds"), "weights", b"\xff")
     mend(bank, "weights", PREFIX)
-    assert bank.mark("weights") == Mark(State.LOADING, generation=0)
+    assert bank.mark("weights") == LoadState(LoadStatus.LOADING, generation=0)

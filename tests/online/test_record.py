@@ -13,10 +13,10 @@ from feast.value_type import ValueType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from online import columns, names
-from online.errors import RecordError, UnstorableNameError
-from online.record import Head, Schema, head_of
-from spark_jobs.sending import encoded
+from pedigree.jobs.materialize.redis_writer import encoded
+from pedigree.online import batch_encoder, redis_keys
+from pedigree.online.errors import RecordError, UnstorableNameError
+from pedigree.online.record import Head, Schema, head_of
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 PLAIN: dict[str, tuple[st.SearchStrategy[Any], pa.DataType]] = {
@@ -55,7 +55,7 @@ def test_a_column_is_written_as_feast_writes_each_value(kind: str) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(plain=st.lists(st.none() | strategy, min_size=1, max_size=20))
     def same(plain: list[Any]) -> None:
-        found = columns.values(pa.array(plain, arrow), kind, encoded).to_pylist()
+        found = batch_encoder.values(pa.array(plain, arrow), kind, encoded).to_pylist()
         assert [one or None for one in found] == of_feast(kind, plain)
 
     same()
@@ -79,7 +79,7 @@ def test_batches_and_single_rows_are_one_format(data: st.DataObject, kinds: list
             "created": pa.array(created, pa.timestamp("us", "UTC")),
         }
     )
-    packed = columns.records(batch, schema, event="event", created="created", load=7, encode=encoded).to_pylist()
+    packed = batch_encoder.records(batch, schema, event="event", created="created", load=7, encode=encoded).to_pylist()
     values = list(zip(*(of_feast(kind, column) for kind, column in zip(kinds, plain, strict=True)), strict=True))
     for record, row, event, made in zip(packed, values, events, created, strict=True):
         head = Head(event, made, 7, schema.fingerprint)
@@ -120,9 +120,10 @@ def test_a_layout_that_this_version_does_not_read_is_said_to_be_one() -> None:
 @given(st.lists(st.tuples(st.text(max_size=4), st.text(max_size=4)), min_size=2, max_size=6, unique=True))
 def test_no_two_entities_have_one_key(entities: list[tuple[str, str]]) -> None:
     """Entities with several join keys never share a key, whatever their values: ('1', '12') is not ('11', '2')."""
-    prefix = names.entity_prefix("p", ["a", "b"])
+    prefix = redis_keys.entity_prefix("p", ["a", "b"])
     keys = {
-        names.entity_key(prefix, [Value(string_val=part).SerializeToString() for part in entity]) for entity in entities
+        redis_keys.entity_key(prefix, [Value(string_val=part).SerializeToString() for part in entity])
+        for entity in entities
     }
     assert len(keys) == len(entities)
 
@@ -131,6 +132,6 @@ def test_no_two_entities_have_one_key(entities: list[tuple[str, str]]) -> None:
 def test_names_that_would_run_into_others_are_refused(name: str) -> None:
     """A project or view whose name could be taken for another's part of a key is an error."""
     with pytest.raises(UnstorableNameError):
-        names.marks_key(name)
+        redis_keys.marks_key(name)
     with pytest.raises(UnstorableNameError):
-        names.field(name, 0)
+        redis_keys.field(name, 0)

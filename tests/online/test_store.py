@@ -15,8 +15,8 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Float64, Int64, String
 
-from online.errors import FutureRowsError, NotLoadedError
-from online.store import PedigreeOnlineStore
+from pedigree.online.errors import FutureRowsError, NotLoadedError
+from pedigree.online.feast_plugin import PedigreeOnlineStore
 
 from ..redis_server import RedisServer
 
@@ -45,7 +45,8 @@ def store(tmp_path: Path) -> Iterator[FeatureStore]:
     path = tmp_path / "feature_store.yaml"
     path.write_text(
         f"project: shop\nprovider: local\nregistry: {{registry_type: sql, path: 'sqlite:///{tmp_path}/registry.db'}}\n"
-        f"online_store: {{type: online.store.PedigreeOnlineStore, connection_string: '127.0.0.1:{server.port}'}}\n"
+        f"online_store: {{type: pedigree.online.feast_plugin.PedigreeOnlineStore, "
+        f"connection_string: '127.0.0.1:{server.port}'}}\n"
         "offline_store: {type: file}\nentity_key_serialization_version: 3\n"
     )
     made = FeatureStore(fs_yaml_file=path)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from spark_jobs.trainingsets.fingerprint import Content, content_of
-from spark_jobs.trainingsets.manifest import Code, Definitions, Entities, Ingredients, Manifest
-from spark_jobs.trainingsets.shelf import Shelf
+from pedigree.jobs.training_sets.fingerprint import Content, content_of
+from pedigree.jobs.training_sets.manifest import Code, Definitions, Entities, Ingredients, Manifest
+from pedigree.jobs.training_sets.store import TrainingSetStore
 
 NOON = datetime(2013, 3, 1, 12, tzinfo=UTC)
 ROWS = 1_000
@@ -46,7 +46,7 @@ def manifest_over(table: pa.Table) -> Manifest:
     return Manifest(made_of.identity(), "mornings", NOON, "a-run", made_of, content, FEATURES)
 
 
-def keep(shelf: Shelf, table: pa.Table, **changes: str) -> Manifest:
+def keep(shelf: TrainingSetStore, table: pa.Table, **changes: str) -> Manifest:
     """Keep a set with these rows."""
     manifest = replace(manifest_over(table), **changes)  # type: ignore[arg-type]
     shelf.write(manifest.id, "rows", table.schema, table.to_batches(100))
@@ -55,10 +55,10 @@ def keep(shelf: Shelf, table: pa.Table, **changes: str) -> Manifest:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf((tmp_path / "datasets").as_uri())
+def shelf(tmp_path: Path) -> TrainingSetStore:
+    return TrainingSetStore((tmp_path / "datasets").as_uri())
 
 
 @pytest.fixture
-def kept(shelf: Shelf) -> Manifest:
+def kept(shelf: TrainingSetStore) -> Manifest:
     return keep(shelf, rows())

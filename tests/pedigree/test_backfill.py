@@ -12,11 +12,19 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from spark_jobs.sources import SOURCES
+from pedigree.jobs.sources.reader import SOURCES
 
 from ..spark_jobs.sample import sample
 
-COMMAND = [sys.executable, "-W", "ignore", "-c", "from pedigree.cli import main; main()", "build", "origin_weather"]
+COMMAND = [
+    sys.executable,
+    "-W",
+    "ignore",
+    "-c",
+    "from pedigree.cli.main import main; main()",
+    "build",
+    "origin_weather",
+]
 DAYS = ["--start", "2013-03-01", "--end", "2013-03-11"]
 
 

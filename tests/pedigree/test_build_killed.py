@@ -19,8 +19,8 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from spark_jobs.landing import packed_file, unpacked
-from spark_jobs.sources import SOURCES
+from pedigree.jobs.build.landing import packed_file, unpacked
+from pedigree.jobs.sources.reader import SOURCES
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

@@ -61,7 +61,7 @@ def test_every_command_has_help(command: str) -> None:
 
 def test_help_comes_at_once() -> None:
     """`--help` imports neither Feast nor Spark, which take seconds."""
-    probe = "import sys; from click.testing import CliRunner; from pedigree.cli import cli; "
+    probe = "import sys; from click.testing import CliRunner; from pedigree.cli.main import cli; "
     probe += "assert CliRunner().invoke(cli, ['--help']).exit_code == 0; "
     probe += "sys.exit(len({'feast', 'pyspark', 'great_expectations'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -152,7 +152,7 @@ def events(outbox: Path) -> list[tuple[str, str]]:
 
 def test_flush_tells_what_still_waits(tmp_path: Path) -> None:
     """With events on disk and no backend, `pedigree lineage flush` counts them, keeps them, and fails."""
-    probe = "from lineage.recorder import Recorder; from lineage.settings import lineage_settings\n"
+    probe = "from pedigree.lineage.recorder import Recorder; from pedigree.lineage.settings import lineage_settings\n"
     probe += "with Recorder.open(lineage_settings()) as recorder, recorder.run('build', 'anything'): pass"
     named = {"PEDIGREE_LINEAGE_URL": "http://127.0.0.1:9", "PEDIGREE_LINEAGE_OUTBOX": str(tmp_path)}
     subprocess.run([sys.executable, "-c", probe], cwd=ROOT, env={**os.environ, **named}, check=True)

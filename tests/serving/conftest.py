@@ -17,8 +17,8 @@ import pytest
 from feast import FeatureStore
 from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
 
-from serving.settings import ServingSettings
-from serving.worker import listening
+from pedigree.serving.settings import ServingSettings
+from pedigree.serving.worker import listening
 
 from ..redis_server import RedisServer
 from .flightless import CLOCK_AT, apply, write_rows
@@ -100,7 +100,7 @@ def repository(folder: Path) -> Iterator[Repo]:
 def filled(folder: Path, server: RedisServer, connection_string: str, **more: str) -> Repo:
     """A new repository whose rows are in the store at an address; `more` is what else its online_store says."""
     path = folder / "feature_store.yaml"
-    parts = {"type": "online.store.PedigreeOnlineStore", "connection_string": connection_string, **more}
+    parts = {"type": "pedigree.online.feast_plugin.PedigreeOnlineStore", "connection_string": connection_string, **more}
     store = apply(path, online_store=json.dumps(parts))
     write_rows(store)
     return Repo(path=path, store=store, redis=server)

@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from pydantic import SecretStr
 
-from serving.settings import Auth, Tls
+from pedigree.serving.settings import Auth, Tls
 
 ISSUER, AUDIENCE = "https://issuer.example/realms/birds", "feature-server"
 

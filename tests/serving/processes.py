@@ -1,4 +1,4 @@
-"""The command `python -m serving.server` as a process."""
+"""The command `python -m pedigree.serving.server` as a process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(yaml: Path, address: str, **more: str) -> subprocess.Popen[str]:
-    """`python -m serving.server` with its settings in the environment."""
+    """`python -m pedigree.serving.server` with its settings in the environment."""
     settings = {"PEDIGREE_FEATURE_STORE_YAML": str(yaml), "PEDIGREE_SERVING_ADDRESS": address, **more}
     return subprocess.Popen(
-        [sys.executable, "-m", "serving.server"],
+        [sys.executable, "-m", "pedigree.serving.server"],
         cwd=ROOT,
         env={**os.environ, "PEDIGREE_CLOCK": CLOCK_AT.isoformat(), **settings},
         stdout=subprocess.PIPE,

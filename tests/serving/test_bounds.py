@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.field_count import GET_ONLINE_FEATURES, GET_VECTORS, has_more_fields
-from serving.lru import Lru
-from serving.servicer import FIELDS_PER_ROW
-from serving.settings import ServingSettings
-from serving.statuses import LONGEST_MESSAGE
-from serving.v1.pedigree_pb2 import ExplainRequest, FeatureNames, GetVectorsRequest, Keys
-from serving.v1.serving_pb2 import FeatureList, GetOnlineFeaturesRequest
-from serving.v1.value_pb2 import RepeatedValue, Value
-from serving.wire import told as field
+from pedigree.serving.codec.field_count import GET_ONLINE_FEATURES, GET_VECTORS, has_more_fields
+from pedigree.serving.codec.protowire import told as field
+from pedigree.serving.lru import Lru
+from pedigree.serving.settings import ServingSettings
+from pedigree.serving.status_codes import LONGEST_MESSAGE
+from pedigree.serving.transport.servicer import FIELDS_PER_ROW
+from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, FeatureNames, GetVectorsRequest, Keys
+from pedigree.serving.v1.serving_pb2 import FeatureList, GetOnlineFeaturesRequest
+from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
 from .asking import asking, told
 from .conftest import Client, Repo, feast_stub, running
@@ -230,7 +230,7 @@ def test_counting_takes_whatever_bytes_come(junk: bytes, copies: int) -> None:
 
 def test_a_line_of_the_log_has_a_greatest_length(caplog: pytest.LogCaptureFixture) -> None:
     """However long a message is, its line in the log is of some kilobytes, and is JSON."""
-    from serving.logs import LONGEST, JsonLines, Text
+    from pedigree.serving.telemetry.logs import LONGEST, JsonLines, Text
 
     logging.getLogger("serving").warning("a reply: %s", LONG)
     [record] = caplog.records

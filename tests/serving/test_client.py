@@ -9,7 +9,7 @@ from datetime import timedelta
 import grpc
 import pytest
 
-from serving.client import AsyncClient, Client, Status, Vectors
+from pedigree.serving.client import AsyncClient, Client, Status, Vectors
 
 from .conftest import Client as Server
 from .conftest import Repo, running

@@ -16,13 +16,13 @@ import pytest
 import redis
 from feast.protos.feast.types.Value_pb2 import Value
 
-from online import names
-from online.definitions import schema_of
-from online.errors import DamagedRecordError
-from online.record import UNSEALED, Schema, head_of
-from online.store import key_of
-from serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, GetVectorsResponse, Keys
-from serving.v1.value_pb2 import Value as OwnValue
+from pedigree.online import redis_keys
+from pedigree.online.errors import DamagedRecordError
+from pedigree.online.feast_plugin import key_of
+from pedigree.online.record import UNSEALED, Schema, head_of
+from pedigree.online.view_definitions import schema_of
+from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, GetVectorsResponse, Keys
+from pedigree.serving.v1.value_pb2 import Value as OwnValue
 
 from .asking import Told, asking, refused, told
 from .conftest import Client, Repo, repository, running
@@ -48,8 +48,8 @@ class Store:
     def put(self, view: str, record: bytes) -> None:
         """Have other bytes for bird 1."""
         name = key_of("flightless", key(bird_id=1))
-        self.whole.setdefault(view, self.redis.hget(name, names.field(view, 0)))
-        self.redis.hset(name, names.field(view, 0), record)
+        self.whole.setdefault(view, self.redis.hget(name, redis_keys.field(view, 0)))
+        self.redis.hset(name, redis_keys.field(view, 0), record)
 
     def heal(self) -> None:
         """Put back what was written."""
@@ -71,7 +71,7 @@ class Store:
     def record(self, view: str) -> bytes:
         """The record of bird 1 as it was written."""
         name = key_of("flightless", key(bird_id=1))
-        return bytes(self.whole.get(view) or self.redis.hget(name, names.field(view, 0)))
+        return bytes(self.whole.get(view) or self.redis.hget(name, redis_keys.field(view, 0)))
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def unsealed(store: Store, view: str) -> tuple[Schema, bytes]:
     """The layout of the release before for a view, which the store is told, and bird 1's record in it."""
     present = schema_of(store.repo.store.get_feature_view(view))
     before = Schema(present.names, present.types, UNSEALED)
-    store.redis.hset(names.schemas_key("flightless"), before.fingerprint.hex(), before.text)
+    store.redis.hset(redis_keys.schemas_key("flightless"), before.fingerprint.hex(), before.text)
     whole = store.record(view)
     return before, before.pack(head_of(whole), present.unpack(whole))
 
@@ -258,14 +258,14 @@ def test_damage_in_a_record_of_the_release_before_breaks_no_reply(store: Store) 
 def test_a_layout_that_comes_later_is_taken_up(store: Store, tmp_path: Path) -> None:
     """Records of a layout that the store does not tell are INVALID until something is loaded and it does."""
     before, record = unsealed(store, "bird_weight")
-    store.redis.hdel(names.schemas_key("flightless"), before.fingerprint.hex())
+    store.redis.hdel(redis_keys.schemas_key("flightless"), before.fingerprint.hex())
     with running(store.repo.settings(plan_file=tmp_path / "plan.json", store_timeout=timedelta(seconds=5))) as client:
         other = Store(store.repo, client, store.redis, store.whole)
         other.put("bird_weight", record)
         assert other.features("diet", [1, 404])["nickname"][0].status == "INVALID"
-        store.redis.hset(names.schemas_key("flightless"), before.fingerprint.hex(), before.text)
-        mark = store.redis.hget(names.marks_key("flightless"), "bird_weight")
-        store.redis.hset(names.marks_key("flightless"), "bird_weight", mark + b" ")
+        store.redis.hset(redis_keys.schemas_key("flightless"), before.fingerprint.hex(), before.text)
+        mark = store.redis.hget(redis_keys.marks_key("flightless"), "bird_weight")
+        store.redis.hset(redis_keys.marks_key("flightless"), "bird_weight", mark + b" ")
         other.features("diet", [404])
         assert other.features("diet", [1, 404])["nickname"][0].value == "kiwi"
-        store.redis.hset(names.marks_key("flightless"), "bird_weight", mark)
+        store.redis.hset(redis_keys.marks_key("flightless"), "bird_weight", mark)

@@ -15,8 +15,8 @@ from feast.permissions.action import AuthzedAction
 from feast.permissions.permission import Permission
 from feast.permissions.policy import RoleBasedPolicy
 
-from serving.v1.pedigree_pb2 import ExplainRequest, FeatureNames, GetVectorsRequest, Keys
-from serving.v1.value_pb2 import Value
+from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, FeatureNames, GetVectorsRequest, Keys
+from pedigree.serving.v1.value_pb2 import Value
 
 from ..redis_server import wait_for
 from .asking import asking

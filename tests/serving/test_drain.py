@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from serving.v1.pedigree_pb2 import GetVectorsRequest, Keys
+from pedigree.serving.v1.pedigree_pb2 import GetVectorsRequest, Keys
 
 from .asking import asking
 from .conftest import Repo

@@ -13,10 +13,10 @@ import redis
 from click.testing import CliRunner
 from feast import FeatureStore
 
-from online.errors import NotLoadedError, RowsEvictedError
-from online.eviction import Baseline, Memory, may_have_evicted, policy_problem
-from pedigree.doctor import doctor
-from pedigree.errors import PedigreeError
+from pedigree.cli.doctor import doctor
+from pedigree.cli.errors import PedigreeError
+from pedigree.online.errors import NotLoadedError, RowsEvictedError
+from pedigree.online.eviction import Baseline, Memory, may_have_evicted, policy_problem
 
 from ..redis_server import RedisServer, wait_for
 from .asking import asking, refused, told
@@ -129,7 +129,7 @@ def test_an_evicting_redis_is_warned_of_at_every_door(
         with watched(evicting):
             assert said in caplog.text
     monkeypatch.setenv("PEDIGREE_FEATURE_STORE_YAML", str(evicting.path))
-    from serving.settings import serving_settings
+    from pedigree.serving.settings import serving_settings
 
     serving_settings.cache_clear()
     try:

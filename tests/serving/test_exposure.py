@@ -11,9 +11,9 @@ import grpc
 import pytest
 from pydantic import SecretStr
 
-from serving.errors import SettingsError
-from serving.settings import Auth, Tls
-from serving.worker import listening
+from pedigree.serving.errors import ServingSettingsError
+from pedigree.serving.settings import Auth, Tls
+from pedigree.serving.worker import listening
 
 from .asking import asking, told
 from .conftest import Repo, feast_stub, running
@@ -32,7 +32,7 @@ def refusal(repo: Repo, **changed: Any) -> str:
         async with listening(repo.settings(**changed)):
             raise AssertionError("it listens")
 
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(ServingSettingsError) as caught:
         asyncio.run(start())
     return str(caught.value)
 
@@ -110,7 +110,7 @@ def test_every_address_of_ipv4_opens_none_of_ipv6(repo: Repo) -> None:
 
 
 def test_the_command_refuses_and_several_processes_open_no_ipv6(repo: Repo) -> None:
-    """`python -m serving.server`: one line and exit 1 unless allowed; then two processes and /metrics answer on IPv4 alone."""
+    """`python -m pedigree.serving.server`: refused unless allowed; then processes and /metrics answer on IPv4 alone."""
     everywhere = {"PEDIGREE_SERVING_METRICS_ADDRESS": "0.0.0.0:0", "PEDIGREE_SERVING_WORKERS": "2"}
     process = command(repo.path, "0.0.0.0:0", **everywhere)
     out, err = process.communicate(timeout=60)

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from feast.protos.feast.types.Value_pb2 import Value
 
-from serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, Keys
-from serving.v1.value_pb2 import Value as OwnValue
-from serving.wire import told as field
+from pedigree.serving.codec.protowire import told as field
+from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, Keys
+from pedigree.serving.v1.value_pb2 import Value as OwnValue
 
 from .asking import asking, told
 from .conftest import Client, Repo, feast_stub

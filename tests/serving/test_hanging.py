@@ -22,15 +22,15 @@ from feast.permissions.policy import RoleBasedPolicy
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
-from lineage.settings import lineage_settings
-from online import names
-from online.bank import Bank
-from online.definitions import schema_of
-from online.marks import Load
-from online.record import Head, micros
-from online.store import open_bank
-from serving.v1.pedigree_pb2 import ExplainRequest
-from serving.v1.value_pb2 import Value as OwnValue
+from pedigree.lineage.settings import lineage_settings
+from pedigree.online import redis_keys
+from pedigree.online.feast_plugin import open_bank
+from pedigree.online.load_state import Load
+from pedigree.online.record import Head, micros
+from pedigree.online.redis_store import RedisStore
+from pedigree.online.view_definitions import schema_of
+from pedigree.serving.v1.pedigree_pb2 import ExplainRequest
+from pedigree.serving.v1.value_pb2 import Value as OwnValue
 
 from ..redis_server import wait_for
 from .asking import asking, refused, told
@@ -79,15 +79,15 @@ def silence() -> Iterator[Silence]:
             thread.join()
 
 
-def load_bird(bank: Bank, project: str) -> None:
+def load_bird(bank: RedisStore, project: str) -> None:
     """Write bird 1 as a load does, so that there is a way back from it."""
     number = bank.begin(Load("bird_weight", "a-run", "file:///lake/bird_weight", 3))
     schema = schema_of(bird_weight)
     values = [value.SerializeToString() for value in weights(2.5, 3, "kiwi").values()]
     record = schema.pack(Head(micros(FRESH), None, number, schema.fingerprint), values)
     bird = key(bird_id=1).entity_values[0].SerializeToString()
-    row = (names.entity_key(names.entity_prefix(project, ["bird_id"]), [bird]), record)
-    bank.write(names.field("bird_weight", 0), [row])
+    row = (redis_keys.entity_key(redis_keys.entity_prefix(project, ["bird_id"]), [bird]), record)
+    bank.write(redis_keys.field("bird_weight", 0), [row])
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,15 @@ import pytest
 import redis
 from feast.protos.feast.types.Value_pb2 import Value
 
-from online import names
-from online.errors import DamagedError, NewerFormatError, PlanError
-from online.marks import FORMAT, Load
-from online.plantext import FORMAT as PLAN_FORMAT
-from online.record import LAYOUT, Head, Schema, micros
-from online.store import open_bank
-from serving.v1.pedigree_pb2 import ExplainRequest
-from serving.v1.value_pb2 import Value as OwnValue
-from serving.worker import listening
+from pedigree.online import redis_keys
+from pedigree.online.errors import DamagedError, NewerFormatError, PlanError
+from pedigree.online.feast_plugin import open_bank
+from pedigree.online.load_state import FORMAT, Load
+from pedigree.online.plan_json import FORMAT as PLAN_FORMAT
+from pedigree.online.record import LAYOUT, Head, Schema, micros
+from pedigree.serving.v1.pedigree_pb2 import ExplainRequest
+from pedigree.serving.v1.value_pb2 import Value as OwnValue
+from pedigree.serving.worker import listening
 
 from ..redis_server import wait_for
 from .asking import asking, refused, told
@@ -97,10 +97,10 @@ def write_record(repo: Repo, schema: Schema, values: list[bytes | None]) -> int:
     bank.register(schema)
     number = bank.begin(Load("bird_weight", "a-run", "file:///lake/bird_weight", 3))
     record = schema.pack(Head(micros(FRESH), None, number, schema.fingerprint), values)
-    bird = names.entity_key(
-        names.entity_prefix("flightless", ["bird_id"]), [key(bird_id=9).entity_values[0].SerializeToString()]
+    bird = redis_keys.entity_key(
+        redis_keys.entity_prefix("flightless", ["bird_id"]), [key(bird_id=9).entity_values[0].SerializeToString()]
     )
-    bank.write(names.field("bird_weight", 0), [(bird, record)])
+    bank.write(redis_keys.field("bird_weight", 0), [(bird, record)])
     bank.close()
     return number
 

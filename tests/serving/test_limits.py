@@ -11,8 +11,8 @@ import grpc
 from feast.protos.feast.serving.ServingService_pb2 import GetFeastServingInfoRequest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.limits import PRINCIPALS, Rates
-from serving.settings import Limits
+from pedigree.serving.limits import PRINCIPALS, Rates
+from pedigree.serving.settings import Limits
 
 from ..redis_server import wait_for
 from .asking import asking, refused

@@ -22,8 +22,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from online.marks import Mark, State
-from serving import metrics
+from pedigree.online.load_state import LoadState, LoadStatus
+from pedigree.serving.telemetry import metrics
 
 from ..redis_server import wait_for
 from .asking import asking, refused, told
@@ -104,7 +104,7 @@ def test_metrics_tell_how_old_views_are(own_repo: Repo) -> None:
     """The time since a view's newest event and its last load is told of views that nobody has asked for."""
     hour = 3_600_000_000
     now = int(CLOCK_AT.timestamp()) * 1_000_000
-    mark = Mark(State.LOADED, newest_us=now - 2 * hour, loaded_us=now - hour)
+    mark = LoadState(LoadStatus.LOADED, newest_us=now - 2 * hour, loaded_us=now - hour)
     with redis.Redis(port=own_repo.redis.port) as store:
         before = store.hget("flightless:marks", "season")
         store.hset("flightless:marks", "season", mark.text())
@@ -268,7 +268,7 @@ def test_traces_that_cannot_be_sent_are_said_at_start(repo: Repo) -> None:
 def test_nothing_of_it_is_loaded_where_it_is_not_wanted() -> None:
     """A server without metrics and traces has loaded neither Prometheus' client nor OpenTelemetry."""
     script = (
-        "import sys, serving.worker, serving.server\n"
+        "import sys, pedigree.serving.worker, pedigree.serving.server\n"
         "print(sorted({'prometheus_client', 'opentelemetry'} & {name.partition('.')[0] for name in sys.modules}))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -22,22 +22,22 @@ from feast.permissions.policy import RoleBasedPolicy
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 
-from online.applying import publish_plan
-from online.errors import PlanError
-from online.plan import Refusal
-from online.plantext import decoded, encoded
-from online.registry import compile_plan
-from pedigree.errors import UnexplainedError
-from pedigree.explain import refuse_computed
-from pedigree.serve import sources_of
-from pedigree.serve import vectors as vectors_of
-from serving.client import Client as OwnClient
-from serving.permissions import Asked, Rules
-from serving.plans import Current
-from serving.principal import Principal
-from serving.refusals import DeniedError
-from serving.sampling import statuses_of_features, statuses_of_vectors
-from serving.v1.pedigree_pb2 import (
+from pedigree.cli.errors import UnexplainedError
+from pedigree.cli.explain import refuse_computed
+from pedigree.cli.serve import sources_of
+from pedigree.cli.serve import vectors as vectors_of
+from pedigree.online.apply import publish_plan
+from pedigree.online.errors import PlanError
+from pedigree.online.plan import Refusal
+from pedigree.online.plan_compiler import compile_plan
+from pedigree.online.plan_json import decoded, encoded
+from pedigree.serving.auth.permissions import Asked, PermissionRules
+from pedigree.serving.auth.principal import Principal
+from pedigree.serving.client import Client as OwnClient
+from pedigree.serving.data_plane.plan_cache import CurrentPlan
+from pedigree.serving.refusals import DeniedError
+from pedigree.serving.telemetry.sampling import statuses_of_features, statuses_of_vectors
+from pedigree.serving.v1.pedigree_pb2 import (
     ExplainRequest,
     ExplainResponse,
     FeatureNames,
@@ -45,7 +45,7 @@ from serving.v1.pedigree_pb2 import (
     GetVectorsResponse,
     Keys,
 )
-from serving.v1.value_pb2 import Value as OwnValue
+from pedigree.serving.v1.value_pb2 import Value as OwnValue
 
 from .asking import Told, asking, refused, told, value_of
 from .conftest import Client, Repo, repository, running
@@ -386,7 +386,7 @@ def test_lineage_has_the_sources_of_on_demand_features(computing: Repo) -> None:
 def test_statuses_of_on_demand_features_are_counted(computing: Repo, computer: Client) -> None:
     """What the sampler counts of a reply is by the on-demand view's own name."""
     plan = decoded(plan_text(computing))
-    selection = Current.of(plan).selection(None, ["aged:grams", "bird_weight:nickname"], full_names=True)
+    selection = CurrentPlan.of(plan).selection(None, ["aged:grams", "bird_weight:nickname"], full_names=True)
     request = asking(["aged:grams", "bird_weight:nickname"], as_values({"bird_id": [1, 404]}), full_feature_names=True)
     reply = computer.stub.GetOnlineFeatures(request, timeout=20).SerializeToString()
     assert statuses_of_features(reply, selection) == {
@@ -524,14 +524,14 @@ def test_feast_apply_warns_of_what_cannot_be_compiled(computing: Repo, caplog: p
     assert line.startswith("the on-demand feature view 'bird_backwards' is not served: its function cannot be compiled")
 
 
-def permitted(computing: Repo, *stored: Permission) -> Rules:
+def permitted(computing: Repo, *stored: Permission) -> PermissionRules:
     """The rules of a plan with permissions."""
     registry = Registry()
     registry.CopyFrom(computing.store.registry.proto())
     for permission in stored:
         registry.permissions.add().CopyFrom(permission.to_proto())
         registry.permissions[-1].spec.project = "flightless"
-    return Rules.of(compile_plan(registry, "flightless"))
+    return PermissionRules.of(compile_plan(registry, "flightless"))
 
 
 def test_an_on_demand_view_needs_a_permission_of_its_kind_and_for_its_sources(computing: Repo) -> None:

@@ -33,12 +33,12 @@ from feast.types import Float64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from online import plan as plans
-from online import plantext
-from online.registry import compile_plan
-from serving.permissions import Asked, Rule, Rules
-from serving.principal import Principal
-from serving.refusals import DeniedError
+from pedigree.online import plan as plans
+from pedigree.online import plan_json
+from pedigree.online.plan_compiler import compile_plan
+from pedigree.serving.auth.permissions import Asked, PermissionRule, PermissionRules
+from pedigree.serving.auth.principal import Principal
+from pedigree.serving.refusals import DeniedError
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")  # Feast's, of such small views
 
@@ -108,7 +108,7 @@ def plan_of(stored: list[Permission], *objects: Any) -> plans.Plan:
     for _, many in registry.ListFields():
         for proto in many:
             proto.spec.project = "p"
-    return plantext.decoded(plantext.encoded(compile_plan(registry, "p")))
+    return plan_json.decoded(plan_json.encoded(compile_plan(registry, "p")))
 
 
 def read_back(one: Any) -> Any:
@@ -146,7 +146,7 @@ def test_we_let_in_whom_feast_lets_in(
     resource.required_tags = own_tags  # where Feast's matcher looks for a resource's tags
     expected = feast_lets_in(stored, User("kiwi", *who), resource)
     logging.disable(logging.NOTSET)
-    rules = Rules.of(plan_of(stored, made))
+    rules = PermissionRules.of(plan_of(stored, made))
     [asked] = rules.plan.resources
     assert rules.grants(Principal("kiwi", *map(frozenset, who)), asked) is expected
 
@@ -158,7 +158,11 @@ def test_a_permission_for_a_class_is_about_its_subclasses(kind: Any, made_as: st
     made = MAKERS[made_as]("x")
     plan = plan_of([on(kind)], made)
     expected = on(kind).match_resource(read_back(made))
-    assert Rule.of(plan.permissions[0]).covers(plan.resources[0]) is expected is isinstance(read_back(made), kind)
+    assert (
+        PermissionRule.of(plan.permissions[0]).covers(plan.resources[0])
+        is expected
+        is isinstance(read_back(made), kind)
+    )
 
 
 def view(name: str) -> plans.View:
@@ -166,18 +170,20 @@ def view(name: str) -> plans.View:
     return plans.View(name, name, (), (), (), timedelta(0), 1)
 
 
-def rules_of(*stored: Permission) -> Rules:
+def rules_of(*stored: Permission) -> PermissionRules:
     """Rules over a service `s` of the views `v` and `w`, and a service of nothing."""
     services = {
         "s": plans.Service("s", (replace(view("v"), name="alias"), view("w")), {}),
         "nothing": plans.Service("nothing", (), {}),
     }
     resources = (
-        *(plans.Resource(plans.Kind.FEATURE_VIEW, name, {}) for name in ("v", "w")),
-        *(plans.Resource(plans.Kind.FEATURE_SERVICE, name, {}) for name in services),
+        *(plans.Resource(plans.ViewKind.FEATURE_VIEW, name, {}) for name in ("v", "w")),
+        *(plans.Resource(plans.ViewKind.FEATURE_SERVICE, name, {}) for name in services),
     )
     permissions = plan_of(list(stored)).permissions
-    return Rules.of(plans.Plan("p", {"v": view("v"), "w": view("w")}, services, {}, {}, permissions, resources))
+    return PermissionRules.of(
+        plans.Plan("p", {"v": view("v"), "w": view("w")}, services, {}, {}, permissions, resources)
+    )
 
 
 def on(kind: Any, *patterns: str, **more: Any) -> Permission:
@@ -185,7 +191,7 @@ def on(kind: Any, *patterns: str, **more: Any) -> Permission:
     return Permission("p", types=[kind], name_patterns=list(patterns), actions=[READ], **more)
 
 
-def may(rules: Rules, service: str | None, *references: str) -> bool:
+def may(rules: PermissionRules, service: str | None, *references: str) -> bool:
     """Whether anybody may read that."""
     try:
         rules.permit(Principal("kiwi"), Asked(service or "", references))
@@ -224,12 +230,12 @@ def test_a_view_and_a_service_of_one_name_have_each_their_own_tags() -> None:
     own = FeatureView(name="same", source=SOURCE, tags=red, **MORE)
     service = FeatureService(name="same", features=[own[[]]], tags=blue)
     other = FeatureService(name="other", features=[own[[]]])
-    by_red = Rules.of(
+    by_red = PermissionRules.of(
         plan_of([on(FeatureView, required_tags=red), on(FeatureService, required_tags=red)], own, service)
     )
     assert may(by_red, None, "same:x")
     assert may(by_red, "same"), "by its only view"
-    by_blue = Rules.of(
+    by_blue = PermissionRules.of(
         plan_of([on(FeatureView, required_tags=blue), on(FeatureService, required_tags=blue)], own, service, other)
     )
     assert not may(by_blue, None, "same:x")
@@ -241,11 +247,11 @@ def test_a_permission_for_batch_or_stream_views_alone_lets_in_to_them_alone() ->
     """Kinds are told apart: a view of another kind, and a service that has one among its views, stay out."""
     stream, batch = MAKERS["stream view"]("stream"), MAKERS["batch view that transforms"]("batch")
     both = FeatureService(name="both", features=[stream[[]], batch[[]]])
-    rules = Rules.of(plan_of([on(StreamFeatureView)], stream, batch, both))
+    rules = PermissionRules.of(plan_of([on(StreamFeatureView)], stream, batch, both))
     assert may(rules, None, "stream:x")
     assert not may(rules, None, "batch:x")
     assert not may(rules, "both")
-    assert may(Rules.of(plan_of([on(StreamFeatureView), on(BatchFeatureView)], stream, batch, both)), "both")
+    assert may(PermissionRules.of(plan_of([on(StreamFeatureView), on(BatchFeatureView)], stream, batch, both)), "both")
 
 
 def test_names_that_nobody_has_meet_no_pattern() -> None:

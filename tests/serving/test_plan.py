@@ -15,15 +15,15 @@ from feast.permissions.policy import RoleBasedPolicy
 from feast.protos.feast.core.Registry_pb2 import Registry
 
 from feature_repo import entities, services, views
-from online.errors import PlanError
-from online.ondemand import ADVICE
-from online.plan import Feature, JoinKey, Plan, Refusal
-from online.plantext import decoded, encoded, version_of
-from online.registry import compile_plan
-from serving.catalog import views_of_service
-from serving.errors import NotAppliedError, NotReadyError, SettingsError
-from serving.repo import read_repo
-from serving.worker import listening
+from pedigree.online.errors import PlanError
+from pedigree.online.on_demand import ADVICE
+from pedigree.online.plan import Feature, JoinKey, Plan, Refusal
+from pedigree.online.plan_compiler import compile_plan
+from pedigree.online.plan_json import decoded, encoded, version_of
+from pedigree.serving.catalog import views_of_service
+from pedigree.serving.errors import NotAppliedError, NotReadyError, ServingSettingsError
+from pedigree.serving.feature_store_yaml import read_repo
+from pedigree.serving.worker import listening
 
 from .conftest import Repo
 
@@ -148,7 +148,7 @@ def test_a_file_that_names_no_store_of_ours_is_an_error(tmp_path: Path) -> None:
     yaml = tmp_path / "feature_store.yaml"
     for text in ("{", "", "registry: 5", "project: p\nonline_store: {type: redis}"):
         yaml.write_text(text)
-        with pytest.raises(SettingsError, match=str(yaml)):
+        with pytest.raises(ServingSettingsError, match=str(yaml)):
             read_repo(yaml)
 
 

@@ -16,8 +16,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.reflection import as_feast
-from serving.v1 import serving_pb2, value_pb2
+from pedigree.serving.transport.reflection import as_feast
+from pedigree.serving.v1 import serving_pb2, value_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = [(value_pb2, feast_types), (serving_pb2, feast_serving)]

@@ -10,10 +10,10 @@ import pytest
 import redis
 from feast.protos.feast.types.Value_pb2 import Null, Value
 
-from online import names
-from online.ondemand import ADVICE
-from online.store import key_of
-from serving import servicer
+from pedigree.online import redis_keys
+from pedigree.online.feast_plugin import key_of
+from pedigree.online.on_demand import ADVICE
+from pedigree.serving.transport import servicer
 
 from .asking import Columns, asking, refused, told
 from .conftest import Client, Repo, running
@@ -126,9 +126,9 @@ def test_bytes_that_are_no_record_are_told_without_what_they_are(client: Client,
     write(repo.store, repo.store.get_feature_view("bird_weight"), [(key(bird_id=666), weights(1, 1, "dodo"), FRESH)])
     name = key_of("flightless", key(bird_id=666))
     with redis.Redis(port=repo.redis.port) as store:
-        whole = store.hget(name, names.field("bird_weight", 0))
+        whole = store.hget(name, redis_keys.field("bird_weight", 0))
         for broken in (b"secret", whole[:-2], whole + b"secret", whole[:30]):
-            assert store.hset(name, names.field("bird_weight", 0), broken) == 0
+            assert store.hset(name, redis_keys.field("bird_weight", 0), broken) == 0
             code, details = refused(client.stub.GetOnlineFeatures, asking("diet", {"bird_id": [666]}))
             assert (code, "secret" in details) == (grpc.StatusCode.DATA_LOSS, False)
 

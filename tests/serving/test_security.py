@@ -29,7 +29,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pydantic import SecretStr
 
-from serving.v1.pedigree_pb2 import GetVectorsRequest, GetVectorsResponse
+from pedigree.serving.v1.pedigree_pb2 import GetVectorsRequest, GetVectorsResponse
 
 from ..redis_server import wait_for
 from .asking import asking, refused, told

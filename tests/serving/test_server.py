@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from feature_repo.views import carrier_delays
-from serving.server import main
-from serving.settings import serving_settings
+from pedigree.serving.server import main
+from pedigree.serving.settings import serving_settings
 
 from ..redis_server import wait_for
 from .asking import asking, told
@@ -78,13 +78,13 @@ def test_wrong_settings_are_an_error_before_anything_starts(
 def test_a_server_has_loaded_neither_spark_nor_our_jobs(repo: Repo, tmp_path: Path) -> None:
     """A process that opened a repository whose offline side is Spark's, listened and stopped, holds no module of it."""
     yaml = tmp_path / "feature_store.yaml"
-    spark = "offline_store: {type: spark}\nbatch_engine: {type: spark_jobs.engine.PedigreeSparkEngine}\n"
+    spark = "offline_store: {type: spark}\nbatch_engine: {type: pedigree.jobs.materialize.compute_engine.PedigreeSparkEngine}\n"
     yaml.write_text(repo.path.read_text().replace("offline_store: {type: file}\n", spark))
     FeatureStore(fs_yaml_file=yaml).registry.apply_feature_view(carrier_delays, "flightless")
     script = (
         "import asyncio, sys\n"
-        "from serving.worker import listening\n"
-        "from serving.settings import serving_settings\n"
+        "from pedigree.serving.worker import listening\n"
+        "from pedigree.serving.settings import serving_settings\n"
         "async def once():\n"
         "    async with listening(serving_settings()) as server:\n"
         "        print(server.project)\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import SettingsError
-from serving.settings import Limits, ServingSettings, Tls, read_settings
+from pedigree.serving.errors import ServingSettingsError
+from pedigree.serving.settings import Limits, ServingSettings, Tls, read_settings
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_all_wrong_settings_are_reported_together(tmp_path: Path) -> None:
         "PEDIGREE_SERVING_MAX_ENTITIES": "0",
         "PEDIGREE_CLOCK": "yesterday",
     }
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(ServingSettingsError) as caught:
         read_settings(wrong)
     assert len(caught.value.problems) == len(wrong)
     for value in wrong.values():
@@ -72,13 +72,13 @@ def test_all_wrong_settings_are_reported_together(tmp_path: Path) -> None:
 
 def test_a_clock_without_an_offset_is_refused(yaml: str) -> None:
     """A naive clock is an error that says how to write UTC."""
-    with pytest.raises(SettingsError, match=r"names no offset from UTC: write 2013-07-01T12:00:00\+00:00"):
+    with pytest.raises(ServingSettingsError, match=r"names no offset from UTC: write 2013-07-01T12:00:00\+00:00"):
         read_settings({"PEDIGREE_FEATURE_STORE_YAML": yaml, "PEDIGREE_CLOCK": "2013-07-01T12:00:00"})
 
 
 def refused_with(yaml: str, **environ: str) -> str:
     """What is said of settings that cannot be used."""
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(ServingSettingsError) as caught:
         read_settings({"PEDIGREE_FEATURE_STORE_YAML": yaml, **environ})
     return str(caught.value)
 

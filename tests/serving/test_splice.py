@@ -17,11 +17,11 @@ from feast.protos.feast.types.Value_pb2 import Value
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from online.plan import Feature, View
-from online.record import UNSEALED, Head, Schema, fingerprints_of
-from serving.abreast import Abreast
-from serving.dense import NUMBERS, Dense, Matrix
-from serving.splice import Splicer
+from pedigree.online.plan import Feature, View
+from pedigree.online.record import UNSEALED, Head, Schema, fingerprints_of
+from pedigree.serving.codec.multi_view import MultiViewDecoder
+from pedigree.serving.codec.response_encoder import ResponseEncoder
+from pedigree.serving.codec.vector_decoder import NUMBERS, Matrix, VectorDecoder
 
 from .test_protocol import fill_field
 
@@ -94,9 +94,9 @@ def value(draw: Any, kind: str) -> Value:
     return message
 
 
-def alone(case: Case) -> Abreast:
+def alone(case: Case) -> MultiViewDecoder:
     """A case's view as the only one of its group."""
-    return Abreast(((Splicer(case.view), 0),), 1)
+    return MultiViewDecoder(((ResponseEncoder(case.view), 0),), 1)
 
 
 def rows_of(*records: Sequence[bytes | None]) -> list[tuple[bytes | None, ...]]:
@@ -104,7 +104,7 @@ def rows_of(*records: Sequence[bytes | None]) -> list[tuple[bytes | None, ...]]:
     return list(zip(*records, strict=True))
 
 
-def room(dense: Dense, records: Sequence[object]) -> Matrix:
+def room(dense: VectorDecoder, records: Sequence[object]) -> Matrix:
     """Where the numbers of records go."""
     return np.empty((len(records), len(dense.numbers)))
 
@@ -122,12 +122,12 @@ def test_views_that_are_read_abreast_tell_what_each_tells_alone(kinds: list[str]
             one.older.fingerprint: one.older for one in some if one.older is not None
         }
         order = data.draw(st.permutations(range(len(some))))
-        splicers = [Splicer(case.view) for case in some]
-        abreast = Abreast(tuple((splicers[one], place) for place, one in enumerate(order)), len(some))
+        splicers = [ResponseEncoder(case.view) for case in some]
+        abreast = MultiViewDecoder(tuple((splicers[one], place) for place, one in enumerate(order)), len(some))
         rows = rows_of(*(records[one] for one in order))
         told = abreast.columns(rows, now_us=NOW_US, schemas=schemas)
         assert told == [splicers[one].columns(records[one], now_us=NOW_US, schemas=schemas) for one in order]
-        denses = [Dense(splicers[one]) for one in order]
+        denses = [VectorDecoder(splicers[one]) for one in order]
         together, apart = ([room(dense, rows) for dense in denses] for _ in range(2))
         read = abreast.told(denses, rows, together, now_us=NOW_US, schemas=schemas)
         for dense, one, mine, theirs, found in zip(denses, order, together, apart, read, strict=True):
@@ -175,7 +175,7 @@ def test_a_matrix_holds_what_the_rows_hold(kinds: list[str]) -> None:
     @given(case=cases(kinds))
     def same(case: Case) -> None:
         schemas: dict[bytes, Schema | None] = {} if case.older is None else {case.older.fingerprint: case.older}
-        dense = Dense(Splicer(case.view))
+        dense = VectorDecoder(ResponseEncoder(case.view))
         numbers = np.empty((len(case.rows), len(dense.numbers)))
         rows = rows_of(case.records())
         [found] = alone(case).told([dense], rows, [numbers], now_us=NOW_US, schemas=schemas)
@@ -218,7 +218,7 @@ def test_a_damaged_record_takes_no_other_with_it(data: st.DataObject, case: Case
         for place, (value, status) in enumerate(zip(column.values, column.statuses, strict=True)):
             told, expected, _ = case.told(place, case.view.stored.index(feature))
             assert (value, status) == ((told, expected) if place != at else (Value(), S.INVALID))
-    dense = Dense(Splicer(case.view))
+    dense = VectorDecoder(ResponseEncoder(case.view))
     numbers = room(dense, records)
     [found] = alone(case).told([dense], rows_of(records), [numbers], now_us=NOW_US, schemas=schemas)
     assert found.statuses is not None or not dense.numbers

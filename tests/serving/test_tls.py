@@ -14,8 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from serving.errors import SettingsError
-from serving.worker import bind
+from pedigree.serving.errors import ServingSettingsError
+from pedigree.serving.worker import bind
 
 from .asking import asking, refused, told
 from .conftest import Client, Repo, feast_stub, running
@@ -96,6 +96,6 @@ def test_certificates_that_cannot_be_used_are_an_error_at_start(tmp_path: Path) 
     authority = Authority(tmp_path)
     tls = authority.server_files()
     tls.key.write_bytes(authority.pair("another")[0])
-    with pytest.raises(SettingsError, match=r"cert\.pem.*the key is not that of the certificate") as caught:
+    with pytest.raises(ServingSettingsError, match=r"cert\.pem.*the key is not that of the certificate") as caught:
         bind(None, "127.0.0.1:0", tls)
     assert "PRIVATE" not in str(caught.value)

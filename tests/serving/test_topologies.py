@@ -15,11 +15,11 @@ import redis
 from feast import FeatureStore
 from grpc_health.v1 import health_pb2
 
-from online import names
-from online.errors import StoreAwayError
-from online.store import PedigreeOnlineStore, key_of
-from serving.errors import StoreUnreachableError
-from serving.worker import listening
+from pedigree.online import redis_keys
+from pedigree.online.errors import StoreAwayError
+from pedigree.online.feast_plugin import PedigreeOnlineStore, key_of
+from pedigree.serving.errors import StoreUnreachableError
+from pedigree.serving.worker import listening
 
 from ..redis_server import RedisServer, wait_for
 from ..redis_topologies import Cluster, Watched, clustered, started, watched, with_tls
@@ -96,7 +96,7 @@ def test_a_slot_that_moves_is_followed(in_cluster: Repo, cluster: Cluster) -> No
 
 def test_what_is_loaded_is_read_behind_the_rows(in_cluster: Repo, cluster: Cluster) -> None:
     """The master that knows what is loaded is asked only once the rows have come, although it is another than theirs."""
-    marks = cluster.node_of(names.marks_key("flightless"))
+    marks = cluster.node_of(redis_keys.marks_key("flightless"))
     number = next(number for number in range(1, 5) if cluster.node_of(stored(number)) is not marks)
     patient = in_cluster.settings(store_timeout=timedelta(seconds=20), deadline=timedelta(seconds=20))
     with running(patient) as client, redis.Redis(port=marks.port) as node:

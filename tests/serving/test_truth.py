@@ -15,11 +15,11 @@ import redis
 from feast import FeatureService, Field
 from feast.types import Int64
 
-from online import names
-from online.applying import publish_plan
-from online.definitions import schema_of
-from online.marks import Mark, State
-from online.record import head_of
+from pedigree.online import redis_keys
+from pedigree.online.apply import publish_plan
+from pedigree.online.load_state import LoadState, LoadStatus
+from pedigree.online.record import head_of
+from pedigree.online.view_definitions import schema_of
 
 from ..redis_server import wait_for
 from .asking import asking, refused, told
@@ -67,10 +67,10 @@ def test_a_redis_that_came_back_empty_is_unavailable(fresh: Repo) -> None:
 def test_a_view_whose_first_load_broke_off_is_unavailable(fresh: Repo) -> None:
     """A half-filled view answers UNAVAILABLE, and from the moment that its load has ended it answers."""
     with running(fresh.settings()) as client, redis.Redis(port=fresh.redis.port) as store:
-        views = names.marks_key("flightless")
-        store.hset(views, "bird_weight", Mark(State.LOADING).text())
+        views = redis_keys.marks_key("flightless")
+        store.hset(views, "bird_weight", LoadState(LoadStatus.LOADING).text())
         assert refused(client.stub.GetOnlineFeatures, DIET)[0] is UNAVAILABLE
-        store.hset(views, "bird_weight", Mark(State.LOADED, load=1).text())
+        store.hset(views, "bird_weight", LoadState(LoadStatus.LOADED, load=1).text())
         assert nicknames(client) == ["kiwi", None]
 
 
@@ -78,7 +78,7 @@ def test_a_refresh_is_taken_up_between_two_requests(fresh: Repo) -> None:
     """A request that finds the view in another generation reads that one: no reply mixes two, or misses rows."""
     with running(fresh.settings()) as client, redis.Redis(port=fresh.redis.port) as store:
         assert nicknames(client) == ["kiwi", None]
-        old, new = names.field("bird_weight", 0), names.field("bird_weight", 1)
+        old, new = redis_keys.field("bird_weight", 0), redis_keys.field("bird_weight", 1)
         layout = schema_of(fresh.store.get_feature_view("bird_weight"))
         for name in store.scan_iter("flightless:bird_id:*"):
             record = store.hget(name, old)
@@ -90,7 +90,7 @@ def test_a_refresh_is_taken_up_between_two_requests(fresh: Repo) -> None:
                         head_of(record), [one and one.replace(b"kiwi", b"moa!") for one in layout.unpack(record)]
                     ),
                 )
-        store.hset(names.marks_key("flightless"), "bird_weight", Mark(State.LOADED, generation=1).text())
+        store.hset(redis_keys.marks_key("flightless"), "bird_weight", LoadState(LoadStatus.LOADED, generation=1).text())
         assert nicknames(client) == ["moa!", None]
 
 
@@ -123,10 +123,10 @@ def test_a_plan_that_cannot_be_read_leaves_the_last_good_one(fresh: Repo, caplog
     """Garbage in place of the plan is refused and logged; a server that starts then takes the last good one from disk."""
     settings = fresh.settings(plan_every=fresh.settings().plan_every / 40)
     with running(settings) as client, redis.Redis(port=fresh.redis.port) as store:
-        store.set(names.plan_key("flightless"), b"cposix\nsystem\n(S'touch /tmp/owned'\ntR.")
+        store.set(redis_keys.plan_key("flightless"), b"cposix\nsystem\n(S'touch /tmp/owned'\ntR.")
         wait_for(lambda: "a new plan is refused" in caplog.text)
         assert nicknames(client) == ["kiwi", None]
-        store.delete(names.plan_key("flightless"))
+        store.delete(redis_keys.plan_key("flightless"))
         with running(settings) as late:
             assert nicknames(late) == ["kiwi", None]
     publish_plan(fresh.store.config, fresh.store._get_provider().online_store.opened(fresh.store.config))
@@ -190,7 +190,7 @@ def test_a_connection_that_is_cut_anywhere_gives_right_answers_or_none(
         yaml = tmp_path / "feature_store.yaml"
         yaml.write_text(repo.path.read_text().replace(f":{repo.redis.port}", f":{port}"))
         plan = tmp_path / "plan.json"
-        kept: Any = redis.Redis(port=repo.redis.port).get(names.plan_key("flightless"))
+        kept: Any = redis.Redis(port=repo.redis.port).get(redis_keys.plan_key("flightless"))
         plan.write_bytes(kept)
         outcomes = set()
         with running(repo.settings(feature_store_yaml=yaml, plan_file=plan)) as client:

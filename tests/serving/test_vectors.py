@@ -10,8 +10,8 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from serving.v1.pedigree_pb2 import FeatureNames, GetVectorsRequest, GetVectorsResponse, Keys
-from serving.v1.value_pb2 import Value
+from pedigree.serving.v1.pedigree_pb2 import FeatureNames, GetVectorsRequest, GetVectorsResponse, Keys
+from pedigree.serving.v1.value_pb2 import Value
 
 from .asking import refused
 from .conftest import Client

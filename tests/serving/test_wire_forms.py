@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import grpc
 import pytest
 
-from serving.wire import told as field
+from pedigree.serving.codec.protowire import told as field
 
 from .conftest import Client
 

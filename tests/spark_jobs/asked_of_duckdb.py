@@ -7,7 +7,7 @@ from datetime import timedelta
 import duckdb
 import pandas as pd
 
-from feature_repo.windows import Aggregation, Kind, Operation, Windows
+from pedigree.features.windows import Aggregation, Kind, Operation, Windows
 
 SECOND = timedelta(seconds=1)
 NAN_IS_NO_VALUE = "CASE WHEN isnan({0}) THEN NULL ELSE {0} END"

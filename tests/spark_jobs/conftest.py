@@ -10,12 +10,12 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from lineage.recorder import Recorder
-from lineage.settings import LineageSettings
-from spark_jobs.session import open_session
-from spark_jobs.settings import JobSettings, job_settings
-from spark_jobs.sources import SOURCES
-from spark_jobs.spine import Jobs
+from pedigree.jobs.build.build import Jobs
+from pedigree.jobs.settings import JobSettings, job_settings
+from pedigree.jobs.sources.reader import SOURCES
+from pedigree.jobs.spark.session import open_session
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import LineageSettings
 
 from .sample import sample
 

@@ -18,10 +18,10 @@ from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
-from online.address import parse
-from online.bank import Bank
-from spark_jobs.materialize import load, refresh, roll_back
-from spark_jobs.sending import Loading
+from pedigree.jobs.materialize.load import load, refresh, roll_back
+from pedigree.jobs.materialize.redis_writer import Loading
+from pedigree.online.address import parse
+from pedigree.online.redis_store import RedisStore
 
 LOADING: Loading = import_module("purchases").LOADING
 """From beside this program: a package of another distribution is called `tests` as well."""
@@ -43,7 +43,7 @@ def run(order: dict[str, Any]) -> None:
     spark = joined_session()
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "50")
     loading = replace(LOADING, uri=order["uri"], version=order["version"], published=order["version"])
-    bank = Bank.open("shop", parse(order["address"]))
+    bank = RedisStore.open("shop", parse(order["address"]))
     WAYS[order["way"]](loading, bank, spark, run_id="killed", told=lambda _rows: None)
 
 

@@ -8,9 +8,9 @@ from functools import cache
 
 import pandas as pd
 
-from spark_jobs.landing import packed_file, unpacked
-from spark_jobs.sources import FLIGHTS, SOURCES, WEATHER
-from spark_jobs.timeslice import TimeSlice
+from pedigree.jobs.build.landing import packed_file, unpacked
+from pedigree.jobs.sources.reader import FLIGHTS, SOURCES, WEATHER
+from pedigree.jobs.time_slice import TimeSlice
 
 MARCH = TimeSlice(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 3, 11, tzinfo=UTC))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from feature_repo.settings import repo_settings
-from feature_repo.windows import DAY
-from spark_jobs.backfill import chunks, pending
-from spark_jobs.spine import Jobs, build
-from spark_jobs.tables import TABLES
+from pedigree.features.windows import DAY
+from pedigree.jobs.build.backfill import chunks, pending
+from pedigree.jobs.build.build import Jobs, build
+from pedigree.jobs.tables import TABLES
 
 from .sample import MARCH
 

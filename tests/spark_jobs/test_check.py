@@ -13,8 +13,8 @@ from great_expectations.core.batch import Batch
 from pyspark.sql import SparkSession
 
 from feature_repo.contracts import CONTRACTS
-from spark_jobs.check import BROKEN_FACTS, fact_name, is_row_level, judge, mark
-from spark_jobs.errors import ContractError
+from pedigree.jobs.build.quality_gate import BROKEN_FACTS, fact_name, is_row_level, judge, mark
+from pedigree.jobs.errors import ContractError
 
 KEYS = {
     "carrier": ["AA", "UA"],

@@ -8,9 +8,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from feature_repo import views
-from spark_jobs.conform import conform
-from spark_jobs.errors import SchemaBrokenError
-from spark_jobs.tables import TABLES
+from pedigree.jobs.conform import conform
+from pedigree.jobs.errors import SchemaBrokenError
+from pedigree.jobs.tables import TABLES
 
 CREATED_AT = datetime(2013, 3, 1, 12, tzinfo=UTC)
 WEATHER = "origin STRING, temperature_avg_6h {kind}, wind_speed_max_6h DOUBLE, precipitation_sum_6h DOUBLE,"
@@ -43,7 +43,7 @@ def test_every_difference_is_named_at_once(spark: SparkSession) -> None:
     assert "event_at is missing" in problems
     assert "extra was not promised" in problems
     assert "temperature_avg_6h is string, promised is double" in problems
-    assert "spark_jobs/tables/origin_weather.py" in str(broken.value)
+    assert "spark_jobs/pedigree/jobs/tables/origin_weather.py" in str(broken.value)
 
 
 def test_every_view_has_a_table_and_every_column_an_origin() -> None:

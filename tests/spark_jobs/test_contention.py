@@ -14,12 +14,12 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs import lake
-from spark_jobs.contention import contended, exclusive
+from pedigree.jobs import delta_tables
+from pedigree.jobs.contention import contended, exclusive
 
 HOLD = """
 import sys, time
-from spark_jobs.contention import exclusive
+from pedigree.jobs.contention import exclusive
 with exclusive(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)
@@ -52,7 +52,9 @@ def test_slices_that_are_written_at_once_are_all_there(spark: SparkSession, tmp_
     def replace(which: int) -> None:
         rows = spark.range(5).select(F.lit(which).alias("slice"), F.col("id").alias("number"))
         with exclusive(uri) if is_local else nullcontext():
-            contended(lambda: lake.replace(rows, uri, predicate=f"slice = {which}", run_id=f"run-{which}"), "table")
+            contended(
+                lambda: delta_tables.replace(rows, uri, predicate=f"slice = {which}", run_id=f"run-{which}"), "table"
+            )
 
     assert at_once(replace, 3) == []
     found = sorted(tuple(row) for row in spark.read.format("delta").load(uri).collect())

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from feast.types import Array, Float64, Int64, String
 
-from feature_repo.windows import DAY, HOUR, MINUTE, Aggregation, Kind, Operation, WindowError, Windows
-from spark_jobs.tables import TABLES
+from pedigree.features.windows import DAY, HOUR, MINUTE, Aggregation, Kind, Operation, WindowError, Windows
+from pedigree.jobs.tables import TABLES
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.flights import flight_facts
-from spark_jobs.sources import AIRPORTS, FLIGHTS
+from pedigree.jobs.flights import flight_facts
+from pedigree.jobs.sources.reader import AIRPORTS, FLIGHTS
 
 from ..watched_clock import watched, zones
 from .sample import whole

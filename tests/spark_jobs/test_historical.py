@@ -19,7 +19,7 @@ from feast.types import Float64, Int64
 from pyspark.sql import SparkSession
 
 from benchmarks.stores import FEAST_SPARK, OURS, open_store
-from spark_jobs.errors import EntityFrameError
+from pedigree.jobs.errors import EntityFrameError
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 PAIR_REFS = ["pair_delays:delay"]

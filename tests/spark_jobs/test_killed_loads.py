@@ -20,13 +20,13 @@ import pytest
 from feast.protos.feast.types.Value_pb2 import Value
 from pyspark.sql import SparkSession
 
-from online import names
-from online.bank import Bank
-from online.marks import Mark
-from online.record import Head, micros
-from spark_jobs.errors import WithheldError
-from spark_jobs.materialize import load, refresh, roll_back
-from spark_jobs.sending import Loading
+from pedigree.jobs.errors import WithheldError
+from pedigree.jobs.materialize.load import load, refresh, roll_back
+from pedigree.jobs.materialize.redis_writer import Loading
+from pedigree.online import redis_keys
+from pedigree.online.load_state import LoadState
+from pedigree.online.record import Head, micros
+from pedigree.online.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, LOADING, SCHEMA, rows_at
 from .test_materialize import PREFIX, Table, stored
@@ -76,7 +76,7 @@ def history(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Hi
 class Nursery:
     """Where loads run that are killed."""
 
-    def __init__(self, spark: SparkSession, bank: Bank) -> None:
+    def __init__(self, spark: SparkSession, bank: RedisStore) -> None:
         gateway: Any = spark.sparkContext._gateway
         parameters = gateway.gateway_parameters if hasattr(gateway, "gateway_parameters") else gateway.java_parameters
         environment = {
@@ -114,7 +114,7 @@ class Nursery:
 
 
 @pytest.fixture
-def nursery(spark: SparkSession, bank: Bank) -> Iterator[Nursery]:
+def nursery(spark: SparkSession, bank: RedisStore) -> Iterator[Nursery]:
     made = Nursery(spark, bank)
     yield made
     made.process.kill()
@@ -124,7 +124,7 @@ def nursery(spark: SparkSession, bank: Bank) -> Iterator[Nursery]:
 class Rig:
     """A store with one pushed row, the table, and each way of loading with everything but the load given."""
 
-    def __init__(self, history: History, bank: Bank, spark: SparkSession) -> None:
+    def __init__(self, history: History, bank: RedisStore, spark: SparkSession) -> None:
         self.history, self.bank = history, bank
         given = {"bank": bank, "spark": spark, "run_id": "again", "told": lambda _rows: None}
         self.ways: dict[str, Any] = {name: partial(way, **given) for name, way in WAYS}
@@ -147,13 +147,13 @@ class Rig:
         """Write the row that no table has."""
         [(customer, (at, spend))] = PUSHED.items()
         values = [Value(double_val=spend).SerializeToString(), None, None]
-        key = names.entity_key(PREFIX, [Value(int64_val=customer).SerializeToString()])
+        key = redis_keys.entity_key(PREFIX, [Value(int64_val=customer).SerializeToString()])
         mark = self.mark
         record = SCHEMA.pack(Head(at, None, 0, SCHEMA.fingerprint), values)
-        self.bank.write(names.field("purchases", mark.generation), [(key, record)])
+        self.bank.write(redis_keys.field("purchases", mark.generation), [(key, record)])
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> LoadState:
         mark = self.bank.mark("purchases")
         assert mark is not None
         return mark
@@ -166,7 +166,7 @@ class Rig:
 
 
 @pytest.fixture
-def rig(history: History, bank: Bank, spark: SparkSession) -> Rig:
+def rig(history: History, bank: RedisStore, spark: SparkSession) -> Rig:
     made = Rig(history, bank, spark)
     made.run("materialize", 0)
     made.push()

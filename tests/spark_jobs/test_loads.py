@@ -23,14 +23,20 @@ from feast.types import Float64, Int64
 from pyspark.sql import SparkSession
 
 from feature_repo.contracts import CONTRACTS, between, suite
-from lineage.recorder import Recorder
-from lineage.settings import lineage_settings
-from online.bank import Bank
-from online.marks import Mark
-from spark_jobs import lake, sending
-from spark_jobs.errors import LoadOvertakenError, NothingToRollBackError, UnauditedTableError, WithheldError
-from spark_jobs.gate_mark import CommitMark
-from spark_jobs.restoring import Restoring
+from pedigree.jobs import delta_tables
+from pedigree.jobs.errors import (
+    LoadOvertakenError,
+    NothingToRollBackError,
+    UnauditedTableError,
+    WithheldError,
+)
+from pedigree.jobs.gate_mark import CommitMark
+from pedigree.jobs.materialize import redis_writer
+from pedigree.jobs.materialize.rollback import StoreRecovery
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import lineage_settings
+from pedigree.online.load_state import LoadState
+from pedigree.online.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, START
 
@@ -52,7 +58,7 @@ class Shop:
     spark: SparkSession
     folder: Path
     store: FeatureStore
-    bank: Bank
+    bank: RedisStore
 
     @property
     def path(self) -> Path:
@@ -67,7 +73,7 @@ class Shop:
         return self.store.get_feature_view("purchases")
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> LoadState:
         mark = self.bank.mark("purchases")
         assert mark is not None
         return mark
@@ -76,7 +82,7 @@ class Shop:
         """Rows that passed the gate, in place of those that are selected, in one commit as `lake.publish` makes it."""
         frame = self.spark.createDataFrame(list(rows), COLUMNS).coalesce(1)
         mark = CommitMark.of_gate(self.uri, run_id=str(uuid4()), rows=len(rows)).text()
-        write = frame.write.format("delta").option("userMetadata", mark).option(lake.CHANGE_FEED, "true")
+        write = frame.write.format("delta").option("userMetadata", mark).option(delta_tables.CHANGE_FEED, "true")
         (write.mode("append") if where is None else write.mode("overwrite").option("replaceWhere", where)).save(
             self.uri
         )
@@ -94,11 +100,11 @@ class Shop:
 
     def rollback(self, *, to: int | None = None) -> int:
         with Recorder.open(lineage_settings()) as recorder:
-            return Restoring(self.store, self.spark, recorder).rollback(self.view, lambda _rows: None, to=to)[0]
+            return StoreRecovery(self.store, self.spark, recorder).rollback(self.view, lambda _rows: None, to=to)[0]
 
     def rebuild(self, **more: bool) -> None:
         with Recorder.open(lineage_settings()) as recorder:
-            Restoring(self.store, self.spark, recorder).rebuild(self.view, lambda _rows: None, **more)
+            StoreRecovery(self.store, self.spark, recorder).rebuild(self.view, lambda _rows: None, **more)
 
     def push(self, customer: int, day: int, spend: float) -> None:
         columns = ("customer", "event_at", "created_at", "spend")
@@ -132,14 +138,17 @@ def purchases(folder: Path, *, is_keyed: bool = True) -> FeatureView:
 
 
 @pytest.fixture
-def shop(spark: SparkSession, tmp_path: Path, bank: Bank) -> Iterator[Shop]:
+def shop(spark: SparkSession, tmp_path: Path, bank: RedisStore) -> Iterator[Shop]:
     config = RepoConfig(
         project="shop",
         provider="local",
         registry={"registry_type": "sql", "path": f"sqlite:///{tmp_path}/registry.db", "cache_ttl_seconds": 0},
-        offline_store={"type": "spark_jobs.historical.PedigreeOfflineStore"},
-        online_store={"type": "online.store.PedigreeOnlineStore", "connection_string": str(bank.address)},
-        batch_engine={"type": "spark_jobs.engine.PedigreeSparkEngine"},
+        offline_store={"type": "pedigree.jobs.historical.offline_store.PedigreeOfflineStore"},
+        online_store={
+            "type": "pedigree.online.feast_plugin.PedigreeOnlineStore",
+            "connection_string": str(bank.address),
+        },
+        batch_engine={"type": "pedigree.jobs.materialize.compute_engine.PedigreeSparkEngine"},
         entity_key_serialization_version=3,
     )
     made = Shop(spark, tmp_path, FeatureStore(config=config), bank)
@@ -154,12 +163,12 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     waiting: list[Callable[[], object]] = []
 
     def written(*arguments: Any, **named: Any) -> Any:
-        done = sending.write(*arguments, **named)
+        done = redis_writer.write(*arguments, **named)
         if waiting:
             waiting.pop()()
         return done
 
-    monkeypatch.setattr("spark_jobs.materialize.write", written)
+    monkeypatch.setattr("pedigree.jobs.materialize.load.write", written)
     return waiting.append
 
 
@@ -195,7 +204,7 @@ def test_rows_go_though_the_table_does_not_tell_what_changed(shop: Shop) -> None
     shop.publish(row(3, 3, 3.0))
     shop.load()
     shop.push(9, 30, 9.0)
-    shop.spark.sql(f"ALTER TABLE delta.`{shop.uri}` SET TBLPROPERTIES ('{lake.CHANGE_FEED}' = 'false')")
+    shop.spark.sql(f"ALTER TABLE delta.`{shop.uri}` SET TBLPROPERTIES ('{delta_tables.CHANGE_FEED}' = 'false')")
     mark = CommitMark.of_gate(shop.uri, run_id=str(uuid4()), rows=0).text()
     gone = shop.spark.createDataFrame([], COLUMNS).write.format("delta").mode("overwrite")
     gone.option("replaceWhere", "customer = 1").option("userMetadata", mark).save(shop.uri)
@@ -325,14 +334,14 @@ def test_rows_pushed_beside_a_rebuild_are_not_lost(
     meanwhile(lambda: shop.push(8, 5, 8.0))
     shop.rebuild()
     assert shop.served(1, 8) == [1.0, 8.0]
-    write, waiting = Bank.write, [shop.rebuild]
+    write, waiting = RedisStore.write, [shop.rebuild]
 
     def slow(*arguments: Any) -> Any:
         if waiting:
             waiting.pop()()
         return write(*arguments)
 
-    monkeypatch.setattr(Bank, "write", slow)
+    monkeypatch.setattr(RedisStore, "write", slow)
     shop.push(9, 5, 9.0)
     assert waiting == []
     assert shop.served(1, 8, 9) == [1.0, 8.0, 9.0]
@@ -342,9 +351,9 @@ def test_a_rebuild_cut_off_at_its_very_end_is_finished(shop: Shop, monkeypatch: 
     """Where new rows are read already, but rows that were pushed last are not with them, the next load brings them."""
     shop.publish(row(1, 1, 1.0))
     shop.load()
-    move = Bank.move
+    move = RedisStore.move
 
-    def cut(bank: Bank, *arguments: Any, ends: bool) -> int:
+    def cut(bank: RedisStore, *arguments: Any, ends: bool) -> int:
         if ends:
             raise KeyboardInterrupt
         moved = move(bank, *arguments, ends=ends)
@@ -352,7 +361,7 @@ def test_a_rebuild_cut_off_at_its_very_end_is_finished(shop: Shop, monkeypatch: 
         return moved
 
     with monkeypatch.context() as patch:
-        patch.setattr(Bank, "move", cut)
+        patch.setattr(RedisStore, "move", cut)
         with pytest.raises(KeyboardInterrupt):
             shop.rebuild()
     assert shop.served(1, 8) == [1.0, None]
@@ -401,7 +410,7 @@ def test_only_the_gate_s_own_mark_is_taken(shop: Shop, caplog: pytest.LogCapture
     """Whatever else stands in a commit's metadata, a copy of a mark too, its rows are not loaded, and a warning names them."""
     shop.publish(row(1, 1, 1.0))
     shop.load()
-    [mark] = [commit.metadata for commit in lake.commits(shop.spark, shop.uri)]
+    [mark] = [commit.metadata for commit in delta_tables.commits(shop.spark, shop.uri)]
     assert mark is not None
     for number, made in enumerate(FOREIGN.values()):
         shop.write(row(100 + number, 1, -1.0), metadata=made(mark))

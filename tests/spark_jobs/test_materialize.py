@@ -19,21 +19,22 @@ from delta.tables import DeltaTable
 from feast.protos.feast.types.Value_pb2 import Value
 from pyspark.sql import SparkSession
 
-from online import names, stream
-from online.bank import Bank
-from online.marks import Mark, State
-from online.record import Head, Schema, head_of, micros
-from spark_jobs import lake, sending
-from spark_jobs.errors import NothingToRollBackError
-from spark_jobs.gate_mark import CommitMark
-from spark_jobs.materialize import Loaded, load, refresh, roll_back
-from spark_jobs.sending import Loading
+from pedigree.jobs import delta_tables
+from pedigree.jobs.errors import NothingToRollBackError
+from pedigree.jobs.gate_mark import CommitMark
+from pedigree.jobs.materialize import redis_writer
+from pedigree.jobs.materialize.load import Loaded, load, refresh, roll_back
+from pedigree.jobs.materialize.redis_writer import Loading
+from pedigree.online import pipelined_writer, redis_keys
+from pedigree.online.load_state import LoadState, LoadStatus
+from pedigree.online.record import Head, Schema, head_of, micros
+from pedigree.online.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, LOADING, SCHEMA, START_US, rows_at
 
 ROOT = Path(__file__).resolve().parents[2]
-FIELD = names.field(LOADING.view, 0)
-PREFIX = names.entity_prefix("shop", ["customer"])
+FIELD = redis_keys.field(LOADING.view, 0)
+PREFIX = redis_keys.entity_prefix("shop", ["customer"])
 
 
 @pytest.fixture
@@ -48,13 +49,18 @@ class Table:
         self.spark, self.uri = spark, uri
 
     def append(self, rows: pd.DataFrame, *, audited: bool = True) -> None:
-        write = self.spark.createDataFrame(rows).write.format("delta").mode("append").option(lake.CHANGE_FEED, "true")
+        write = (
+            self.spark.createDataFrame(rows)
+            .write.format("delta")
+            .mode("append")
+            .option(delta_tables.CHANGE_FEED, "true")
+        )
         mark = CommitMark.of_gate(self.uri, run_id=str(uuid4()), rows=len(rows)).text()
         (write.option("userMetadata", mark) if audited else write).save(self.uri)
 
     def replace(self, rows: pd.DataFrame, predicate: str) -> None:
         frame = self.spark.createDataFrame(rows, DeltaTable.forPath(self.spark, self.uri).toDF().schema)
-        lake.replace(frame, self.uri, predicate=predicate, run_id=str(uuid4()), passed_rows=len(rows))
+        delta_tables.replace(frame, self.uri, predicate=predicate, run_id=str(uuid4()), passed_rows=len(rows))
 
     def delete(self, predicate: str) -> None:
         self.replace(rows_at(0, customers=0, seed=0), predicate)
@@ -64,7 +70,7 @@ class Table:
 
     def loading(self, **more: Any) -> Loading:
         """The newest audited version on its way into the store."""
-        audited = lake.audited_version(self.spark, self.uri, "purchases")
+        audited = delta_tables.audited_version(self.spark, self.uri, "purchases")
         return replace(LOADING, uri=self.uri, version=audited.version, published=audited.published, **more)
 
     def newest(self, loading: Loading) -> dict[int, tuple[int, float]]:
@@ -87,10 +93,10 @@ class Table:
         return {customer: (order[0], spend) for customer, (order, spend) in best.items()}
 
 
-def stored(bank: Bank, field: bytes | None = None) -> dict[int, tuple[int, float]]:
+def stored(bank: RedisStore, field: bytes | None = None) -> dict[int, tuple[int, float]]:
     """What is in a field, or in the one that is read, by customer: event time and spend."""
     mark, found = bank.mark("purchases"), {}
-    field = field or names.field("purchases", mark.generation if mark else 0)
+    field = field or redis_keys.field("purchases", mark.generation if mark else 0)
     for keys in bank.entities(PREFIX):
         for key, record in zip(keys, bank.read(keys, field), strict=True):
             if record is not None:
@@ -100,11 +106,11 @@ def stored(bank: Bank, field: bytes | None = None) -> dict[int, tuple[int, float
     return found
 
 
-def loaded(loading: Loading, bank: Bank, spark: SparkSession) -> Loaded:
+def loaded(loading: Loading, bank: RedisStore, spark: SparkSession) -> Loaded:
     return load(loading, bank, spark, run_id="a-run", told=lambda _rows: None)
 
 
-def test_a_first_load_brings_the_newest_row_of_each_key(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_a_first_load_brings_the_newest_row_of_each_key(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """The store holds what a loop over the table finds, each record tells its run and version, and the view is loaded."""
     table.append(rows_at(500, customers=60, seed=1))
     done = loaded(table.loading(), bank, spark)
@@ -112,7 +118,7 @@ def test_a_first_load_brings_the_newest_row_of_each_key(table: Table, bank: Bank
     assert (done.how, done.rows, done.written) == ("full", 60, 60)
     mark = bank.mark("purchases")
     assert mark is not None
-    assert (mark.state, mark.version, mark.rows) == (State.LOADED, 0, 60)
+    assert (mark.state, mark.version, mark.rows) == (LoadStatus.LOADED, 0, 60)
     [record] = bank.read([next(iter(bank.entities(PREFIX)))[0]], FIELD)
     assert record is not None
     assert bank.loads([head_of(record).load])[done.load].run_id == "a-run"
@@ -120,11 +126,11 @@ def test_a_first_load_brings_the_newest_row_of_each_key(table: Table, bank: Bank
 
 @pytest.mark.parametrize("crowded", [0.0, math.inf], ids=["newest", "all"])
 def test_sending_the_newest_and_sending_all_leave_the_same(
-    table: Table, bank: Bank, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, crowded: float
+    table: Table, bank: RedisStore, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, crowded: float
 ) -> None:
     """With many rows of a key, corrections, null keys and repeated rows, both leave what a loop finds, and count alike."""
-    monkeypatch.setattr(sending, "CROWDED", crowded)
-    monkeypatch.setattr(stream, "BATCH", 7)
+    monkeypatch.setattr(redis_writer, "CROWDED", crowded)
+    monkeypatch.setattr(pipelined_writer, "BATCH", 7)
     rows = rows_at(400, customers=40, seed=1)
     keyless = rows.head(30).assign(event_at=EVENTS[-1] + DAY, customer=math.nan)
     table.append(pd.concat([rows, keyless]).astype({"customer": "Int64"}))
@@ -146,7 +152,7 @@ def test_what_is_crowded_is_told_by_keys_that_are_known(table: Table, spark: Spa
         assert LOADING.crowded(spark.createDataFrame(rows)) is expected
 
 
-def test_late_rows_are_found_and_nothing_else_is_written(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_late_rows_are_found_and_nothing_else_is_written(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """A later load takes rows of any event time that came since, by Delta's change feed; unchanged keys are not written again."""
     table.append(rows_at(500, customers=60, seed=1))
     loaded(table.loading(), bank, spark)
@@ -158,7 +164,7 @@ def test_late_rows_are_found_and_nothing_else_is_written(table: Table, bank: Ban
     assert loaded(table.loading(), bank, spark).how == "nothing"
 
 
-def test_a_table_put_in_order_is_no_news(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_a_table_put_in_order_is_no_news(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """OPTIMIZE moves rows and changes none: nothing is written, and the version that it made is known to be served."""
     for seed in range(3):
         table.append(rows_at(20, customers=20, seed=seed))
@@ -168,7 +174,7 @@ def test_a_table_put_in_order_is_no_news(table: Table, bank: Bank, spark: SparkS
     assert (table.loading().version, done.how, done.written) == (3, "changes", 0)
 
 
-def test_a_deleted_row_gives_way_to_the_one_before_it(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_a_deleted_row_gives_way_to_the_one_before_it(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """Where the newest row of a key is deleted the one before it is served again, or none."""
     table.append(rows_at(300, customers=20, seed=3))
     loaded(table.loading(), bank, spark)
@@ -178,7 +184,7 @@ def test_a_deleted_row_gives_way_to_the_one_before_it(table: Table, bank: Bank, 
     assert 7 not in stored(bank)
 
 
-def test_whatever_happens_to_the_table_the_store_follows(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_whatever_happens_to_the_table_the_store_follows(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """After each of a dozen commits of every kind, in a random order, a load leaves what a loop over the table finds."""
     rng = random.Random(5)
     table.append(rows_at(200, customers=40, seed=100))
@@ -199,17 +205,17 @@ def test_whatever_happens_to_the_table_the_store_follows(table: Table, bank: Ban
         assert stored(bank) == table.newest(table.loading()), number
 
 
-def test_rows_that_no_audited_run_wrote_are_not_loaded(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_rows_that_no_audited_run_wrote_are_not_loaded(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """A commit from elsewhere is not served: the last audited version before it is."""
     table.append(rows_at(50, customers=10, seed=1))
     table.append(rows_at(50, customers=10, seed=2), audited=False)
-    audited = lake.audited_version(spark, table.uri, "purchases")
+    audited = delta_tables.audited_version(spark, table.uri, "purchases")
     assert (audited.version, audited.unaudited) == (0, (1,))
     loaded(table.loading(), bank, spark)
     assert stored(bank) == table.newest(replace(table.loading(), version=0))
 
 
-def test_rows_of_the_future_stay_out(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_rows_of_the_future_stay_out(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """A row ahead of the clock by more than is allowed is not stored, so that it blocks no key."""
     rows = rows_at(20, customers=5, seed=1)
     table.append(pd.concat([rows, rows.head(5).assign(event_at=datetime(2099, 1, 1, tzinfo=UTC))]))
@@ -218,7 +224,7 @@ def test_rows_of_the_future_stay_out(table: Table, bank: Bank, spark: SparkSessi
     assert max(event for event, _ in stored(bank).values()) <= micros(EVENTS[-1])
 
 
-def test_a_rollback_rewrites_only_what_changed(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_a_rollback_rewrites_only_what_changed(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """Rolling back leaves what the earlier version has, writes only the keys that differ, and later versions stay out."""
     table.append(rows_at(200, customers=50, seed=1))
     before = table.loading()
@@ -238,30 +244,30 @@ def test_a_rollback_rewrites_only_what_changed(table: Table, bank: Bank, spark: 
     assert stored(bank) == table.newest(table.loading())
 
 
-def test_a_rollback_of_nothing_is_an_error(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_a_rollback_of_nothing_is_an_error(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """A view that was never loaded cannot be rolled back."""
     table.append(rows_at(20, customers=5, seed=1))
     with pytest.raises(NothingToRollBackError):
         roll_back(table.loading(), bank, spark, run_id="back", told=lambda _rows: None)
 
 
-def test_a_refresh_is_read_at_every_moment(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_a_refresh_is_read_at_every_moment(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """While everything is loaded anew no read finds a key missing; pushed rows come along, rows of no table do not."""
     table.append(rows_at(300, customers=50, seed=1))
     loaded(table.loading(), bank, spark)
-    stale = names.entity_key(PREFIX, [b"\x20\x7f"])
-    pushed = names.entity_key(PREFIX, [b"\x20\x01"])
+    stale = redis_keys.entity_key(PREFIX, [b"\x20\x7f"])
+    pushed = redis_keys.entity_key(PREFIX, [b"\x20\x01"])
     values = [Value(double_val=5.0).SerializeToString(), None, None]
     bank.write(FIELD, [(stale, SCHEMA.pack(Head(START_US, None, 99, SCHEMA.fingerprint), values))])
     bank.write(FIELD, [(pushed, SCHEMA.pack(Head(micros(EVENTS[-1] + DAY), None, 0, SCHEMA.fingerprint), values))])
     missing, ended = [], threading.Event()
 
     def read() -> None:
-        own = Bank.open("shop", bank.address)
+        own = RedisStore.open("shop", bank.address)
         while not ended.is_set():
             before = own.mark("purchases")
             assert before is not None
-            [found] = own.read([pushed], names.field("purchases", before.generation))
+            [found] = own.read([pushed], redis_keys.field("purchases", before.generation))
             after = own.mark("purchases")
             if found is None and after is not None and after.generation == before.generation:
                 missing.append(before)
@@ -278,7 +284,9 @@ def test_a_refresh_is_read_at_every_moment(table: Table, bank: Bank, spark: Spar
     assert stored(bank, FIELD) == {}
 
 
-def test_what_redis_evicted_is_sent_again_with_the_next_load(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_what_redis_evicted_is_sent_again_with_the_next_load(
+    table: Table, bank: RedisStore, spark: SparkSession
+) -> None:
     """After evictions a load over a narrow span sends all that was loaded; rows that are gone from the table go here too."""
     table.append(rows_at(200, customers=40, seed=1))
     first = table.loading()
@@ -291,7 +299,7 @@ def test_what_redis_evicted_is_sent_again_with_the_next_load(table: Table, bank:
     assert bank.redis.info()["evicted_keys"] > 0
     bank.redis.config_set("maxmemory", 0)
     bank.redis.config_set("maxmemory-policy", "noeviction")
-    bank.set_mark("purchases", mark or Mark(State.DECLARED))  # it may have been evicted as well
+    bank.set_mark("purchases", mark or LoadState(LoadStatus.DECLARED))  # it may have been evicted as well
     assert bank.may_lack_rows(FIELD)
     gone = next(iter(stored(bank)))
     table.delete(f"customer = {gone}")
@@ -302,7 +310,7 @@ def test_what_redis_evicted_is_sent_again_with_the_next_load(table: Table, bank:
     assert loaded(narrow, bank, spark).how == "nothing"
 
 
-def test_an_older_layout_is_read_by_its_own_schema(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_an_older_layout_is_read_by_its_own_schema(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """Records of a view that has grown a feature since say by which layout they are to be read."""
     table.append(rows_at(20, customers=5, seed=1))
     loaded(table.loading(), bank, spark)

@@ -6,20 +6,20 @@ import pytest
 from feast.protos.feast.types.Value_pb2 import Value
 from pyspark.sql import SparkSession
 
-from online import names
-from online.bank import Bank
-from online.errors import DamagedError
-from online.marks import State
-from online.mending import mend
-from online.record import Head, micros
-from spark_jobs.materialize import refresh
+from pedigree.jobs.materialize.load import refresh
+from pedigree.online import redis_keys
+from pedigree.online.errors import DamagedError
+from pedigree.online.load_state import LoadStatus
+from pedigree.online.load_state_repair import mend
+from pedigree.online.record import Head, micros
+from pedigree.online.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, SCHEMA, rows_at
 from .test_materialize import FIELD, PREFIX, Table, loaded, stored
 from .test_materialize import table as table
 
 
-def test_a_rebuild_mends_a_damaged_mark(table: Table, bank: Bank, spark: SparkSession) -> None:
+def test_a_rebuild_mends_a_damaged_mark(table: Table, bank: RedisStore, spark: SparkSession) -> None:
     """A load is refused by name; mended and loaded anew, the store holds what the table has now and what was pushed, although the
     table lost rows meanwhile.
     """
@@ -29,14 +29,14 @@ def test_a_rebuild_mends_a_damaged_mark(table: Table, bank: Bank, spark: SparkSe
     pushed = SCHEMA.pack(Head(micros(EVENTS[-1] + DAY), None, 0, SCHEMA.fingerprint), [None] * len(SCHEMA.names))
     bank.write(FIELD, [(key, pushed)])
     table.delete("customer < 5")
-    bank.redis.hset(names.marks_key(bank.project), "purchases", b'{"state":')
+    bank.redis.hset(redis_keys.marks_key(bank.project), "purchases", b'{"state":')
     with pytest.raises(DamagedError, match="pedigree rebuild purchases"):
         loaded(table.loading(), bank, spark)
     mend(bank, "purchases", PREFIX)
     refresh(table.loading(), bank, spark, run_id="anew", told=lambda _rows: None)
     mark = bank.mark("purchases")
-    assert mark is not None and mark.state is State.LOADED
-    field = names.field("purchases", mark.generation)
+    assert mark is not None and mark.state is LoadStatus.LOADED
+    field = redis_keys.field("purchases", mark.generation)
     customer = Value.FromString(key.removeprefix(PREFIX)).int64_val
     assert stored(bank, field) == table.newest(table.loading()) | {customer: (micros(EVENTS[-1] + DAY), 0.0)}
     assert stored(bank) == {}

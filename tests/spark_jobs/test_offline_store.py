@@ -25,11 +25,16 @@ from pyspark.sql import SparkSession
 
 from benchmarks.stores import OURS, open_store
 from feature_repo.contracts import CONTRACTS, between, suite
-from feature_repo.logs import DeltaLoggingDestination
 from feature_repo.settings import repo_settings
-from lineage.settings import lineage_settings
-from spark_jobs.errors import EngineUnfitError, LogDestinationError, QualityGateFailedError, SchemaBrokenError
-from spark_jobs.retrieval import PointInTimeJob
+from pedigree.jobs.errors import (
+    EngineUnfitError,
+    LogDestinationError,
+    QualityGateFailedError,
+    SchemaBrokenError,
+)
+from pedigree.jobs.historical.logging_destination import DeltaLoggingDestination
+from pedigree.jobs.historical.retrieval_job import PointInTimeJob
+from pedigree.lineage.settings import lineage_settings
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 ENGINES = pytest.mark.parametrize("engine", ["duckdb", "spark"])

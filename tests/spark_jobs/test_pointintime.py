@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from spark_jobs.pointintime import TimeLine, as_of
+from pedigree.jobs.historical.pointintime_spark import TimeLine, as_of
 
 START = datetime(2013, 3, 1)
 FACTS = "carrier STRING, flight BIGINT, event_at TIMESTAMP, created_at TIMESTAMP, delay DOUBLE, gate STRING"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from spark_jobs.errors import JavaMissingError, SampleDataError, SettingsError
-from spark_jobs.java import require_java
-from spark_jobs.landing import land_samples, landing_folder
-from spark_jobs.settings import spark_conf
-from spark_jobs.spine import Jobs
+from pedigree.jobs.build.build import Jobs
+from pedigree.jobs.build.landing import land_samples, landing_folder
+from pedigree.jobs.errors import JavaMissingError, JobSettingsError, SampleDataError
+from pedigree.jobs.settings import spark_conf
+from pedigree.jobs.spark.java import require_java
 
 
 def test_a_missing_java_is_told_with_the_way_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +36,7 @@ def test_settings_without_spark_are_refused(tmp_path: Path) -> None:
     """A feature_store.yaml that names no Spark settings cannot run jobs, and the message says which block is missing."""
     yaml = tmp_path / "feature_store.yaml"
     yaml.write_text("project: flights\n")
-    with pytest.raises(SettingsError, match=r"offline_store\.spark_conf"):
+    with pytest.raises(JobSettingsError, match=r"offline_store\.spark_conf"):
         spark_conf(yaml)
 
 

@@ -14,14 +14,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from feature_repo.settings import repo_settings
-from spark_jobs import lake
-from spark_jobs.errors import SourceBrokenError, SourceChangedError
-from spark_jobs.rfc4180 import Encoding, NotCsvError, layout_of
-from spark_jobs.settings import JobSettings, job_settings
-from spark_jobs.sources import FLIGHTS, PLANES, Source, read, refuse_changed
-from spark_jobs.spine import Jobs, build
-from spark_jobs.tables import TABLES
-from spark_jobs.timeslice import TimeSlice
+from pedigree.jobs import delta_tables
+from pedigree.jobs.build.build import Jobs, build
+from pedigree.jobs.errors import SourceBrokenError, SourceChangedError
+from pedigree.jobs.settings import JobSettings, job_settings
+from pedigree.jobs.sources.reader import FLIGHTS, PLANES, Source, read, refuse_changed
+from pedigree.jobs.sources.rfc4180 import Encoding, NotCsvError, layout_of
+from pedigree.jobs.tables import TABLES
+from pedigree.jobs.time_slice import TimeSlice
 
 from .sample import MARCH, sample
 
@@ -209,12 +209,12 @@ def test_a_source_that_is_replaced_while_it_is_read_publishes_nothing(jobs: Jobs
             beside.replace(path)
 
     table, uri = TABLES["route_delays"], repo_settings().table("route_delays")
-    before = lake.current_version(jobs.spark, uri)
+    before = delta_tables.current_version(jobs.spark, uri)
     with pytest.raises(
         SourceChangedError, match=r"'flights' .* was written to while it was read. Nothing was published"
     ):
         build(table, A_DAY, jobs.telling(replaced))
-    assert lake.current_version(jobs.spark, uri) == before
+    assert delta_tables.current_version(jobs.spark, uri) == before
     assert build(table, A_DAY, jobs).version == (0 if before is None else before + 1)
 
 

@@ -15,14 +15,19 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 
 from feature_repo.settings import repo_settings
-from spark_jobs.account import Place
-from spark_jobs.errors import QualityGateFailedError, RowsUnaccountedError, SourceBrokenError, SourceMissingError
-from spark_jobs.facts import Inputs
-from spark_jobs.gate_mark import CommitMark
-from spark_jobs.lake import current_version
-from spark_jobs.spine import Jobs, build
-from spark_jobs.tables import TABLES
-from spark_jobs.timeslice import TimeSlice
+from pedigree.jobs.build.build import Jobs, build
+from pedigree.jobs.build.row_reconciliation import EventPlace
+from pedigree.jobs.delta_tables import current_version
+from pedigree.jobs.errors import (
+    QualityGateFailedError,
+    RowsUnaccountedError,
+    SourceBrokenError,
+    SourceMissingError,
+)
+from pedigree.jobs.gate_mark import CommitMark
+from pedigree.jobs.sources.events import Inputs
+from pedigree.jobs.tables import TABLES
+from pedigree.jobs.time_slice import TimeSlice
 
 from .sample import MARCH, sample
 
@@ -99,9 +104,9 @@ def test_every_row_is_accounted_for(jobs: Jobs) -> None:
     flights = pd.read_csv(io.BytesIO(sample("flights")))
     facts = built.rows.facts
     assert facts.total == len(flights)
-    assert facts.at(Place.LOOKBACK) > 0
-    assert facts.at(Place.LATER) > 0
-    assert facts.used + sum(facts.set_aside.values()) == facts.at(Place.SLICE)
+    assert facts.at(EventPlace.LOOKBACK) > 0
+    assert facts.at(EventPlace.LATER) > 0
+    assert facts.used + sum(facts.set_aside.values()) == facts.at(EventPlace.SLICE)
     assert set(facts.set_aside) == {"cancelled"}
     assert built.rows.computed == built.rows.published + built.rows.quarantined
     assert built.rows.published == len(contents("plane_usage", jobs))

@@ -18,18 +18,18 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feature_repo.sources import EVENT_AT, delta_table
-from feature_repo.windows import DAY, HOUR, Aggregation, Kind, Operation, Windows
-from spark_jobs.facts import KNOWN_AT, FactSet
-from spark_jobs.lookback import Coverage, look_back
-from spark_jobs.shapes import kept_unit
-from spark_jobs.sources import Source
-from spark_jobs.spans import Span, joined, whole
-from spark_jobs.table import FeatureTable
-from spark_jobs.tileplan import TilePlan
-from spark_jobs.tiles import gathered, row_tiles
-from spark_jobs.tilestore import TileStore
-from spark_jobs.timeslice import TimeSlice
-from spark_jobs.windows import featured
+from pedigree.features.windows import DAY, HOUR, Aggregation, Kind, Operation, Windows
+from pedigree.jobs.feature_table import FeatureTable
+from pedigree.jobs.intervals import Interval, joined, whole
+from pedigree.jobs.sources.events import KNOWN_AT, EventSet
+from pedigree.jobs.sources.reader import Source
+from pedigree.jobs.time_slice import TimeSlice
+from pedigree.jobs.windows.lookback import Coverage, look_back
+from pedigree.jobs.windows.tile_plan import TilePlan
+from pedigree.jobs.windows.tile_store import TileStore
+from pedigree.jobs.windows.tiles import gathered, row_tiles
+from pedigree.jobs.windows.window_features import featured
+from pedigree.jobs.windows.window_frames import kept_unit
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 DAYS = 24
@@ -63,7 +63,7 @@ def table(windows: Windows = WINDOWS) -> FeatureTable:
         schema=[Field(name="carrier", dtype=String), *windows.fields],
         source=delta_table("arrivals", description="Synthetic"),
     )
-    facts = FactSet(name="arrivals", sources=(source,), derive=lambda inputs: inputs["arrivals"], columns={})
+    facts = EventSet(name="arrivals", sources=(source,), derive=lambda inputs: inputs["arrivals"], columns={})
     return FeatureTable(view=view, facts=facts, used=frozenset({"seen"}), windows=windows)
 
 
@@ -175,18 +175,18 @@ def test_tiles_of_another_definition_are_not_read(spark: SparkSession, tmp_path:
 
 
 spans = st.lists(st.tuples(st.integers(-500, 500), st.integers(1, 300)), max_size=6).map(
-    lambda pairs: tuple(Span(start * 3600, (start + length) * 3600) for start, length in pairs)
+    lambda pairs: tuple(Interval(start * 3600, (start + length) * 3600) for start, length in pairs)
 )
 
 
 @given(start=st.integers(-100, 100), length=st.integers(1, 100), fine=spans, days=st.frozensets(st.integers(-25, 25)))
 def test_a_lookback_holds_every_second_once(
-    start: int, length: int, fine: tuple[Span, ...], days: frozenset[int]
+    start: int, length: int, fine: tuple[Interval, ...], days: frozenset[int]
 ) -> None:
     """Whatever is kept, facts, fine and coarse tiles do not meet, and together they are the slice and its lookback."""
-    unit, rows = kept_unit(WINDOWS), Span(start * 3600, (start + length) * 3600)
+    unit, rows = kept_unit(WINDOWS), Interval(start * 3600, (start + length) * 3600)
     plan = look_back(WINDOWS, rows, Coverage(fine, frozenset(day * unit for day in days)))
     every = [*plan.facts, *plan.fine, *plan.coarse]
-    assert joined(every) == (Span(rows.start - whole(WINDOWS.lookback), rows.end),)
+    assert joined(every) == (Interval(rows.start - whole(WINDOWS.lookback), rows.end),)
     assert sum(span.end - span.start for span in every) == rows.end - rows.start + whole(WINDOWS.lookback)
     assert all(not rows.within(span) for span in (*plan.fine, *plan.coarse))

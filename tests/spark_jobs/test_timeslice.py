@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.timeslice import EmptySliceError, NaiveInstantError, TimeSlice
+from pedigree.jobs.time_slice import EmptySliceError, NaiveInstantError, TimeSlice
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 END = datetime(2013, 3, 2, tzinfo=UTC)

@@ -13,16 +13,16 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from feature_repo.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
-from spark_jobs.spans import Span
-from spark_jobs.tiles import gathered
-from spark_jobs.windows import featured
+from pedigree.features.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
+from pedigree.jobs.intervals import Interval
+from pedigree.jobs.windows.tiles import gathered
+from pedigree.jobs.windows.window_features import featured
 
 from .asked_of_duckdb import answers
 
 SCHEMA = "case_id INT, known_at TIMESTAMP, amount DOUBLE, place STRING"
 START = datetime(2013, 3, 1)
-EVER = Span(0, 2**40)
+EVER = Interval(0, 2**40)
 SHAPES = [
     (HOUR, HOUR, Kind.SLIDING),
     (HOUR, 6 * HOUR, Kind.SLIDING),

@@ -19,12 +19,12 @@ from feast.types import Float64, Int64, String
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from lineage.recorder import Recorder
-from lineage.settings import LineageSettings
-from spark_jobs.trainingsets.entities import entities_of
-from spark_jobs.trainingsets.manifest import Manifest
-from spark_jobs.trainingsets.shelf import Shelf
-from spark_jobs.trainingsets.workshop import Order, Workshop, create
+from pedigree.jobs.training_sets.entity_set import entities_of
+from pedigree.jobs.training_sets.manifest import Manifest
+from pedigree.jobs.training_sets.service import TrainingSetRequest, TrainingSetService, create
+from pedigree.jobs.training_sets.store import TrainingSetStore
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import LineageSettings
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -59,11 +59,11 @@ class World:
 
     folder: Path
     spark: SparkSession
-    workshop: Workshop
+    workshop: TrainingSetService
     recorder: Recorder
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> TrainingSetStore:
         return self.workshop.shelf
 
     def uri(self, table: str = "delays") -> str:
@@ -75,7 +75,7 @@ class World:
 
     def create(self, entities: object, service: str = "lateness", **wanted: object) -> Manifest:
         """Make a training set, as the command does."""
-        order = Order(service, entities_of(entities), "a frame", **wanted)  # type: ignore[arg-type]
+        order = TrainingSetRequest(service, entities_of(entities), "a frame", **wanted)  # type: ignore[arg-type]
         with self.recorder.run("train", service) as run:
             return create(order, self.workshop, run)
 
@@ -137,7 +137,11 @@ def make_world(spark: SparkSession, tmp_path: Path) -> Iterator[Callable[..., Wo
             project="p",
             provider="local",
             registry={"registry_type": "sql", "path": f"sqlite:///{tmp_path}/{name}.db"},
-            offline_store={"type": "spark_jobs.historical.PedigreeOfflineStore", "knowledge_time": False, **offline},
+            offline_store={
+                "type": "pedigree.jobs.historical.offline_store.PedigreeOfflineStore",
+                "knowledge_time": False,
+                **offline,
+            },
             online_store={"type": "sqlite", "path": f"{tmp_path}/{name}-online.db"},
             entity_key_serialization_version=3,
         )
@@ -145,7 +149,7 @@ def make_world(spark: SparkSession, tmp_path: Path) -> Iterator[Callable[..., Wo
             "http://127.0.0.1:9", "tests", tmp_path / f"{name}-outbox", SecretStr("sqlite://"), None
         )
         recorders.append(Recorder.open(settings))
-        workshop = Workshop(FeatureStore(config=config), Shelf((folder / "datasets").as_uri()))
+        workshop = TrainingSetService(FeatureStore(config=config), TrainingSetStore((folder / "datasets").as_uri()))
         world = World(folder, spark, workshop, recorders[-1])
         world.append(delays(("UA", 0, 5.0), ("AA", 0, None), ("UA", 2, 7.0)))
         fleet = {"carrier": ["UA"], "event_at": [START], "created_at": [START], "planes": [700]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from spark_jobs.trainingsets.difference import Example, RowChanges, difference
+from pedigree.jobs.training_sets.difference import Example, RowChanges, difference
 
 from .conftest import HOUR, START, World, asked, delays
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from spark_jobs.trainingsets.hold import clean, needs
-from spark_jobs.trainingsets.manifest import Manifest
-from spark_jobs.trainingsets.verification import verify
-from spark_jobs.trainingsets.workshop import rebuild
+from pedigree.jobs.training_sets.manifest import Manifest
+from pedigree.jobs.training_sets.retention import clean, needs
+from pedigree.jobs.training_sets.service import rebuild
+from pedigree.jobs.training_sets.verification import verify
 
 from .conftest import HOUR, START, World, asked, delays
 

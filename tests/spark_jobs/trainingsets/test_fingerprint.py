@@ -12,7 +12,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as some
 
-from spark_jobs.trainingsets.fingerprint import Content, content_of
+from pedigree.jobs.training_sets.fingerprint import Content, content_of
 
 LETTERS = "aé\x00𝄞"
 KINDS = {

@@ -12,10 +12,10 @@ from deltalake import write_deltalake
 from deltalake.exceptions import DeltaError
 from pyspark.errors import IllegalArgumentException
 
-from spark_jobs.trainingsets.errors import VacuumUnsafeError
-from spark_jobs.trainingsets.hold import Cleaned, clean, needs, table_properties
-from spark_jobs.trainingsets.verification import verify
-from spark_jobs.trainingsets.workshop import delete, rebuild
+from pedigree.jobs.training_sets.errors import VacuumUnsafeError
+from pedigree.jobs.training_sets.retention import Cleaned, clean, needs, table_properties
+from pedigree.jobs.training_sets.service import delete, rebuild
+from pedigree.jobs.training_sets.verification import verify
 
 from .conftest import World, asked, delays
 

@@ -10,14 +10,22 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
-from spark_jobs.trainingsets.code import code_version
-from spark_jobs.trainingsets.errors import AmbiguousIdError, UnknownTrainingSetError
-from spark_jobs.trainingsets.fingerprint import Content
-from spark_jobs.trainingsets.manifest import Code, Definitions, Entities, Ingredients, Manifest, TableVersion, View
-from spark_jobs.trainingsets.shelf import Shelf
+from pedigree.jobs.training_sets.code import code_version
+from pedigree.jobs.training_sets.errors import AmbiguousIdError, UnknownTrainingSetError
+from pedigree.jobs.training_sets.fingerprint import Content
+from pedigree.jobs.training_sets.manifest import (
+    Code,
+    Definitions,
+    Entities,
+    Ingredients,
+    Manifest,
+    TableVersion,
+    ViewDefinition,
+)
+from pedigree.jobs.training_sets.store import TrainingSetStore
 
 NOON = datetime(2013, 3, 1, 12, tzinfo=UTC)
-VIEW = View(
+VIEW = ViewDefinition(
     name="delays",
     alias=None,
     version_tag=None,
@@ -45,7 +53,7 @@ MANIFEST = Manifest(
 NOTHING = pa.schema([("a", pa.int64())])
 
 
-def keep(shelf: Shelf, id_: str) -> None:
+def keep(shelf: TrainingSetStore, id_: str) -> None:
     """Keep a set without rows."""
     shelf.write(id_, "rows", NOTHING, [])
     shelf.keep(with_id(id_))
@@ -107,14 +115,17 @@ def test_a_manifest_is_read_back_as_it_was() -> None:
 def test_the_code_names_the_join_and_every_changed_module() -> None:
     """The modules that compute the join are hashed; a change is told by the module's name."""
     now = code_version()
-    assert {"spark_jobs/pointintime.py", "spark_jobs/historical.py"} <= set(now.modules)
-    before = Code(now.packages, {**now.modules, "spark_jobs/pointintime.py": "0" * 64})
-    assert before.differing(now) == ("spark_jobs/pointintime.py",)
+    assert {
+        "spark_jobs/pedigree/jobs/historical/pointintime_spark.py",
+        "spark_jobs/pedigree/jobs/historical/offline_store.py",
+    } <= set(now.modules)
+    before = Code(now.packages, {**now.modules, "spark_jobs/pedigree/jobs/historical/pointintime_spark.py": "0" * 64})
+    assert before.differing(now) == ("spark_jobs/pedigree/jobs/historical/pointintime_spark.py",)
 
 
 def test_an_id_may_be_shortened_while_it_is_the_only_one(tmp_path: Path) -> None:
     """As in git: a beginning will do, one that two sets share is told with both, an unknown one with what is close."""
-    shelf = Shelf(tmp_path.as_uri())
+    shelf = TrainingSetStore(tmp_path.as_uri())
     for id_ in ("abc1" + "0" * 28, "abc2" + "0" * 28, "f00d" + "0" * 28):
         keep(shelf, id_)
     assert shelf.find("abc1").id == "abc1" + "0" * 28
@@ -130,7 +141,7 @@ def test_an_id_may_be_shortened_while_it_is_the_only_one(tmp_path: Path) -> None
 
 def test_a_set_without_its_manifest_is_not_kept(tmp_path: Path) -> None:
     """The manifest comes last and goes first, so what is half written or half removed is not there."""
-    shelf = Shelf(tmp_path.as_uri())
+    shelf = TrainingSetStore(tmp_path.as_uri())
     shelf.write("half", "rows", NOTHING, [])
     assert shelf.manifests() == []
     shelf.keep(with_id("half"))
@@ -142,7 +153,7 @@ def test_a_set_without_its_manifest_is_not_kept(tmp_path: Path) -> None:
 
 def test_a_folder_with_odd_letters_is_taken_literally(tmp_path: Path) -> None:
     """A lake whose path holds blanks and percent signs keeps its sets where Spark would."""
-    shelf = Shelf(f"file://{tmp_path}/a b%20c")
+    shelf = TrainingSetStore(f"file://{tmp_path}/a b%20c")
     keep(shelf, "one")
     assert (tmp_path / "a b%20c" / "one" / "manifest.json").is_file()
     assert shelf.find("one").name == "mornings"

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from spark_jobs.trainingsets.entities import entities_at
-from spark_jobs.trainingsets.errors import EntitySetError, UnknownServiceError, VersionGoneError
-from spark_jobs.trainingsets.verification import verify
-from spark_jobs.trainingsets.workshop import delete, rebuild
+from pedigree.jobs.training_sets.entity_set import entities_at
+from pedigree.jobs.training_sets.errors import EntitySetError, UnknownServiceError, VersionGoneError
+from pedigree.jobs.training_sets.service import delete, rebuild
+from pedigree.jobs.training_sets.verification import verify
 
 from .conftest import HOUR, START, World, asked, delays
 
@@ -147,9 +147,12 @@ def test_what_came_out_otherwise_is_named_by_column_and_row(world: World) -> Non
 def test_changed_code_is_named_and_the_content_compared_all_the_same(world: World) -> None:
     """A module that is not what it was is named; the rows are compared whatever the code."""
     made = world.create(FLIGHTS)
-    older = replace(made.ingredients.code, modules={**made.ingredients.code.modules, "spark_jobs/history.py": "0" * 64})
+    older = replace(
+        made.ingredients.code,
+        modules={**made.ingredients.code.modules, "spark_jobs/pedigree/jobs/historical/definitions.py": "0" * 64},
+    )
     found = rebuild(replace(made, ingredients=replace(made.ingredients, code=older)), world.workshop)
-    assert found.code == ("spark_jobs/history.py",)
+    assert found.code == ("spark_jobs/pedigree/jobs/historical/definitions.py",)
     assert found.is_same
 
 

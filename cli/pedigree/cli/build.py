@@ -1,0 +1,115 @@
+"""`pedigree build`: jobs, told about as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from feast import FeatureStore
+from rich.console import Console
+
+from feature_repo.settings import repo_settings
+from pedigree.cli.console import Stopwatch, working
+from pedigree.jobs.build.backfill import pending
+from pedigree.jobs.build.build import Built, Jobs, build
+from pedigree.jobs.build.landing import land_samples
+from pedigree.jobs.errors import UnknownTableError
+from pedigree.jobs.feature_table import FeatureTable
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.spark.session import open_session
+from pedigree.jobs.tables import TABLES
+from pedigree.jobs.time_slice import TimeSlice
+from pedigree.jobs.training_sets.service import TrainingSetService
+from pedigree.jobs.training_sets.store import TrainingSetStore
+from pedigree.lineage.recorder import Recorder
+from pedigree.lineage.settings import lineage_settings
+
+
+def silent(_stage: str) -> None:
+    """Tell nobody."""
+
+
+@contextmanager
+def open_jobs() -> Iterator[Jobs]:
+    """A Spark session and a recorder; silent until somebody listens to its progress."""
+    settings = job_settings()
+    spark = open_session(settings)
+    with Recorder.open(lineage_settings()) as recorder:
+        jobs = Jobs(spark=spark, settings=settings, recorder=recorder, progress=silent)
+        try:
+            yield jobs
+        finally:
+            jobs.facts.clear()
+
+
+def open_workshop() -> TrainingSetService:
+    """Where training sets are made: the configured feature store, and the shelf in the lake."""
+    store = FeatureStore(fs_yaml_file=job_settings().feature_store_yaml)
+    return TrainingSetService(store, TrainingSetStore(repo_settings().datasets))
+
+
+def land(jobs: Jobs, console: Console) -> None:
+    """Put the sample data where sources are read from, and say what was new."""
+    landed = land_samples(jobs)
+    for source, rows in landed.items():
+        console.print(f"  landed {source}: {rows:,} rows")
+    if not landed:
+        console.print("  landed nothing new: the sample data is there")
+
+
+def tables_named(names: Sequence[str]) -> list[FeatureTable]:
+    """The tables of these names; all, where none is named.
+
+    Raises:
+        UnknownTableError: a name is no table's.
+    """
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        raise UnknownTableError(unknown[0], tuple(TABLES))
+    return [TABLES[name] for name in names or TABLES]
+
+
+def build_slices(tables: Sequence[FeatureTable], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
+    """Build one slice of each table, with one line for each; see `backfill`."""
+    return backfill(tables, [time_slice], jobs, console, resume=False)
+
+
+def backfill(
+    tables: Sequence[FeatureTable], parts: Sequence[TimeSlice], jobs: Jobs, console: Console, *, resume: bool
+) -> list[Built]:
+    """Build consecutive slices of each table, in order, with one line for each.
+
+    Args:
+        resume: leave out what is published already from the same sources and declarations, and say so.
+    Raises:
+        JobError: a build failed; what was built before it stays, and resuming goes on with it.
+    """
+    built, watch = [], Stopwatch()
+    with working(console, len(tables) * len(parts)) as (say, advance):
+        for table in tables:
+            left = pending(table, parts, jobs) if resume else parts
+            if len(left) < len(parts):
+                console.print(f"  {table.name:<15} {len(parts) - len(left)} of {len(parts)} slices are already built")
+            for part in parts:
+                if part in left:
+                    built.append(build(table, part, jobs.telling(partial(tell_stage, say, table.name))))
+                    console.print(line_of(built[-1], seconds=watch.lap()))
+                advance()
+    return built
+
+
+def tell_stage(say: Callable[[str], None], table: str, stage: str) -> None:
+    """How far a build is, for the progress bar."""
+    say(f"build.{table}: {stage}")
+
+
+def line_of(built: Built, *, seconds: float) -> str:
+    """One build in one line: what became of its facts and its rows."""
+    rows = built.rows
+    aside = "".join(f", {count:,} {outcome} set aside" for outcome, count in rows.facts.set_aside.items())
+    return (
+        f"  {built.table:<15} {built.time_slice.start_at:%Y-%m-%d}…{built.time_slice.end_at:%Y-%m-%d}"
+        f"  {rows.facts.used:>7,} facts{aside} → {rows.computed:,} computed = {rows.published:,} published"
+        f" + {rows.quarantined:,} quarantined → version {built.version}  ({seconds:.1f} s)"
+    )

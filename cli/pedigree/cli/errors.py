@@ -1,0 +1,60 @@
+"""What can go wrong at the door, and the one place that knows which errors are told to a user in one line."""
+
+from __future__ import annotations
+
+
+class PedigreeError(Exception):
+    """Root of every error of `pedigree`; the message ends with what to do next."""
+
+
+class NotACheckoutError(PedigreeError):
+    """The command was run outside a repository."""
+
+
+class ServiceFailedError(PedigreeError):
+    """A service of the local stack did not come up."""
+
+    def __init__(self, name: str, *, log: str, last_words: str) -> None:
+        self.name = name
+        super().__init__(f"{name} did not start. Its last words ({log}):\n{last_words}")
+
+
+class NoRedisError(PedigreeError):
+    """The settings name no Redis."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} names no Redis to start. Its online_store must have "
+            "`type: pedigree.online.feast_plugin.PedigreeOnlineStore` and a `connection_string` such as 127.0.0.1:16379."
+        )
+
+
+class PortTakenError(PedigreeError):
+    """Something else listens where a service of the local stack should."""
+
+    def __init__(self, name: str, *, address: str, setting: str) -> None:
+        self.name = name
+        self.address = address
+        super().__init__(
+            f"{name} cannot start: another program listens on {address}. "
+            f"Stop that program, or choose another address by {setting}."
+        )
+
+
+class FeastFailedError(PedigreeError):
+    """A stock Feast command failed."""
+
+    def __init__(self, command: str, *, output: str) -> None:
+        super().__init__(f"`{command}` failed:\n{output}\nFix what it names and run it again.")
+
+
+class AskedInVainError(PedigreeError):
+    """The server refused a request."""
+
+
+class UnexplainedError(PedigreeError):
+    """The way back from a value breaks off."""
+
+
+class DemoFailedError(PedigreeError):
+    """The demo did not show what it promises."""

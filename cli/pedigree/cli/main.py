@@ -1,0 +1,314 @@
+"""The `pedigree` command. Each command converts, calls, and says what came of it; the work is elsewhere.
+
+What a command needs is imported when it runs, since Feast and Spark take seconds and `--help` should not.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import warnings
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from pedigree.cli.checkout import enter
+from pedigree.cli.dataset_commands import dataset, vacuum
+from pedigree.cli.doctor import doctor
+from pedigree.cli.errors import PedigreeError
+from pedigree.cli.lineage_commands import outbox, replay
+from pedigree.cli.parameter_types import Instant, Length
+from pedigree.jobs.errors import JobError
+from pedigree.lineage.errors import LineageError
+from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
+from pedigree.online.errors import OnlineError
+from pedigree.serving.errors import ServingError
+
+if TYPE_CHECKING:
+    from pedigree.lineage.client import LineageClient
+
+TOLD = (PedigreeError, JobError, ServingError, LineageError, OnlineError)
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class KeyValue(click.ParamType[tuple[str, str]]):
+    """`key=value`."""
+
+    name = "key=value"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The key and the value."""
+        key, sign, rest = value.partition("=")
+        if not key or not sign or not rest:
+            self.fail(f"{value!r} is no key=value, such as carrier=UA.", param, ctx)
+        return key, rest
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pedigree-feature-store")
+def cli() -> None:
+    """A feature store where every value can show where it came from.
+
+    Run it anywhere within a clone of the repository. `pedigree demo` shows everything in two minutes.
+    """
+    enter()
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, help="Leave Redis, the lineage backend and the server running.")
+def demo(*, keep: bool) -> None:
+    """Run the main job end to end on real flights, in six steps."""
+    from pedigree.cli.console import ENGINE_LOG, Stopwatch, engines_to_log
+
+    since = Stopwatch()
+    with engines_to_log() as console:
+        console.print(
+            f"[bold]Pedigree[/bold]: every flight out of New York City in 2013. Engines talk into {ENGINE_LOG}."
+        )
+        from pedigree.cli import demo as tour
+
+        tour.run(console, since, keep=keep)
+
+
+@cli.command()
+def up() -> None:
+    """Start the local Redis and lineage backend, unless the settings name others."""
+    from pedigree.cli import local_stack
+
+    for service in (local_stack.redis(), local_stack.lineage_backend()):
+        started = local_stack.start(service)
+        state = "started" if started else "already up" if service.is_local else "elsewhere; nothing to start"
+        click.echo(f"{service.name:<8} {service.address:<22} {state}")
+    click.echo("Stop them with `pedigree down`.")
+
+
+@cli.command()
+def down() -> None:
+    """Stop everything that was started here: server, lineage backend, Redis."""
+    from pedigree.cli import local_stack
+
+    for service in (local_stack.server(), local_stack.lineage_backend(), local_stack.redis()):
+        click.echo(f"{service.name:<8} {'stopped' if local_stack.stop(service) else 'was not running'}")
+
+
+@cli.command()
+@click.argument("tables", nargs=-1)
+@click.option("--start", "start_at", type=Instant(), required=True, help="First event time of the slice (UTC).")
+@click.option("--end", "end_at", type=Instant(), required=True, help="End of the slice, not part of it (UTC).")
+@click.option("--land", "lands", is_flag=True, help="Land the sample data first.")
+@click.option(
+    "--chunk", type=Length(), default=timedelta(days=366), help="Build it in parts of this length. [default: 366d]"
+)
+@click.option("--resume", is_flag=True, help="Leave out parts that are built already from the same sources.")
+def build(
+    *, tables: tuple[str, ...], start_at: datetime, end_at: datetime, lands: bool, chunk: timedelta, resume: bool
+) -> None:
+    """Build a slice of time of TABLES (all, where none is named), behind their quality gates.
+
+    The same slice again replaces itself. Example: pedigree build carrier_delays --start 2013-11-01 --end 2013-12-01
+    """
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console:
+        from pedigree.cli import build
+        from pedigree.jobs.build.backfill import chunks
+        from pedigree.jobs.time_slice import TimeSlice
+
+        parts, wanted = list(chunks(TimeSlice(start_at, end_at), chunk)), build.tables_named(tables)
+        with build.open_jobs() as jobs:
+            if lands:
+                build.land(jobs, console)
+            build.backfill(wanted, parts, jobs, console, resume=resume)
+    tell_waiting()
+
+
+@cli.command()
+@click.argument("views", nargs=-1)
+@click.option(
+    "--start", "start_at", type=Instant(), default=EPOCH, help="Oldest event time to take (UTC). [default: all]"
+)
+@click.option("--end", "end_at", type=Instant(), default=None, help="Newest event time to take (UTC). [default: now]")
+def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime | None) -> None:
+    """Fill the online store with the newest row of each key of VIEWS (all, where none is named), through Feast."""
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console:
+        from pedigree.cli import materialize
+
+        materialize.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
+    tell_waiting()
+
+
+@cli.command()
+@click.argument("views", nargs=-1)
+@click.option(
+    "--include-withheld", "includes_withheld", is_flag=True, help="Take versions that were rolled back after all."
+)
+def rebuild(*, views: tuple[str, ...], includes_withheld: bool) -> None:
+    """Fill the online store anew from the tables: VIEWS, or all. For a Redis that lost its rows, or to start over.
+
+    What is served is served on until the new rows are there. A view that was rolled back stays at its version.
+    """
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console:
+        from pedigree.cli import materialize
+
+        materialize.rebuild(views, console, includes_withheld=includes_withheld)
+    tell_waiting()
+
+
+@cli.command()
+@click.argument("view")
+@click.option(
+    "--to", "version", type=int, default=None, help="The table's version. [default: the last audited one before]"
+)
+def rollback(*, view: str, version: int | None) -> None:
+    """Bring VIEW in the online store back to an earlier audited version of its table, by the keys alone that changed."""
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console:
+        from pedigree.cli import materialize
+
+        materialize.rollback(view, console, to=version)
+    tell_waiting()
+
+
+@cli.command()
+def serve() -> None:
+    """Serve feature vectors over gRPC until stopped (Ctrl-C), with the stock Feast protocol.
+
+    PEDIGREE_SERVING_ADDRESS is where, PEDIGREE_CLOCK an instant that stands for now (for the sample, which is of 2013).
+    """
+    from pedigree.cli.serve import main as serve_until_stopped
+
+    sys.exit(serve_until_stopped())
+
+
+@cli.command()
+@click.argument("service")
+@click.argument("feature")
+@click.argument("entities", nargs=-1, required=True, type=KeyValue(), metavar="KEY=VALUE...")
+def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]) -> None:
+    """Show the way back from a served value: FEATURE (view__feature) of SERVICE for one entity row.
+
+    Example: pedigree explain late_arrival carrier_delays__flight_count_1d carrier=UA origin=EWR dest=IAH tail_number=N37462
+    """
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console, lineage_client() as lineage:
+        from pedigree.cli.explain import drawn
+        from pedigree.cli.explain import explain as way_back
+        from pedigree.serving.settings import serving_settings
+
+        found = way_back(service, feature, dict(entities), settings=serving_settings(), lineage=lineage)
+        console.print(drawn(found), soft_wrap=True)
+
+
+@cli.group(invoke_without_command=True)
+@click.option("--node", default=None, help="A dataset or job, by id or name. [default: every feature service]")
+@click.pass_context
+def lineage(context: click.Context, *, node: str | None) -> None:
+    """Draw what the feature services are made of, from the lineage backend."""
+    if context.invoked_subcommand:
+        return
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console, lineage_client() as client:
+        from pedigree.cli.lineage_tree import drawn, node_named, service_graphs
+        from pedigree.serving.settings import serving_settings
+
+        for service, graph in service_graphs(serving_settings(), client).items():
+            console.print(drawn(node_named(node, graph) if node else service, graph), soft_wrap=True)
+
+
+@lineage.command()
+def flush() -> None:
+    """Deliver the lineage events that wait on disk."""
+    from pedigree.lineage.outbox import Outbox
+    from pedigree.lineage.settings import lineage_settings
+
+    settings = lineage_settings()
+    done = Outbox.open(settings).flush(60)
+    click.echo(
+        f"{done.delivered} delivered to {settings.url}, {done.waiting} waiting, {done.rejected} rejected, {done.parked} parked"
+    )
+    if done.waiting or done.rejected or done.parked:
+        raise PedigreeError(
+            f"Not everything could be delivered ({done.reason or 'see `pedigree lineage outbox`'}). "
+            f"The events are kept in {settings.outbox}; start the backend (`pedigree up`) and run this again."
+        )
+
+
+lineage.add_command(outbox)
+lineage.add_command(replay)
+cli.add_command(dataset)
+cli.add_command(vacuum)
+cli.add_command(doctor)
+
+
+def lineage_client() -> LineageClient:
+    """A client of the backend that the settings name, after what waits on disk was delivered."""
+    from pedigree.lineage.client import LineageClient
+    from pedigree.lineage.outbox import Outbox
+    from pedigree.lineage.settings import lineage_settings
+
+    Outbox.open(lineage_settings()).flush()
+    return LineageClient(lineage_settings())
+
+
+def tell_waiting() -> None:
+    """Say so where lineage could not be delivered yet."""
+    from pedigree.lineage.outbox import Outbox
+    from pedigree.lineage.settings import lineage_settings
+
+    settings = lineage_settings()
+    kept = Outbox.open(settings)
+    waiting, aside = kept.waiting(), len(kept.parked()) + len(kept.rejected())
+    if waiting:
+        click.echo(
+            f"{waiting} lineage events wait in {settings.outbox}, since {settings.url} does not answer or fails on them. They "
+            "are delivered with the next run, or by `pedigree lineage flush` once the backend is up (`pedigree up`)."
+        )
+    if aside:
+        click.echo(f"{aside} lineage events were set aside undelivered; `pedigree lineage outbox` says which and why.")
+
+
+def is_told(error: Exception) -> bool:
+    """True for errors whose message is written for people."""
+    feast = sys.modules.get("feast.errors")
+    return isinstance(error, TOLD) or (feast is not None and isinstance(error, feast.FeastError))
+
+
+def end_on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    """End as by any other error, so that a run that was told to stop is recorded as failed and not left open."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def main() -> None:
+    """Run the command; an error that we know is told in its own words, without a traceback. No error shows a password."""
+    redact_tracebacks()
+    signal.signal(signal.SIGTERM, end_on_sigterm)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # Feast and its like warn of themselves; `python -W default` shows it
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if not is_told(error):
+            raise
+        click.echo(redacted(f"pedigree: {error}"), err=True)
+        sys.exit(1)

@@ -1,0 +1,37 @@
+"""`pedigree vacuum`: which tables there are to clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from feature_repo.settings import repo_settings
+from pedigree.jobs.delta_tables import current_version
+from pedigree.jobs.errors import UnknownTableError
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.spark.session import open_session
+from pedigree.jobs.tables import TABLES
+from pedigree.jobs.training_sets.retention import Cleaned, clean, needs
+from pedigree.jobs.training_sets.store import TrainingSetStore
+
+
+def clean_tables(
+    names: Sequence[str], shelf: TrainingSetStore, *, retention: timedelta, is_dry_run: bool
+) -> Iterator[Cleaned]:
+    """Clean the tables of these names, one after the other; all that are built, where none is named.
+
+    Raises:
+        UnknownTableError: a name is no table's; nothing was cleaned.
+        VacuumUnsafeError: it cannot be told what the kept sets need of a table; the tables before it are clean.
+    """
+    manifests = shelf.manifests()
+    held = {source.name: source.uri for manifest in manifests for source in manifest.ingredients.sources}
+    known = {**held, **{name: repo_settings().table(name) for name in TABLES}}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UnknownTableError(unknown[0], sorted(known))
+    spark = open_session(job_settings())
+    for name in names or sorted(known):
+        uri = known[name]
+        if current_version(spark, uri) is not None:
+            yield clean(spark, uri, needs(manifests, uri), retention=retention, is_dry_run=is_dry_run)

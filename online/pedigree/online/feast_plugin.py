@@ -1,0 +1,291 @@
+"""Feast's online store plugin: packed records in Redis.
+
+It is named in `feature_store.yaml` as
+
+online_store: {type: pedigree.online.feast_plugin.PedigreeOnlineStore, connection_string: "127.0.0.1:6379"}
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import redis.exceptions
+from feast import Entity, FeatureView, RepoConfig
+from feast.feature_view import DUMMY_ENTITY_ID
+from feast.infra.infra_object import InfraObject
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.repo_config import FeastConfigBaseModel
+from google.protobuf.message import DecodeError
+from pydantic import Field
+
+from pedigree.online import redis_keys
+from pedigree.online.address import Address, Kind, parse, reason_of
+from pedigree.online.apply import forget_lost, forget_view, know, know_all, publish_plan, warn_of_eviction
+from pedigree.online.errors import (
+    DamagedRecordError,
+    FutureRowsError,
+    NotLoadedError,
+    RecordError,
+    RowsEvictedError,
+    StoreAwayError,
+)
+from pedigree.online.load_state import LoadStatus
+from pedigree.online.record import EPOCH, MICROSECOND, Head, Schema, fingerprints_of, head_of, micros
+from pedigree.online.record import schema_of as schema_of_record
+from pedigree.online.redis_store import RedisStore
+from pedigree.online.view_definitions import prefix_of, problem_of, refuse_unstorable, schema_of
+
+Rows = Sequence[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
+Read = tuple[datetime | None, dict[str, Value] | None]
+
+
+class PedigreeOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast has no types
+    """Where the Redis is, in Feast's own form or as a URL, and how far ahead of the clock a row may be."""
+
+    type: Literal["pedigree.online.feast_plugin.PedigreeOnlineStore"] = (
+        "pedigree.online.feast_plugin.PedigreeOnlineStore"
+    )
+    connection_string: str = Field(default="localhost:6379", repr=False)
+    redis_type: Kind = "redis"
+    sentinel_master: str = "mymaster"
+    future_skew_seconds: float = 60.0
+
+
+class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no types
+    """One hash per entity key, one field per view, one packed record per field; the newest wins inside Redis."""
+
+    bank: RedisStore | None = None
+
+    @property
+    def async_supported(self) -> SupportedAsyncMethods:
+        """Reads and writes can be awaited."""
+        return SupportedAsyncMethods(read=True, write=True)
+
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: Rows, progress: Callable[[int], Any] | None
+    ) -> None:
+        """Write rows; an older row never takes a newer one's place.
+
+        Raises:
+            FutureRowsError: rows are of the future; nothing was written.
+            UnstorableViewError: the view cannot be stored.
+        """
+        refuse_unstorable(table)
+        refuse_future(table.name, [event_at for _, _, event_at, _ in data], config.online_store.future_skew_seconds)
+        bank, schema = self.opened(config), schema_of(table)
+        bank.register(schema)
+        rows = [
+            (key_of(config.project, key), packed(schema, values, event_at, created_at))
+            for key, values, event_at, created_at in data
+        ]
+        mark = bank.mark(table.name)
+        memories = bank.memories() if mark is not None and mark.state is LoadStatus.DECLARED else None
+        self.push(bank, table.name, rows)
+        bank.open_view(table.name)
+        bank.set_baseline(redis_keys.field(table.name, self.generation(bank, table.name)), memories)
+        if progress:
+            progress(len(rows))
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: Rows, progress: Callable[[int], Any] | None
+    ) -> None:
+        """The same, in a thread."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        requested_features: Sequence[str] | None = None,
+    ) -> list[Read]:
+        """The row of each key, (None, None) where there is none.
+
+        Raises:
+            NotLoadedError: nothing is known of the view, so a missing row says nothing.
+            RowsEvictedError: a row is missing, and Redis may have evicted it.
+        """
+        bank = self.opened(config)
+        keys = [key_of(config.project, key) for key in entity_keys]
+        generation = self.generation(bank, table.name)
+        records = bank.read(keys, redis_keys.field(table.name, generation))
+        mark = bank.mark(table.name)
+        if mark is None or not mark.readable:
+            raise NotLoadedError(table.name)
+        if mark.generation != generation:
+            records = bank.read(keys, redis_keys.field(table.name, mark.generation))
+        if None in records and bank.may_lack_rows(redis_keys.field(table.name, mark.generation)):
+            raise RowsEvictedError(table.name)
+        schema = schema_of(table)
+        schemas: dict[bytes, Schema | None] = {schema.fingerprint: schema}
+        wanted = set(requested_features or [feature.name for feature in table.features])
+        return [self.row_of(bank, table.name, record, schemas, wanted) for record in records]
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        requested_features: Sequence[str] | None = None,
+    ) -> list[Read]:
+        """The same, in a thread."""
+        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+
+    @staticmethod
+    def row_of(
+        bank: RedisStore, view: str, record: bytes | None, schemas: dict[bytes, Schema | None], wanted: set[str]
+    ) -> Read:
+        """A record as Feast wants it.
+
+        Raises:
+            DamagedRecordError: it is not what was written; Feast has no way to tell that of one row.
+        """
+        if record is None:
+            return None, None
+        schema = schema_of_record(record, schemas)
+        if schema is None:
+            schemas |= {one: bank.schema(one) for one in fingerprints_of(record) if one not in schemas}
+            schema = schema_of_record(record, schemas)
+        if schema is None:
+            raise DamagedRecordError(view)
+        try:
+            found = zip(schema.names, schema.unpack(record), strict=True)
+            values = {name: Value.FromString(value or b"") for name, value in found if name in wanted}
+        except (RecordError, DecodeError) as error:
+            raise DamagedRecordError(view) from error
+        return EPOCH + head_of(record).event_us * MICROSECOND, values
+
+    @classmethod
+    def push(cls, bank: RedisStore, view: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write rows into the generation that is read. Where a rebuild ended meanwhile, they go after it into the new one."""
+        generation = cls.generation(bank, view)
+        bank.write(redis_keys.field(view, generation), rows)
+        while (now := cls.generation(bank, view)) != generation:
+            bank.move_keys(redis_keys.field(view, generation), redis_keys.field(view, now), [key for key, _ in rows])
+            generation = now
+
+    @staticmethod
+    def generation(bank: RedisStore, view: str) -> int:
+        """The generation of a view that is read now."""
+        mark = bank.mark(view)
+        return 0 if mark is None else mark.generation
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """What `feast apply` does here: give servers a new plan, forget views that are gone, and know those that are new.
+
+        The registry has the new definitions already, so nothing is refused for them: a view that cannot be stored is left out
+        of the plan and told of. What an apply that broke off has left undone is done by the next one.
+
+        Raises:
+            StoreAwayError: Redis does not answer, or refuses us.
+            PlanContendedError: others change the registry again and again meanwhile.
+        """
+        bank = self.opened(config)
+        try:
+            known = bank.views()  # before the registry: a view that somebody applies now is in neither, or in both
+            registry = publish_plan(config, bank)
+            self.forget(bank, tables_to_delete)
+            if (
+                config.registry.registry_type != "file"
+            ):  # which is written after us, and does not tell yet what there is
+                forget_lost(bank, known, registry)
+            for table in tables_to_keep:
+                if problem_of(table) is None:
+                    know(
+                        bank, table.name, schema_of(table), is_new=not getattr(table, "materialization_intervals", None)
+                    )
+            know_all(bank, registry)
+            warn_of_eviction(bank)
+        except redis.exceptions.RedisError as error:
+            raise StoreAwayError(str(bank.address), reason_of(error)) from error
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Forget the project's views."""
+        self.forget(self.opened(config), tables)
+
+    def plan(self, config: RepoConfig, desired_registry_proto: RegistryProto) -> list[InfraObject]:
+        """Nothing that Feast would have to make: Redis needs no tables."""
+        return []
+
+    def delete(self, config: RepoConfig, table: FeatureView, entity_keys: Sequence[EntityKey]) -> int:
+        """Delete a view's rows of some entities; returns how many there were."""
+        bank = self.opened(config)
+        field = redis_keys.field(table.name, self.generation(bank, table.name))
+        return sum(int(bank.redis.hdel(key_of(config.project, key), field)) for key in entity_keys)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self.bank is not None:
+            self.bank.close()
+            self.bank = None
+
+    def opened(self, config: RepoConfig) -> RedisStore:
+        """The store, opened once."""
+        if self.bank is None:
+            self.bank = open_bank(config)
+        return self.bank
+
+    @staticmethod
+    def forget(bank: RedisStore, tables: Sequence[FeatureView]) -> None:
+        """Delete the rows of views, and what was known of them."""
+        for table in tables:
+            if redis_keys.is_storable(table.name):
+                forget_view(bank, table.name, prefix_of(bank.project, table))
+
+
+def open_bank(config: RepoConfig) -> RedisStore:
+    """The online store that Feast's configuration names."""
+    return RedisStore.open(config.project, address_of(config.online_store))
+
+
+def address_of(store: Any) -> Address:
+    """Where the online store of a configuration is; one of Feast's own Redis stores too."""
+    kind = str(getattr(store, "redis_type", "redis"))
+    return parse(store.connection_string, kind=kind, master=getattr(store, "sentinel_master", "mymaster"))  # type: ignore[arg-type]
+
+
+def key_of(project: str, key: EntityKey) -> bytes:
+    """The key of one entity's hash; join keys go by name, whatever their order."""
+    parts = sorted(
+        (name, value.SerializeToString())
+        for name, value in zip(key.join_keys, key.entity_values, strict=True)
+        if name != DUMMY_ENTITY_ID
+    )
+    prefix = redis_keys.entity_prefix(project, [name for name, _ in parts])
+    return redis_keys.entity_key(prefix, [value for _, value in parts])
+
+
+def packed(schema: Schema, values: dict[str, Value], event_at: datetime, created_at: datetime | None) -> bytes:
+    """The record of a row that was written one by one."""
+    head = Head(micros(event_at), None if created_at is None else micros(created_at), 0, schema.fingerprint)
+    return schema.pack(head, [stored(values.get(name)) for name in schema.names])
+
+
+def stored(value: Value | None) -> bytes | None:
+    """A value's bytes; None where it is null."""
+    if value is None or value.WhichOneof("val") in (None, "null_val"):
+        return None
+    return bytes(value.SerializeToString(deterministic=True))
+
+
+def refuse_future(view: str, event_times: Sequence[datetime], skew_seconds: float) -> None:
+    """Raise where rows are further ahead of the clock than is allowed."""
+    limit = micros(datetime.now(UTC)) + int(skew_seconds * 1e6)
+    ahead = [event_at for event_at in event_times if micros(event_at) > limit]
+    if ahead:
+        raise FutureRowsError(view, len(ahead), newest=str(max(ahead)), allowed=f"{skew_seconds:g} s")

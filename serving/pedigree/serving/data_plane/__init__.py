@@ -1,0 +1,1 @@
+"""What the server can answer, without any transport: selection, vectors, on-demand features, explain."""

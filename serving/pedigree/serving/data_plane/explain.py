@@ -1,0 +1,176 @@
+"""`Explain`: one served value and, from the lineage backend, the way back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from pedigree.online.load_state import Load
+from pedigree.online.record import head_of
+from pedigree.serving.auth.permissions import Asked, has
+from pedigree.serving.catalog import taking
+from pedigree.serving.codec.response_encoder import ResponseEncoder
+from pedigree.serving.data_plane.data_plane import DataPlane
+from pedigree.serving.data_plane.plan_cache import CurrentPlan
+from pedigree.serving.data_plane.selection import Selection, columns_of
+from pedigree.serving.errors import InvalidRequestError, LineageAwayError, NotServedError
+from pedigree.serving.v1 import pedigree_pb2 as messages
+from pedigree.serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, PRESENT
+from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def asked_of(request: messages.ExplainRequest) -> Asked:
+    """What a request wants to read: one feature of a service, written `view:feature` or `view__feature`.
+
+    Raises:
+        InvalidRequestError: it names no service, or is written otherwise.
+    """
+    view, _, feature = request.feature.replace("__", ":", 1).partition(":")
+    if not request.feature_service or not view or not feature:
+        raise InvalidRequestError("Set feature_service, and feature to one of its features, written view:feature.")
+    return Asked(request.feature_service, feature=(view, feature))
+
+
+def selection_of(current: CurrentPlan, asked: Asked, may_read: Callable[[Asked], bool]) -> Selection:
+    """The one feature that is asked about, as its service has it.
+
+    Args:
+        may_read: whether the caller may read something; what it may not is not named either.
+    Raises:
+        InvalidRequestError: the service has no such feature.
+        NotServedError: it is computed when it is asked for.
+        UnknownNameError: there is no such service.
+    """
+    assert asked.feature is not None  # noqa: S101 - for the type checker
+    name, feature = asked.feature
+    service = current.selection(asked.service, (), full_names=True)
+    refuse_computed(service, asked, may_read)
+    candidates = [view for view in (*service.views, *service.sources) if view.name == name]
+    holding = [view for view in candidates if any(one.name == feature for one in view.features)]
+    if not holding:
+        views = ", ".join(view.name for view in service.asked)
+        raise InvalidRequestError(
+            f"{name}:{feature} is no feature of {asked.service}. Write view:feature; views: {views}."
+        )
+    return Selection(current.plan.project, asked.service, (taking(holding[0], [feature]),), full_names=True)
+
+
+def refuse_computed(service: Selection, asked: Asked, may_read: Callable[[Asked], bool]) -> None:
+    """Raise where a feature is computed when it is asked for, and name what the caller may have explained of it."""
+    for computation in service.computations:
+        view = computation.view
+        if asked.feature is None or view.name != asked.feature[0] or not has(view, asked.feature[1]):
+            continue
+        inputs = [view.inputs[place] for place in view.program.inputs_of(asked.feature[1])]
+        features = [(view.sources[one.source].name, one.name) for one in inputs if one.kind == "feature"]
+        stored = [":".join(one) for one in features if may_read(Asked(asked.service, feature=one))]
+        sent = [one.name for one in inputs if one.kind == "request"]
+        nothing = "no stored feature is in it" if not features else "you may not read what it is computed from"
+        made_of = f"explain {', '.join(stored)} of the same service" if stored else nothing
+        beside = f" (and of what a request sends: {', '.join(sent)})" if sent else ""
+        raise NotServedError(
+            ":".join(asked.feature), f"it is computed when it is asked for, so that no row has it{beside}; {made_of}"
+        )
+
+
+async def explained(
+    plane: DataPlane,
+    request: messages.ExplainRequest,
+    selection: Selection,
+    current: CurrentPlan,
+    *,
+    remaining: float | None,
+) -> bytes:
+    """A serialized `ExplainResponse`: what is served now, who loaded it, and where that came from.
+
+    Raises:
+        ServingError: the request cannot be answered.
+        LineageAwayError: the lineage backend does not answer.
+    """
+    entity = {name: RepeatedValue(val=[request.entity[name]]) for name in selection.keys if name in request.entity}
+    columns, rows = columns_of(entity, selection, current.plan)
+    read = await plane.read(selection, columns, rows, remaining=remaining)
+    [splicer], [[[record]]] = selection.splicers, read
+    reply = messages.ExplainResponse(feature=selection.columns[-1], status=NOT_FOUND)
+    if record is not None:
+        await plane.with_layouts(lambda: tell_value(reply, splicer, record, plane), selection, read, remaining)
+        number = head_of(record).load
+        loads = await plane.reader.learn_loads({number})
+        if number in loads:
+            tell_load(reply, number, loads[number])
+            event_at = EPOCH + timedelta(microseconds=head_of(record).event_us)
+            seconds = plane.settings.deadline.total_seconds() if remaining is None else remaining
+            column = selection.views[0].features[0].name
+            await in_lineage(plane, lambda: tell_way_back(reply, loads[number], column, event_at, seconds), seconds)
+    return bytes(reply.SerializeToString())
+
+
+def tell_value(reply: messages.ExplainResponse, splicer: ResponseEncoder, record: bytes, plane: DataPlane) -> None:
+    """What is served, and the times of its row.
+
+    Raises:
+        DamagedRecordError: it is not what was written.
+    """
+    oldest_us = splicer.oldest_us(plane.now_us())
+    found = splicer.found(record, oldest_us=oldest_us, schemas=plane.reader.schemas, alone=True)
+    head = head_of(record)
+    reply.event_time.FromMicroseconds(head.event_us)
+    if head.created_us is not None:
+        reply.created_time.FromMicroseconds(head.created_us)
+    if isinstance(found, int):
+        reply.status = found
+        return
+    [value] = found
+    reply.status = PRESENT if value else NULL_VALUE
+    if value:
+        reply.value.CopyFrom(Value.FromString(value))
+
+
+def tell_load(reply: messages.ExplainResponse, number: int, load: Load) -> None:
+    """Who wrote the row."""
+    reply.load.number, reply.load.run_id = number, load.run_id
+    reply.load.table, reply.load.version = load.table, load.version
+
+
+async def in_lineage(plane: DataPlane, ask: Callable[[], None], seconds: float) -> None:
+    """Ask the lineage backend, in one of the threads for that.
+
+    Raises:
+        LineageAwayError: it does not answer, or not in time.
+    """
+    try:
+        await plane.lineage.run(ask, seconds=seconds)
+    except TimeoutError as error:
+        raise LineageAwayError from error
+
+
+def tell_way_back(reply: messages.ExplainResponse, load: Load, column: str, event_at: datetime, seconds: float) -> None:
+    """What lineage knows of the row: the run that built it, the verdict, the sources. Not for the event loop."""
+    from pedigree.lineage.client import LineageClient
+    from pedigree.lineage.errors import LineageError
+    from pedigree.lineage.naming import at_path
+    from pedigree.lineage.records import DatasetVersionRef
+    from pedigree.lineage.settings import lineage_settings
+    from pedigree.lineage.trace import way_back
+
+    try:
+        with LineageClient(lineage_settings(), seconds=seconds) as lineage:
+            found = way_back(DatasetVersionRef(at_path(load.table), str(load.version)), column, event_at, lineage)
+    except LineageError as error:
+        raise LineageAwayError from error
+    if found is None:
+        return
+    reply.built_by, reply.built_version = found.built.id, found.built_version
+    facts = found.built.assertions
+    reply.verdict.facts, reply.verdict.held = len(facts), sum(fact.held for fact in facts)
+    rows: Mapping[str, int] = found.built.notes.get("rows", {})
+    reply.verdict.rows_published, reply.verdict.rows_quarantined = rows.get("published", 0), rows.get("quarantined", 0)
+    for source in found.built.inputs:
+        reply.sources.add(
+            namespace=source.name.namespace,
+            name=source.name.name,
+            version=source.version or "",
+            columns=found.made_of.get(source.name, ()),
+        )

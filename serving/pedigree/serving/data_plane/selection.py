@@ -1,0 +1,247 @@
+"""A request, checked against the plan and turned into what has to be read. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pedigree.online import redis_keys
+from pedigree.online.plan import Feature, JoinKey, OnDemand, Plan, View
+from pedigree.serving.catalog import on_demand_of_references, views_of_references, views_of_service
+from pedigree.serving.codec.multi_view import MultiViewDecoder
+from pedigree.serving.codec.protowire import VALUE_TAGS, told
+from pedigree.serving.codec.response_encoder import ResponseEncoder, parted
+from pedigree.serving.data_plane.on_demand_values import Computation
+from pedigree.serving.errors import InvalidRequestError
+from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesResponseMetadata
+from pedigree.serving.v1.value_pb2 import RepeatedValue
+
+Columns = Mapping[str, Sequence[bytes]]
+"""The serialized `Value`s of each join key, one per entity row."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Views about the same entities, which are read together: what their keys start with, and the join keys in its order."""
+
+    prefix: bytes
+    keys: tuple[JoinKey, ...]
+    views: tuple[View, ...]
+
+    @cached_property
+    def stored(self) -> tuple[str, ...]:
+        """The views' stored names, each once."""
+        return tuple(dict.fromkeys(view.stored_as for view in self.views))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is asked for, whoever it is asked of: compiled once for every way of asking. `service` is None for references.
+
+    `on_demand` is computed from `sources`, which are read beside `views` and are no part of the answer.
+    """
+
+    project: str
+    service: str | None
+    views: tuple[View, ...]
+    full_names: bool
+    on_demand: tuple[OnDemand, ...] = ()
+
+    @cached_property
+    def keys(self) -> dict[str, JoinKey]:
+        """The join keys, by what a request calls them."""
+        return {key.name: key for view in self.read for key in view.keys}
+
+    @cached_property
+    def request(self) -> dict[str, Feature]:
+        """What has to be sent beside join keys."""
+        return {one.name: one for view in self.on_demand for one in view.request}
+
+    @cached_property
+    def computations(self) -> tuple[Computation, ...]:
+        """How each on-demand view is computed."""
+        return tuple(map(Computation, self.on_demand))
+
+    @cached_property
+    def sources(self) -> tuple[View, ...]:
+        """The views that on-demand views are computed from, each once, with what is needed of them."""
+        return tuple(dict.fromkeys(source for one in self.computations for source in one.sources))
+
+    @cached_property
+    def places(self) -> tuple[tuple[int, ...], ...]:
+        """For each on-demand view, where among `sources` its own are."""
+        return tuple(tuple(self.sources.index(source) for source in one.sources) for one in self.computations)
+
+    @cached_property
+    def asked(self) -> tuple[View | OnDemand, ...]:
+        """The views of the answer; on-demand views come last."""
+        return (*self.views, *self.on_demand)
+
+    @cached_property
+    def read(self) -> tuple[View, ...]:
+        """All views that are read: those of the answer first."""
+        return (*self.views, *self.sources)
+
+    @cached_property
+    def reading(self) -> Selection:
+        """The same, as if all that is read were asked for itself, and nothing on demand."""
+        return Selection(self.project, self.service, self.read, self.full_names)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The views, by the entities that they are about."""
+        found: dict[tuple[JoinKey, ...], list[View]] = {}
+        for view in self.views:
+            found.setdefault(tuple(sorted(view.keys, key=lambda key: key.stored_as)), []).append(view)
+        return tuple(
+            Group(redis_keys.entity_prefix(self.project, [key.stored_as for key in keys]), keys, tuple(views))
+            for keys, views in found.items()
+        )
+
+    @cached_property
+    def splicers(self) -> tuple[ResponseEncoder, ...]:
+        """How the records of each view become columns."""
+        return tuple(map(ResponseEncoder, self.views))
+
+    @cached_property
+    def abreast(self) -> tuple[tuple[MultiViewDecoder, tuple[int, ...]], ...]:
+        """How the views of each group are read, and which of the views those are."""
+        found = []
+        for group in self.groups:
+            members = tuple(number for number, view in enumerate(self.views) if view in group.views)
+            pairs = tuple((self.splicers[one], group.stored.index(self.views[one].stored_as)) for one in members)
+            found.append((MultiViewDecoder(pairs, len(group.stored)), members))
+        return tuple(found)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of the answer's columns: join keys first and on-demand features last, as Feast has it."""
+        return [*self.keys, *(self.name(view, one.name) for view in self.asked for one in view.features)]
+
+    def name(self, view: View | OnDemand, feature: str) -> str:
+        """What the answer calls a feature."""
+        return f"{view.name}__{feature}" if self.full_names else feature
+
+    @cached_property
+    def metadata(self) -> bytes:
+        """The reply's first field."""
+        metadata = GetOnlineFeaturesResponseMetadata()
+        metadata.feature_names.val.extend(self.columns)
+        return told(1, metadata.SerializeToString())
+
+    @cached_property
+    def metadata_with_versions(self) -> bytes:
+        """The same, with the current version of each view that is read, sources too, as Feast has it."""
+        metadata = GetOnlineFeaturesResponseMetadata()
+        metadata.feature_names.val.extend(self.columns)
+        for view in {view.name: view for view in self.read}.values():
+            metadata.feature_view_metadata.add(name=view.name, version=view.version)
+        return told(1, metadata.SerializeToString())
+
+
+def selection_of(plan: Plan, service: str | None, references: Sequence[str], *, full_names: bool) -> Selection:
+    """What is asked for by a service's name, or else by references.
+
+    Raises:
+        InvalidRequestError: nothing is asked for, or columns of the answer would have one name.
+        UnknownNameError: it names something that the plan does not have.
+        NotServedError: it asks for something that is not served here.
+        NotReadyError: it asks for a view that is disabled or gone.
+    """
+    on_demand: tuple[OnDemand, ...]
+    if service:
+        views, on_demand = views_of_service(plan, service), plan.services[service].on_demand
+    elif references:
+        views, on_demand = views_of_references(plan, references), on_demand_of_references(plan, references)
+    else:
+        raise InvalidRequestError("Nothing was asked for. Set feature_service, or features to a list of view:feature.")
+    selection = Selection(plan.project, service, views, full_names, on_demand)
+    refuse_clashes(selection)
+    return selection
+
+
+def refuse_clashes(selection: Selection) -> None:
+    """No two columns of an answer may have one name."""
+    clashing = sorted(name for name, times in Counter(selection.columns).items() if times > 1)
+    if not clashing:
+        return
+    advice = (
+        "Ask for each feature once" if selection.full_names else "Ask with full_feature_names=true, and for each once"
+    )
+    raise InvalidRequestError(f"Several columns of the answer would be called {', '.join(clashing)}. {advice}.")
+
+
+def refuse_context(context: Mapping[str, object]) -> None:
+    """Only on-demand views read a request's context."""
+    if context:
+        told_names = ", ".join(sorted(context))
+        raise InvalidRequestError(f"No feature that is asked for reads request_context ({told_names}). Leave it out.")
+
+
+def columns_of(entities: Mapping[str, RepeatedValue], selection: Selection, plan: Plan) -> tuple[Columns, int]:
+    """The values of every join key and their number; one row where no view has a key and none is sent.
+
+    Args:
+        entities: the values of each join key, by name.
+    Raises:
+        InvalidRequestError: they are not those that are needed.
+    """
+    refuse_unexpected(entities, selection, plan)
+    columns = {key.name: column_of(entities, key) for key in selection.keys.values()}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise InvalidRequestError(f"Every join key needs the same number of values, one per row. Sent: {counts}.")
+    return columns, next(iter(lengths.values()), 1)
+
+
+def refuse_unexpected(entities: Mapping[str, object], selection: Selection, plan: Plan) -> None:
+    """Every name that is sent must be a join key of what is asked."""
+    for name in sorted(entities):
+        if name not in selection.keys:
+            key = plan.entities.get(name)
+            hint = f" {name!r} is an entity; send its join key {key!r}." if key in selection.keys else ""
+            expected = ", ".join(sorted({*selection.keys, *selection.request})) or "none"
+            raise InvalidRequestError(f"{name!r} is not a join key of what was asked.{hint} Expected: {expected}.")
+
+
+def column_of(entities: Mapping[str, RepeatedValue], key: JoinKey) -> list[bytes]:
+    """The values of one join key, each of the type that the registry declares."""
+    if key.name not in entities:
+        raise InvalidRequestError(f"The join key {key.name!r} ({key.value_type}) is missing from entities.")
+    column = parted(entities[key.name])
+    if not column:
+        raise InvalidRequestError(f"The join key {key.name!r} has no values. Send one per row.")
+    tag = VALUE_TAGS[key.value_type]
+    for row, value in enumerate(column):
+        if not value.startswith(tag):
+            raise InvalidRequestError(wrong_type(key, row, entities[key.name].val[row].WhichOneof("val")))
+    return column
+
+
+def wrong_type(key: JoinKey, row: int, sent: str | None) -> str:
+    """What is wrong with a value of a join key."""
+    if sent in (None, "null_val"):
+        return f"The join key {key.name!r} is null in row {row}. Leave the row out."
+    expected = f"{key.value_type.lower()}_val"
+    return f"The join key {key.name!r} is {key.value_type}: row {row} must set {expected}, not {sent}."
+
+
+def keys_of(group: Group, columns: Columns, rows: int) -> tuple[list[bytes], list[int] | None]:
+    """The keys of a group's entities, each once; and for each row the place of its key (None: each row has its own, in order)."""
+    if not group.keys:
+        return [group.prefix], None if rows == 1 else [0] * rows
+    prefix = group.prefix
+    if len(group.keys) == 1:
+        keys = [prefix + value for value in columns[group.keys[0].name]]
+    else:
+        parts = zip(*(columns[key.name] for key in group.keys), strict=True)
+        keys = [prefix + b"".join(values) for values in parts]
+    place_of = dict.fromkeys(keys)
+    if len(place_of) == len(keys):
+        return keys, None
+    unique = list(place_of)
+    places = {key: place for place, key in enumerate(unique)}
+    return unique, [places[key] for key in keys]

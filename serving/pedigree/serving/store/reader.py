@@ -1,0 +1,321 @@
+"""What is read of the online store for a request: records by key, and what is loaded of their views, in one round trip."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
+
+from pedigree.online import redis_keys
+from pedigree.online.address import Address
+from pedigree.online.errors import DamagedError
+from pedigree.online.eviction import Memory
+from pedigree.online.load_state import Load, LoadState
+from pedigree.online.record import Schema
+from pedigree.online.redis_protocol import bulk, command
+from pedigree.serving.errors import StoreUnavailableError, ViewNotLoadedError
+from pedigree.serving.lru import Lru
+from pedigree.serving.store.evictions import refuse_evicted
+from pedigree.serving.store.redis_connection import RedisConnection, RedisConnectionError, first_error
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Record = bytes | None
+Row = Sequence[Record]
+"""What one key has of some views, in their order."""
+Asked = Sequence[tuple[Sequence[bytes], tuple[bytes, ...]]]
+"""Hashes, by their keys, and the fields that are wanted of each."""
+
+ATTEMPTS = 3
+"""How often is read anew where views change under a reader: one is enough for a refresh."""
+UNKNOWN = object()
+"""In place of a mark that was not read yet."""
+SCHEMAS_KEPT = 4096
+"""How many layouts are known before those are forgotten that the store does not tell."""
+VIEWS_KEPT = 1 << 14
+"""How many views the ways of reading have, together, that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The records of some views, by their stored names, for some entities that all these views are about."""
+
+    views: tuple[str, ...]
+    keys: Sequence[bytes]
+
+
+class Store(Protocol):
+    """What a reader needs of a Redis, or of a cluster of them."""
+
+    async def hmget(self, asked: Asked) -> list[Any]:
+        """The fields of each hash, in the order of `asked`. The last is read when all before it were.
+
+        Raises:
+            PipeError: the store cannot be reached, did not answer in time, or said no. So do the others.
+        """
+
+    async def get(self, key: bytes) -> Any:
+        """One string."""
+
+    async def info(self) -> list[bytes]:
+        """What INFO says, of each Redis that holds rows."""
+
+    async def ping(self, key: bytes) -> None:
+        """Raises where nobody answers who has this key."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+
+
+class SingleRedis:
+    """A single Redis, or the master of its sentinels."""
+
+    def __init__(self, address: Address, *, patience: float) -> None:
+        self.pipe = RedisConnection(address, patience=patience)
+
+    async def hmget(self, asked: Asked) -> list[Any]:
+        """See `Store`."""
+        commands = b"".join([hmget_commands(keys, fields) for keys, fields in asked])
+        return await self.call(commands, sum([len(keys) for keys, _ in asked]))
+
+    async def get(self, key: bytes) -> Any:
+        """See `Store`."""
+        return (await self.call(command(b"GET", key), 1))[0]
+
+    async def info(self) -> list[bytes]:
+        """See `Store`."""
+        return await self.call(command(b"INFO"), 1)
+
+    async def ping(self, key: bytes) -> None:
+        """See `Store`."""
+        await self.call(command(b"EXISTS", key), 1)
+
+    async def call(self, commands: bytes, count: int) -> list[Any]:
+        """Send commands; a reply that is an error is raised."""
+        replies = await self.pipe.call(commands, count)
+        error = first_error(replies)
+        if error is not None:
+            raise RedisConnectionError(str(error))
+        return replies
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await self.pipe.close()
+
+
+def open_store(address: Address, *, patience: float) -> Store:
+    """The store at an address; it is first spoken to by the first read."""
+    if address.kind == "redis_cluster":
+        from pedigree.serving.store.redis_cluster import RedisCluster
+
+        return RedisCluster(address, patience=patience)
+    return SingleRedis(address, patience=patience)
+
+
+def hmget_commands(keys: Sequence[bytes], fields: tuple[bytes, ...]) -> bytes:
+    """A command for each hash, as Redis reads it."""
+    start, end = around_key(fields)
+    starts = {size: b"%b$%d\r\n" % (start, size) for size in set(map(len, keys))}
+    return end.join([starts[len(key)] + key for key in keys]) + end
+
+
+@lru_cache(maxsize=4096)
+def around_key(fields: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    """What an HMGET of some fields has before its key, and behind it."""
+    return b"*%d\r\n%b" % (len(fields) + 2, bulk(b"HMGET")), b"\r\n" + b"".join(map(bulk, fields))
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How views are read for as long as nothing changes of what is loaded.
+
+    Attributes:
+        fields: what holds their records, by the groups in which they are wanted.
+        views: all of them, each once.
+        marks: what the store says of each while it is as we know it; UNKNOWN, which it never says, of one that cannot be read.
+    """
+
+    fields: tuple[tuple[bytes, ...], ...]
+    views: tuple[str, ...]
+    marks: list[object]
+    asked_marks: tuple[tuple[bytes], tuple[bytes, ...]]
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads records of one project.
+
+    Attributes:
+        marks: what was last seen to be loaded of each view; every read checks it.
+        schemas: the layouts that records may have which are not of the plan's; None: the store does not tell one.
+        ways: how views are read, by the groups in which they are wanted.
+        memories: what each Redis last said of its memory; None where our user may not ask.
+        may_evict: whether rows may have been evicted, so that one that is missing has to be asked about.
+    """
+
+    project: str
+    store: Store
+    marks: dict[str, tuple[bytes, LoadState]] = field(default_factory=dict)
+    schemas: dict[bytes, Schema | None] = field(default_factory=dict)
+    loads: dict[int, Load] = field(default_factory=dict)
+    ways: Lru[tuple[tuple[str, ...], ...], Way] = field(default_factory=lambda: Lru(VIEWS_KEPT))
+    memories: tuple[Memory, ...] | None = None
+    may_evict: bool = False
+
+    @classmethod
+    def open(cls, project: str, address: Address, *, timeout: timedelta) -> Reader:
+        """A reader of the store at an address, which never waits longer than `timeout` for an answer."""
+        return cls(project, open_store(address, patience=timeout.total_seconds()))
+
+    async def read(self, wanted: Sequence[Wanted]) -> list[list[Row]]:
+        """For each of `wanted`, for each key, the record of each view; None where there is none.
+
+        The marks are read behind the records: what they say was true when the records were read. Where a view is found to be
+        in another generation, which happens once per full refresh, is read again.
+
+        Raises:
+            StoreUnavailableError: the store refused, or did not answer in time.
+            NotLoadedError: a view is not loaded, so what is missing says nothing.
+            DamagedError, NewerFormatError: what the store says of a view cannot be read.
+            RowsEvictedError: a row is missing, and the store may have evicted it.
+        """
+        views = tuple([one.views for one in wanted])
+        way = self.ways.get(views) or self.way(views)
+        for _ in range(ATTEMPTS):
+            asked = [(one.keys, fields) for one, fields in zip(wanted, way.fields, strict=True)]
+            replies = await self.answer(self.store.hmget([*asked, way.asked_marks]))
+            marks = replies.pop()
+            if marks == way.marks:
+                return await self.whole(dealt(replies, wanted), way, views)
+            before, way = way, self.learnt(way, marks, views)
+            if way.fields == before.fields:
+                return await self.whole(dealt(replies, wanted), way, views)
+        raise StoreUnavailableError
+
+    async def whole(self, found: list[list[Row]], way: Way, views: tuple[tuple[str, ...], ...]) -> list[list[Row]]:
+        """What was found, where all that is missing never was."""
+        if self.may_evict:
+            await refuse_evicted(self, found, way.fields, views)
+        return found
+
+    async def answer(self, call: Awaitable[T]) -> T:
+        """What the store answers.
+
+        Raises:
+            StoreUnavailableError: it does not.
+        """
+        try:
+            return await call
+        except RedisConnectionError as error:
+            log.warning("the online store cannot be read: %s", error)
+            raise StoreUnavailableError from error
+
+    def learnt(self, way: Way, marks: Sequence[bytes | None], views: tuple[tuple[str, ...], ...]) -> Way:
+        """How the same views are read by what the store says of them now.
+
+        Raises:
+            NotLoadedError: one of them is not loaded.
+        """
+        self.ways.clear()
+        self.forget_missing_schemas()
+        for view, text in zip(way.views, marks, strict=True):
+            self.notice(view, text)
+        return self.way(views)
+
+    def notice(self, view: str, text: bytes | None) -> None:
+        """Take note of what is loaded of a view.
+
+        Raises:
+            NotLoadedError: nothing is.
+            DamagedError, NewerFormatError: what the store says of it cannot be read.
+        """
+        seen = self.marks.get(view)
+        if seen is None or seen[0] != text:
+            self.marks.pop(view, None)
+            if text is None:
+                raise ViewNotLoadedError(view)
+            self.marks[view] = seen = (text, LoadState.read(text, view))
+        if not seen[1].readable:
+            raise ViewNotLoadedError(view)
+
+    def way(self, views: tuple[tuple[str, ...], ...]) -> Way:
+        """How views are read, as far as we know what is loaded of them."""
+        every = tuple(dict.fromkeys(view for group in views for view in group))
+        known = {view: self.marks[view] for view in every if view in self.marks and self.marks[view][1].readable}
+        generations = {view: mark.generation for view, (_, mark) in known.items()}
+        way = Way(
+            fields=tuple(tuple(redis_keys.field(view, generations.get(view, 0)) for view in group) for group in views),
+            views=every,
+            marks=[known[view][0] if view in known else UNKNOWN for view in every],
+            asked_marks=((redis_keys.marks_key(self.project),), tuple(view.encode() for view in every)),
+        )
+        self.ways.keep(views, way, weight=1 + len(every))
+        return way
+
+    async def learn_schemas(self, fingerprints: set[bytes]) -> None:
+        """Know layouts of records that were written under an older one; one that is damaged, or not there, stays unknown.
+
+        Raises:
+            NewerFormatError, RecordError: another release wrote records of this layout.
+        """
+        unknown = [one for one in fingerprints if self.schemas.get(one) is None]
+        if not unknown:
+            return
+        if len(self.schemas) > SCHEMAS_KEPT:
+            self.forget_missing_schemas()
+        fields = tuple(one.hex().encode() for one in unknown)
+        [texts] = await self.answer(self.store.hmget([((redis_keys.schemas_key(self.project),), fields)]))
+        for fingerprint, text in zip(unknown, texts, strict=True):
+            try:
+                self.schemas[fingerprint] = None if text is None else Schema.kept(text, fingerprint)
+            except DamagedError as error:
+                log.error("%s", error)
+                self.schemas[fingerprint] = None
+
+    def forget_missing_schemas(self) -> None:
+        """Ask the store again, with the next record, for layouts that it did not tell: it may have been mended."""
+        self.schemas = {fingerprint: schema for fingerprint, schema in self.schemas.items() if schema is not None}
+
+    async def learn_loads(self, numbers: set[int]) -> dict[int, Load]:
+        """Who wrote records with these numbers; 0 is nobody: a row that came by itself.
+
+        Raises:
+            DamagedError, NewerFormatError: what the store says of a load cannot be read.
+        """
+        unknown = sorted(number for number in numbers if number and number not in self.loads)
+        if unknown:
+            fields = tuple(str(number).encode() for number in unknown)
+            [texts] = await self.answer(self.store.hmget([((redis_keys.loads_key(self.project),), fields)]))
+            for number, text in zip(unknown, texts, strict=True):
+                if text is not None:
+                    self.loads[number] = Load.read(text, number)
+        return {number: self.loads[number] for number in numbers if number in self.loads}
+
+    async def plan(self) -> bytes | None:
+        """The plan as it is kept beside the rows."""
+        text: bytes | None = await self.answer(self.store.get(redis_keys.plan_key(self.project)))
+        return text
+
+    async def ping(self) -> None:
+        """Raises `StoreUnavailableError` where the store does not answer in time."""
+        await self.answer(self.store.ping(redis_keys.marks_key(self.project)))
+
+    async def close(self) -> None:
+        """Let go of the store's connections."""
+        await self.store.close()
+
+
+def dealt(replies: list[Row], wanted: Sequence[Wanted]) -> list[list[Row]]:
+    """Replies in the shape of what was wanted."""
+    if len(wanted) == 1:
+        return [replies]
+    found, at = [], 0
+    for one in wanted:
+        found.append(replies[at : at + len(one.keys)])
+        at += len(one.keys)
+    return found

@@ -1,0 +1,1 @@
+"""gRPC: RPC handlers, the interceptor that every request passes, TLS, limits, health."""

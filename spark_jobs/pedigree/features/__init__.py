@@ -1,0 +1,1 @@
+"""What an author declares with. Importing it needs no Spark."""

@@ -1,0 +1,1 @@
+"""From sources to a published slice: transform, conform, check, publish, in one recorded run."""

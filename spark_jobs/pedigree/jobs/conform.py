@@ -1,0 +1,78 @@
+"""Exactly the view's columns and types, or an error that names every difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from feast import FeatureView
+from feast.infra.compute_engines.spark.nodes import from_feast_to_spark_type
+from feast.types import FeastType, ImageBytes, PdfBytes
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    BinaryType,
+    ByteType,
+    DataType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    ShortType,
+    TimestampType,
+)
+
+from feature_repo.sources import CREATED_AT, EVENT_AT
+from pedigree.jobs.errors import SchemaBrokenError
+
+WIDENS = {
+    LongType(): (ByteType(), ShortType(), IntegerType()),
+    IntegerType(): (ByteType(), ShortType()),
+    DoubleType(): (FloatType(),),
+}
+"""Types that may stand where a wider one was promised, since no value changes."""
+
+
+def promised(view: FeatureView) -> dict[str, DataType]:
+    """The Spark types of a view's columns, keys first, with the event time last."""
+    columns = {field.name: spark_type(field.dtype) for field in (*view.entity_columns, *view.features)}
+    unsupported = [f"{name} has a type that Spark has not" for name, dtype in columns.items() if dtype is None]
+    if unsupported:
+        raise SchemaBrokenError(view.name, unsupported)
+    return {name: dtype for name, dtype in columns.items() if dtype is not None} | {EVENT_AT: TimestampType()}
+
+
+def spark_type(dtype: FeastType) -> DataType | None:
+    """Spark's type for a type of Feast's; None where it has none."""
+    return BinaryType() if dtype in (PdfBytes, ImageBytes) else from_feast_to_spark_type(dtype)
+
+
+def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime) -> DataFrame:
+    """The rows as the view promises them, with `created_at` (aware) beside the event time.
+
+    Raises:
+        SchemaBrokenError: a column is missing, was not promised, or has a type that cannot be widened to the promised one.
+    """
+    expected = promised(view)
+    problems = differences(expected, {field.name: field.dataType for field in rows.schema})
+    if problems:
+        raise SchemaBrokenError(view.name, problems)
+    columns = [F.col(name).cast(dtype).alias(name) for name, dtype in expected.items()]
+    return rows.select(*columns, F.lit(created_at).cast("timestamp").alias(CREATED_AT))
+
+
+def fits(found: DataType, expected: DataType) -> bool:
+    """True where values of a type may stand where another was promised; whether a list may hold nulls does not matter."""
+    return found.simpleString() == expected.simpleString() or found in WIDENS.get(expected, ())
+
+
+def differences(expected: Mapping[str, DataType], found: Mapping[str, DataType]) -> list[str]:
+    """What keeps rows of type `found` from standing where `expected` was promised, one sentence each."""
+    missing = [f"{name} is missing" for name in expected if name not in found]
+    extra = [f"{name} was not promised" for name in found if name not in expected]
+    wrong = [
+        f"{name} is {found[name].simpleString()}, promised is {dtype.simpleString()}"
+        for name, dtype in expected.items()
+        if name in found and not fits(found[name], dtype)
+    ]
+    return [*missing, *extra, *wrong]

@@ -1,0 +1,69 @@
+"""Several who write one table at once: on this machine one after the other, elsewhere again where another was quicker."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    DeltaConcurrentModificationException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+
+from pedigree.jobs.errors import TableContendedError
+
+ATTEMPTS = 5
+"""How often a write is tried that others keep coming in before."""
+
+OTHERS_WERE_QUICKER = (
+    *(ConcurrentAppendException, ConcurrentDeleteDeleteException, ConcurrentDeleteReadException),
+    *(ConcurrentTransactionException, ConcurrentWriteException, DeltaConcurrentModificationException),
+    *(MetadataChangedException, ProtocolChangedException),
+)
+"""What Delta raises where another commit came in between; in Python they have no root of their own."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def exclusive(uri: str) -> Iterator[None]:
+    """Nobody else of us writes the table at `uri`, or what is kept beside it, while the block runs.
+
+    Where the table is on this machine's disk: Delta's log is written there without a guard between processes. Elsewhere the
+    object store guards the log. The lock ends with its process, however that ends.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme != "file":
+        yield
+        return
+    table = Path(url2pathname(parts.path))
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with (table.parent / f".{table.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def contended(write: Callable[[], T], table: str) -> T:
+    """What a write gives that is made anew where somebody else's commit came in before it. It must replace what it wrote.
+
+    Raises:
+        TableContendedError: others were quicker each time; nothing was written.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return write()
+        except OTHERS_WERE_QUICKER as error:
+            if attempt == ATTEMPTS - 1:
+                raise TableContendedError(table, attempts=ATTEMPTS) from error
+    raise AssertionError

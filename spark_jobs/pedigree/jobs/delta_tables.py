@@ -1,0 +1,229 @@
+"""Delta: one commit per slice, all or nothing; rejected rows are kept beside the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_repo.sources import EVENT_AT
+from pedigree.jobs.conform import differences
+from pedigree.jobs.errors import SchemaBrokenError, UnauditedTableError, UnbuiltTableError
+from pedigree.jobs.gate_mark import Audited, CommitMark, TableCommit, audited, content_of, passed, table_name
+from pedigree.jobs.time_slice import TimeSlice
+
+RUN_ID = "run_id"
+SLICE_AT = "slice_at"
+PUBLISHED = "published"
+CHANGE_FEED = "delta.enableChangeDataFeed"
+"""The property of a table that tells what changed between its versions; every table that we make has it."""
+
+PAGE = 50
+"""How many commits of a history are read at first, and among how many a write looks for its own; each further page goes eight
+times as far back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a write left: the table's version after it, and the rows it wrote by Delta's own count."""
+
+    version: int
+    rows: int
+
+
+def current_version(spark: SparkSession, uri: str) -> int | None:
+    """The newest version of the table at `uri`, or None where there is no table."""
+    if not DeltaTable.isDeltaTable(spark, uri):
+        return None
+    return int(DeltaTable.forPath(spark, uri).history(1).select("version").collect()[0][0])
+
+
+def built_version(spark: SparkSession, uri: str, table: str) -> int:
+    """The newest version of a table that must be there.
+
+    Raises:
+        UnbuiltTableError: nothing was ever published to it.
+    """
+    version = current_version(spark, uri)
+    if version is None:
+        raise UnbuiltTableError(table, uri)
+    return version
+
+
+def at_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
+    """The rows of a table as they stood at a version."""
+    return spark.read.format("delta").option("versionAsOf", version).load(uri)
+
+
+def publish(rows: DataFrame, uri: str, *, table: str, time_slice: TimeSlice, run_id: str, passed_rows: int) -> Commit:
+    """Replace the table's slice by `rows` in one commit that carries the gate's mark.
+
+    Args:
+        passed_rows: how many rows the gate let through. A commit of another number is not taken for audited.
+    Raises:
+        SchemaBrokenError: the table that is there has other columns or types.
+    """
+    refuse_another_schema(rows, uri, table=table)
+    return replace(rows, uri, predicate=time_slice.predicate(EVENT_AT), run_id=run_id, passed_rows=passed_rows)
+
+
+def quarantine(rows: DataFrame, uri: str, *, time_slice: TimeSlice, run_id: str, published: bool) -> Commit:
+    """Keep rejected rows, in place of those of an earlier build of the slice.
+
+    A slice of which nothing was rejected writes no rows, so that every table has its quarantine, empty or not.
+
+    Args:
+        rows: the rejected rows, with `broken_facts`.
+        published: whether the rest of the slice was published. Rows of a slice that the gate stopped stand beside those
+            of the slice that is visible, and neither replaces the other. Rows without an event time count to the slice's start.
+    """
+    slice_at = F.coalesce(EVENT_AT, F.lit(time_slice.start_at).cast("timestamp"))
+    kept = quarantined(rows, slice_at, run_id=run_id, published=published)
+    predicate = f"{time_slice.predicate(SLICE_AT)} AND {PUBLISHED} = {str(published).lower()}"
+    return replace(kept, uri, predicate=predicate, run_id=run_id)
+
+
+def quarantined(rows: DataFrame, slice_at: Column, *, run_id: str, published: bool) -> DataFrame:
+    """Rejected rows with the columns that a quarantine adds."""
+    return rows.select("*", slice_at.alias(SLICE_AT), F.lit(run_id).alias(RUN_ID), F.lit(published).alias(PUBLISHED))
+
+
+def replace(rows: DataFrame, uri: str, *, predicate: str, run_id: str, passed_rows: int | None = None) -> Commit:
+    """Replace what `predicate` selects by `rows`. Where nothing is replaced by nothing, Delta makes no commit.
+
+    Args:
+        passed_rows: how many rows the gate let through; None where no gate looked at them.
+    """
+    mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
+    write = rows.write.format("delta").mode("overwrite")
+    write.option("replaceWhere", predicate).option("userMetadata", mark).option(CHANGE_FEED, "true").save(uri)
+    return commit_of(rows.sparkSession, uri, mark)
+
+
+def append(rows: DataFrame, uri: str, *, run_id: str, passed_rows: int | None = None) -> Commit:
+    """Add rows in one commit that names its run.
+
+    Args:
+        passed_rows: how many rows the gate let through; None where no gate looked at them.
+    """
+    mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
+    rows.write.format("delta").mode("append").option("userMetadata", mark).save(uri)
+    return commit_of(rows.sparkSession, uri, mark)
+
+
+def start_over(rows: DataFrame, uri: str, *, partition: str, run_id: str) -> Commit:
+    """Replace all of a table, columns and all, or make it; its files are apart by the column `partition`."""
+    mark = mark_of(uri, run_id=run_id, passed_rows=None)
+    write = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").partitionBy(partition)
+    write.option("userMetadata", mark).save(uri)
+    return commit_of(rows.sparkSession, uri, mark)
+
+
+def mark_of(uri: str, *, run_id: str, passed_rows: int | None) -> str:
+    """What a commit to the table at `uri` says of itself."""
+    if passed_rows is None:
+        return CommitMark(run_id, table_name(uri)).text()
+    return CommitMark.of_gate(uri, run_id=run_id, rows=passed_rows).text()
+
+
+def commit_of(spark: SparkSession, uri: str, mark: str) -> Commit:
+    """The newest commit with a mark, behind those of concurrent writers; of no rows, where there is none."""
+    newest_first = list(islice(commits(spark, uri), PAGE))
+    ours = (Commit(commit.version, commit.rows) for commit in newest_first if commit.metadata == mark)
+    return next(ours, Commit(newest_first[0].version, 0))
+
+
+def commits(spark: SparkSession, uri: str) -> Iterator[TableCommit]:
+    """The history of a table, the newest commit first, as far back as Delta tells of it; read page by page."""
+    written = (metric("numOutputRows") - metric("numCopiedRows")).alias("rows")
+    oldest: int | None = None
+    for page in (PAGE * 8**number for number in count()):
+        history = DeltaTable.forPath(spark, uri).history(page).orderBy(F.desc("version"))
+        rows = history.select("version", "operation", "userMetadata", written, F.unix_micros("timestamp"))
+        found = [TableCommit(*row) for row in rows.collect()]
+        yield from (commit for commit in found if oldest is None or commit.version < oldest)
+        if len(found) < page:
+            return
+        oldest = found[-1].version
+
+
+def metric(name: str) -> Column:
+    """A count of Delta's history, 0 where a commit has none. Rows that were moved into a new file count as copied."""
+    return F.coalesce(F.col("operationMetrics")[name].cast("long"), F.lit(0))
+
+
+def refuse_another_schema(rows: DataFrame, uri: str, *, table: str) -> None:
+    """Raise where the table at `uri` exists with other columns or types than `rows` has."""
+    spark = rows.sparkSession
+    if not DeltaTable.isDeltaTable(spark, uri):
+        return
+    there = {field.name: field.dataType for field in DeltaTable.forPath(spark, uri).toDF().schema}
+    problems = differences(there, {field.name: field.dataType for field in rows.schema})
+    if problems:
+        raise SchemaBrokenError(table, [f"{problem} by the table at {uri}" for problem in problems])
+
+
+def changes(spark: SparkSession, uri: str, *, since: int, until: int) -> DataFrame:
+    """What was inserted, updated and deleted by the versions from `since` to `until`, with Delta's `_change_type`."""
+    feed = spark.read.format("delta").option("readChangeFeed", "true")
+    return feed.option("startingVersion", since).option("endingVersion", until).load(uri)
+
+
+def tells_changes(spark: SparkSession, uri: str, *, since: int) -> bool:
+    """True where Delta tells what changed from version `since` on."""
+    properties = DeltaTable.forPath(spark, uri).detail().select("properties").collect()[0][0]
+    if properties.get(CHANGE_FEED) != "true":
+        return False
+    commits = DeltaTable.forPath(spark, uri).history().select("version", "operation", "operationParameters").collect()
+    oldest = min(commit["version"] for commit in commits)
+    began = [
+        commit["version"]
+        for commit in commits
+        if commit["operation"] in ("SET TBLPROPERTIES", "CREATE TABLE")
+        and CHANGE_FEED in str(commit["operationParameters"])
+    ]
+    return bool(since >= max([oldest, *(version + 1 for version in began)]))
+
+
+def is_still(spark: SparkSession, uri: str, version: int, *, seen_us: int) -> bool:
+    """True where a version is the one that stood at an instant; False where the table was made anew or copied since."""
+    standing = (commit.at_us <= seen_us for commit in commits(spark, uri) if commit.version <= version)
+    return next(standing, False)
+
+
+def audited_version(spark: SparkSession, uri: str, table: str) -> Audited:
+    """The newest version of a table that may be served: written by a run that passed its gate, or changed in form only.
+
+    Raises:
+        UnbuiltTableError: there is no table.
+        UnauditedTableError: none of its commits passed the gate.
+    """
+    if not DeltaTable.isDeltaTable(spark, uri):
+        raise UnbuiltTableError(table, uri)
+    every = list(commits(spark, uri))
+    found = audited(every, uri)
+    if found is None:
+        former = [commit.version for commit in every if commit.run_of_a_release_before]
+        raise UnauditedTableError(table, uri, commits=len(every), former=former)
+    return found
+
+
+def version_before(spark: SparkSession, uri: str, version: int) -> int | None:
+    """The last audited version with other rows than `version` has; None where there is none that Delta still tells of."""
+    every = list(commits(spark, uri))
+    content = content_of(every, version)
+    below = version if content is None else content.version
+    return max((commit.version for commit in passed(every, uri) if commit.version < below), default=None)
+
+
+def may_be_named(spark: SparkSession, uri: str, version: int) -> bool:
+    """True where a person may ask for a version: its rows passed the gate, or are of a run of a release without marks."""
+    every = list(commits(spark, uri))
+    content = content_of(every, version)
+    if content is None or version not in {commit.version for commit in every}:
+        return False
+    return content in passed(every, uri) or content.run_of_a_release_before is not None

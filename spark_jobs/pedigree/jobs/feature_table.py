@@ -1,0 +1,65 @@
+"""What a feature table is made of: the one record that its file in `tables/` fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from feast import FeatureView
+from pyspark.sql import DataFrame
+
+from feature_repo.sources import EVENT_AT
+from pedigree.features.windows import Windows
+from pedigree.jobs.sources.events import KNOWN_AT, EventSet, Inputs, SourceColumn
+from pedigree.jobs.sources.reader import Source
+
+
+def as_they_are(rows: DataFrame, _inputs: Inputs) -> DataFrame:
+    """The rows of the windows, with nothing added."""
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """How a view's rows are made.
+
+    Attributes:
+        view: the promise; its name, keys, columns and types are the table's.
+        facts: what is folded into windows.
+        used: the outcomes of facts that this table uses; the others are set aside and counted by outcome.
+        windows: the features that are aggregations, and the keys.
+        transform: adds the other columns of the view to the rows of the windows. Pure.
+        added: the source columns that each column that the transform adds is made of.
+        joined: further sources that the transform looks things up in.
+    """
+
+    view: FeatureView
+    facts: EventSet
+    used: frozenset[str]
+    windows: Windows
+    transform: Callable[[DataFrame, Inputs], DataFrame] = as_they_are
+    added: Mapping[str, tuple[SourceColumn, ...]] = field(default_factory=dict)
+    joined: tuple[Source, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The table's name, which is its view's."""
+        return str(self.view.name)
+
+    @property
+    def lookback(self) -> timedelta:
+        """How far before a slice its windows see."""
+        return self.windows.lookback
+
+    @property
+    def columns(self) -> Mapping[str, tuple[SourceColumn, ...]]:
+        """The source columns that each column of the view is made of: those of its windows' facts, and those added."""
+        windows, columns = self.windows, self.facts.columns
+        features = {feature.name: columns[feature.column] for feature in windows.features}
+        return {**{key: columns[key] for key in windows.keys}, EVENT_AT: columns[KNOWN_AT], **features, **self.added}
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Everything that is read, the source of the facts first."""
+        return (*self.facts.sources, *self.joined)

@@ -1,0 +1,105 @@
+"""Rows handed to Feast (`write_to_offline_store`, a push) on their way into a feature table: checked and recorded, too."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from feast import FeatureView
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_repo.contracts import CONTRACTS
+from feature_repo.settings import repo_settings
+from pedigree.jobs import delta_tables
+from pedigree.jobs.build.lineage_datasets import assertions, fields_of
+from pedigree.jobs.build.quality_gate import BROKEN_FACTS, Verdict, judge, mark
+from pedigree.jobs.cache import cached
+from pedigree.jobs.conform import differences
+from pedigree.jobs.contention import exclusive
+from pedigree.jobs.errors import QualityGateFailedError, SchemaBrokenError
+from pedigree.jobs.historical.entity_frame import plain
+from pedigree.jobs.materialize.compute_engine import delta_source
+from pedigree.jobs.settings import job_settings
+from pedigree.jobs.spark.session import open_session
+from pedigree.lineage.dataset import Dataset
+from pedigree.lineage.naming import at_path
+from pedigree.lineage.recorder import Recorder, Run
+from pedigree.lineage.settings import lineage_settings
+
+
+def append_batch(view: FeatureView, batch: pa.Table) -> None:
+    """Append a batch to the table of `view` in one commit; rows that break the view's contract go to its quarantine.
+
+    Args:
+        batch: the table's columns, in any order.
+    Raises:
+        SchemaBrokenError: the batch has other columns or types than the table.
+        QualityGateFailedError: too much of it is broken; all of it is in quarantine.
+        UnsupportedSourceError, UnbuiltTableError: the view has no Delta table.
+    """
+    spark, source = open_session(job_settings()), delta_source(view)
+    with (
+        Recorder.open(lineage_settings()) as recorder,
+        recorder.run("write", view.name) as run,
+        exclusive(source.path),
+    ):
+        rows = like_the_table(batch, source, view.name, spark)
+        contract = CONTRACTS.get(view.name)
+        if contract is None:
+            declare(run, source, rows, delta_tables.append(rows, source.path, run_id=run.id), verdict=None)
+            return
+        with cached(mark(rows, contract)) as marked:
+            gate(view, marked, judge(marked, contract), run)
+
+
+def like_the_table(batch: pa.Table, source: SparkSource, table: str, spark: SparkSession) -> DataFrame:
+    """The batch with the columns of the Delta table, in its order; Feast may have given them the features' names."""
+    delta_tables.built_version(spark, source.path, table)
+    stored_as = {name: column for column, name in source.field_mapping.items()}
+    rows = spark.createDataFrame(
+        plain(batch).rename_columns([stored_as.get(name, name) for name in batch.column_names])
+    )
+    there = spark.read.format("delta").load(source.path).schema
+    problems = differences(
+        {field.name: field.dataType for field in there}, {field.name: field.dataType for field in rows.schema}
+    )
+    if problems:
+        raise SchemaBrokenError(table, problems)
+    return rows.select(*(F.col(field.name).cast(field.dataType).alias(field.name) for field in there))
+
+
+def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run) -> None:
+    """Append the good rows and keep the others, or keep all and raise."""
+    source, uri = delta_source(view), repo_settings().quarantine(view.name)
+    is_good = F.size(BROKEN_FACTS) == 0
+    rejected = marked.where(~is_good) if verdict.passed else marked
+    at = F.col(source.timestamp_field)
+    kept = delta_tables.append(
+        delta_tables.quarantined(rejected, at, run_id=run.id, published=verdict.passed), uri, run_id=run.id
+    )
+    if not verdict.passed:
+        raise QualityGateFailedError(
+            view.name,
+            broken=verdict.reasons,
+            rows=verdict.rows,
+            version=delta_tables.current_version(marked.sparkSession, source.path),
+            quarantine=uri,
+        )
+    good = marked.where(is_good).drop(BROKEN_FACTS)
+    commit = delta_tables.append(good, source.path, run_id=run.id, passed_rows=verdict.rows - kept.rows)
+    declare(run, source, good, commit, verdict=verdict)
+
+
+def declare(
+    run: Run, source: SparkSource, rows: DataFrame, commit: delta_tables.Commit, *, verdict: Verdict | None
+) -> None:
+    """Tell the run what it wrote."""
+    run.writes(
+        Dataset(
+            name=at_path(source.path),
+            fields=fields_of(rows.schema),
+            version=str(commit.version),
+            rows=commit.rows,
+            assertions=assertions(verdict) if verdict else (),
+        )
+    )

@@ -1,0 +1,301 @@
+"""Rows of one audited table version into the online store: the newest of each key, encoded by column on the executors.
+
+A first load reads every row of its time; every later one only what changed between two versions of the table (Delta's change
+data feed) and what its time adds. It may be broken off and run again at any point: the newest wins inside Redis, and what is
+loaded is said last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pedigree.jobs import delta_tables
+from pedigree.jobs.cache import cached
+from pedigree.jobs.errors import NothingToRollBackError, WithheldError
+from pedigree.jobs.materialize.load_attempt import Attempt, attempt
+from pedigree.jobs.materialize.redis_writer import Loading, Progress, Sent, now_us, write
+from pedigree.online import scripts
+from pedigree.online.load_state import LoadState, LoadStatus
+from pedigree.online.redis_store import RedisStore
+
+How = Literal["full", "changes", "nothing", "rollback"]
+
+CHANGE = "_change_type"
+COMES = ("insert", "update_postimage")
+"""Changes after which a row is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did: how it read the table, the keys that it had rows of, and how many of them the store took a row of."""
+
+    load: int
+    how: How
+    rows: int
+    written: int
+    newest_us: int | None
+
+
+def load(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+    """Bring the store to the table's version for a span of time. Until the first load of a view ends, nobody reads it.
+
+    A span that does not touch what is loaded takes with it what lies between, so that what is loaded has no hole. Where what is
+    loaded cannot be brought up to date in place (another load was killed or is under way, the table does not tell what
+    changed, Redis may have evicted rows) all of it is loaded anew beside it.
+
+    Args:
+        told: is told how many rows are done, from time to time.
+    Raises:
+        WithheldError: the version was rolled back; nothing was written.
+        LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
+    """
+    with attempt(loading, bank, run_id=run_id, told=told, check=partial(refuse_withheld, loading)) as tried:
+        is_first = tried.before.state is not LoadStatus.LOADED
+        wide = loading if is_first else loading.joined(tried.before.since_us, tried.before.until_us)
+        if tried.is_alone and (is_first or not loading.keys):
+            return in_full(wide, tried, spark)
+        if tried.is_alone and not tried.lacks_rows and follows(wide, tried.before, spark):
+            return by_changes(wide, tried, spark)
+        return anew(wide, tried, spark)
+
+
+def refresh(
+    loading: Loading,
+    bank: RedisStore,
+    spark: SparkSession,
+    *,
+    run_id: str,
+    told: Progress,
+    includes_withheld: bool = False,
+) -> Loaded:
+    """Load everything anew beside what is read, then have it read instead: no read is refused, or half answered, at any moment.
+
+    Rows that were pushed meanwhile, or that no table has, come along. All that was loaded is loaded again, whatever the span. A
+    version that was rolled back stays withheld.
+
+    Args:
+        includes_withheld: take a version that was rolled back after all.
+    Raises:
+        WithheldError: the version was rolled back; nothing was written.
+        LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
+    """
+    check = partial(refuse_withheld, loading, lifts=includes_withheld)
+    with attempt(loading, bank, run_id=run_id, told=told, check=check) as tried:
+        is_first = tried.before.state is not LoadStatus.LOADED
+        if is_first and tried.is_alone and not tried.before.readable:
+            return in_full(loading, tried, spark)
+        wide = loading if is_first else loading.joined(tried.before.since_us, tried.before.until_us)
+        return anew(wide, tried, spark, lifts=includes_withheld)
+
+
+def roll_back(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+    """Bring the store back to an earlier version of the table, by the keys alone that changed since.
+
+    Until a version is published that is newer than the one that was rolled back, nothing is loaded. Where another load was
+    killed or is under way, all of the earlier version is loaded anew beside what is read.
+
+    Raises:
+        NothingToRollBackError: nothing later is served; nothing was written.
+        LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
+    """
+    with attempt(loading, bank, run_id=run_id, told=told, check=partial(refuse_no_later, loading)) as tried:
+        before = tried.before
+        wide = loading.joined(before.since_us, before.until_us)
+        is_same_table = delta_tables.is_still(spark, loading.uri, before.version or 0, seen_us=before.loaded_us or 0)
+        if tried.lacks_rows or not (tried.is_alone and is_same_table):
+            return anew(wide, tried, spark, how="rollback")
+        if loading.keys:
+            sent = restore(changed_keys(wide, before, spark), wide, tried, spark)
+        else:
+            sent = send_newest(whole(wide, spark), wide, bank, field=tried.field, number=tried.number)
+        mark = replace(
+            before,
+            load=tried.number,
+            version=loading.version,
+            withheld=withheld_after(loading, before, how="rollback"),
+            loaded_us=now_us(),
+        )
+        tried.commit_in_place(mark)
+        return Loaded(tried.number, "rollback", sent.keys, sent.written, before.newest_us)
+
+
+def refuse_withheld(loading: Loading, before: LoadState, *, lifts: bool = False) -> None:
+    """Raise where a version was rolled back, and is not what is served."""
+    is_served = before.state is LoadStatus.LOADED and before.version == loading.version
+    if not lifts and before.withheld is not None and loading.published <= before.withheld and not is_served:
+        raise WithheldError(loading.view, version=loading.published, served=before.version)
+
+
+def refuse_no_later(loading: Loading, before: LoadState) -> None:
+    """Raise where nothing is served that is later than the version to go back to."""
+    if before.state is not LoadStatus.LOADED or before.version is None:
+        raise NothingToRollBackError(loading.view, "nothing was loaded of it")
+    if loading.version >= before.version:
+        raise NothingToRollBackError(
+            loading.view, f"version {before.version} is served, which is not after {loading.version}"
+        )
+
+
+def withheld_after(loading: Loading, before: LoadState, *, how: How, lifts: bool = False) -> int | None:
+    """Up to which version nothing is loaded once a load has ended."""
+    if how == "rollback":
+        return max(before.version or 0, before.withheld or 0)
+    is_lifted = lifts or before.withheld is None or loading.published > before.withheld
+    return None if is_lifted else before.withheld
+
+
+def in_full(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
+    """Load all rows of the time in place: a first load, or a view of one row."""
+    sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.field, number=tried.number)
+    tried.bank.set_baseline(tried.field, tried.memories)
+    tried.commit_in_place(after(loading, tried, sent, how="full"))
+    return Loaded(tried.number, "full", sent.keys, sent.written, sent.newest_us or tried.before.newest_us)
+
+
+def by_changes(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
+    """Load what changed since the version that is loaded, and what the time adds."""
+    before, bank, number = tried.before, tried.bank, tried.number
+    grown = loading.version != before.version
+    with net_changes(loading, before, spark) if grown else nullcontext() as net:
+        rows = changed(loading, before, spark, net)
+        sent = Sent() if rows is None else send_newest(rows, loading, bank, field=tried.field, number=number)
+        gone = None if net is None else removed(loading, net)
+        if gone is not None:
+            sent += replace(restore(gone, loading, tried, spark), newest_us=None)
+    how: How = "nothing" if rows is None else "changes"
+    tried.commit_in_place(after(loading, tried, sent, how=how))
+    return Loaded(number, how, sent.keys, sent.written, sent.newest_us or before.newest_us)
+
+
+def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "full", lifts: bool = False) -> Loaded:
+    """Load all rows of the time into a field of their own, and have that read."""
+    tried.forget_the_dead()
+    sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.own_field, number=tried.number)
+    mark = LoadState(
+        state=LoadStatus.LOADED,
+        generation=tried.number,
+        load=tried.number,
+        version=loading.version,
+        since_us=loading.since_us,
+        until_us=min(loading.until_us, loading.latest_us),
+        newest_us=sent.newest_us,
+        loaded_us=now_us(),
+        rows=sent.keys,
+        withheld=withheld_after(loading, tried.before, how=how, lifts=lifts),
+    )
+    tried.commit_own_field(mark)
+    return Loaded(tried.number, how, sent.keys, sent.written, sent.newest_us)
+
+
+def send_newest(rows: DataFrame, loading: Loading, bank: RedisStore, *, field: bytes, number: int) -> Sent:
+    """Send the newest row of each key; where few keys have more than one, all of them, since Redis finds the newest too."""
+    crowded = not loading.join_keys or loading.crowded(rows)
+    chosen = loading.newest(rows) if crowded else loading.known(rows)
+    script = scripts.WRITE if loading.join_keys else scripts.RESTORE
+    return write(chosen, loading, bank, field=field, number=number, script=script)
+
+
+def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> LoadState:
+    """What is loaded once a load in place has ended."""
+    before = tried.before
+    reached = min(loading.until_us, loading.latest_us)
+    return LoadState(
+        state=LoadStatus.LOADED,
+        generation=before.generation,
+        load=tried.number,
+        version=loading.version,
+        since_us=loading.since_us,
+        until_us=reached if before.until_us is None else max(reached, before.until_us),
+        newest_us=(Sent(newest_us=before.newest_us) + sent).newest_us,
+        loaded_us=now_us(),
+        rows=sent.keys if how == "full" else before.rows,
+        withheld=withheld_after(loading, before, how=how),
+    )
+
+
+def whole(loading: Loading, spark: SparkSession) -> DataFrame:
+    """All rows of the time."""
+    every = loading.named(delta_tables.at_version(spark, loading.uri, loading.version))
+    return every.where(loading.within(loading.since_us, loading.until_us))
+
+
+def changed(loading: Loading, before: LoadState, spark: SparkSession, net: DataFrame | None) -> DataFrame | None:
+    """The rows that may be news to the store; None where there are none.
+
+    Args:
+        net: what changed in the table, where it is not the version that is loaded.
+    """
+    every = loading.named(delta_tables.at_version(spark, loading.uri, loading.version))
+    since, until = before.since_us or 0, before.until_us or 0
+    parts = []
+    if loading.until_us > until:
+        parts.append(every.where(loading.within(max(until + 1, loading.since_us), loading.until_us)))
+    if loading.since_us < since:
+        parts.append(every.where(loading.within(loading.since_us, min(since - 1, loading.until_us))))
+    if net is not None:
+        news = net.where(F.col(f"last.{CHANGE}").isin(*COMES)).select("last.*").select(*every.columns)
+        parts.append(news.where(loading.within(min(since, loading.since_us), max(until, loading.until_us))))
+    if not parts:
+        return None
+    rows = parts[0]
+    for part in parts[1:]:
+        rows = rows.unionByName(part)
+    return rows
+
+
+def follows(loading: Loading, before: LoadState, spark: SparkSession) -> bool:
+    """True where the store holds this version of the table or an earlier one, and Delta tells what changed since."""
+    if before.version is None or before.version > loading.version:
+        return False
+    if not delta_tables.is_still(spark, loading.uri, before.version, seen_us=before.loaded_us or 0):
+        return False
+    return before.version == loading.version or delta_tables.tells_changes(spark, loading.uri, since=before.version + 1)
+
+
+@contextmanager
+def net_changes(loading: Loading, before: LoadState, spark: SparkSession) -> Iterator[DataFrame]:
+    """What became of each key and event time since the version that the store holds: the last change of its row, and `was`.
+
+    `was` is the newest created time of the rows that went, where there is one. All of it is computed once within the block.
+    """
+    feed = delta_tables.changes(spark, loading.uri, since=(before.version or 0) + 1, until=loading.version)
+    changes = loading.named(feed)
+    at = [*loading.keys, loading.event]
+    is_insert = F.col(CHANGE).isin(*COMES)
+    last = F.max_by(F.struct(*changes.columns), F.struct("_commit_version", is_insert.alias("comes")))
+    made = F.col(loading.created) if loading.created else F.lit(None).cast("timestamp")
+    with cached(changes.groupBy(*at).agg(last.alias("last"), F.max(F.when(~is_insert, made)).alias("was"))) as net:
+        yield net
+
+
+def removed(loading: Loading, net: DataFrame) -> DataFrame | None:
+    """The keys of rows that are gone, or were replaced by one that was made earlier; None where there are none."""
+    made = F.col(f"last.{loading.created}") if loading.created else F.lit(None).cast("timestamp")
+    is_there = F.col(f"last.{CHANGE}").isin(*COMES)
+    gone = net.where(~is_there | F.coalesce(F.col("was") > made, F.lit(False)))
+    keys = gone.select(*loading.keys).distinct()
+    return None if keys.isEmpty() else keys
+
+
+def changed_keys(loading: Loading, before: LoadState, spark: SparkSession) -> DataFrame:
+    """The keys whose rows may differ between the version that is served and an earlier one; all, where Delta does not tell."""
+    since, until = loading.version + 1, before.version or 0
+    if delta_tables.tells_changes(spark, loading.uri, since=since):
+        changes = delta_tables.changes(spark, loading.uri, since=since, until=until)
+    else:
+        tables = (delta_tables.at_version(spark, loading.uri, version) for version in (loading.version, until))
+        changes = next(tables).unionByName(next(tables), allowMissingColumns=True)
+    return loading.named(changes).select(*loading.keys).distinct()
+
+
+def restore(keys: DataFrame, loading: Loading, tried: Attempt, spark: SparkSession) -> Sent:
+    """Give keys the newest row that the table has of them in all that is loaded, or none, whatever the store holds."""
+    rows = keys.join(loading.newest(whole(loading, spark)), on=loading.keys, how="left")
+    return write(rows, loading, tried.bank, field=tried.field, number=tried.number, script=scripts.RESTORE)

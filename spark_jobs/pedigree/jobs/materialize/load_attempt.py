@@ -1,0 +1,183 @@
+"""One try at changing what is loaded of a view, beside others that may do so at the same time or were killed half-way.
+
+A try takes note of the mark when it begins, and sets a new one only if the mark is still what it was (compare and set). Until
+then it is known as open. Rows are changed in place only where no other try is open; otherwise they are written into a field of
+their own (the generation has the try's number), which nobody reads before the mark says so. So whoever sets the mark first
+wins, and what the others wrote is never read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from pedigree.jobs.errors import JobError, LoadOvertakenError
+from pedigree.jobs.materialize.redis_writer import Loading, Progress, telling
+from pedigree.online import redis_keys
+from pedigree.online.eviction import Memory
+from pedigree.online.load_state import Load, LoadState, LoadStatus, OpenLoad
+from pedigree.online.redis_store import RedisStore
+
+log = logging.getLogger(__name__)
+
+TRIES = 100
+"""How often a mark is read again that others are just changing."""
+
+Check = Callable[[LoadState], None]
+"""Raises where what is loaded of a view does not allow what is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A load, rebuild or rollback under way.
+
+    Attributes:
+        number: the load's number, which its records bear.
+        seen: the mark as it was kept when this began; empty where the store did not know the view.
+        before: what it says.
+        others: other tries that were open then, running or killed.
+        memories: what each Redis said then of its memory; None where our user may not ask.
+        lacks_rows: whether Redis may have evicted rows of what is loaded, so that all of it has to be sent again.
+    """
+
+    loading: Loading
+    bank: RedisStore
+    number: int
+    seen: bytes
+    before: LoadState
+    others: dict[int, OpenLoad]
+    memories: tuple[Memory, ...] | None
+    lacks_rows: bool
+
+    @property
+    def is_alone(self) -> bool:
+        """True where nobody else may have changed rows since the mark was set, or may do so now."""
+        return not self.others
+
+    @property
+    def prefix(self) -> bytes:
+        """What the keys of the view's entities start with."""
+        return redis_keys.entity_prefix(self.bank.project, self.loading.keys)
+
+    @property
+    def field(self) -> bytes:
+        """The field that is read."""
+        return redis_keys.field(self.loading.view, self.before.generation)
+
+    @property
+    def own_field(self) -> bytes:
+        """A field that nobody else writes, and nobody reads until the mark says so."""
+        return redis_keys.field(self.loading.view, self.number)
+
+    def forget_the_dead(self) -> None:
+        """Free what tries that are dead left in fields of their own. One that lives after all can set no mark any more."""
+        dead = [number for number in self.others if not self.bank.is_alive(number)]
+        self.bank.strike_off(dead)
+        now = self.bank.mark(self.loading.view) or self.before  # what was struck off cannot become it any more
+        for number in dead:
+            if number != now.generation:
+                self.bank.forget(redis_keys.field(self.loading.view, number), self.prefix)
+
+    def commit_in_place(self, mark: LoadState) -> None:
+        """Say what is loaded, after rows were changed in the field that is read.
+
+        Raises:
+            LoadOvertakenError: somebody else said so first; theirs stands.
+        """
+        if self.bank.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=None):
+            return
+        now = self.bank.mark(self.loading.view)
+        if now is None or not now.readable or now.generation != self.before.generation:
+            self.bank.forget_load(self.field, self.prefix, self.number)
+            self.bank.strike_off([self.number])
+        raise self.overtaken(now)
+
+    def commit_own_field(self, mark: LoadState) -> None:
+        """Have the own field read in place of the one that is read now; rows that were pushed come along.
+
+        Raises:
+            LoadOvertakenError: somebody else changed what is loaded first; theirs stands.
+        """
+        self.bank.move(self.field, self.own_field, self.prefix, ends=False)
+        self.bank.set_baseline(self.own_field, self.memories)
+        becomes = OpenLoad(self.loading.view, moves_from=self.before.generation)
+        if not self.bank.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=becomes):
+            self.bank.forget(self.own_field, self.prefix)
+            self.bank.strike_off([self.number])
+            raise self.overtaken(self.bank.mark(self.loading.view))
+        self.bank.move(self.field, self.own_field, self.prefix, ends=True)
+        for number in self.others:
+            self.bank.forget(redis_keys.field(self.loading.view, number), self.prefix)
+        self.bank.strike_off([*self.others, self.number])
+
+    def overtaken(self, now: LoadState | None) -> LoadOvertakenError:
+        """What is raised where somebody else was first."""
+        said = (
+            "the store no longer knows it"
+            if now is None
+            else f"now {now.state}, version {now.version}, load {now.load}"
+        )
+        return LoadOvertakenError(self.loading.view, number=self.number, now=said)
+
+
+@contextmanager
+def attempt(loading: Loading, bank: RedisStore, *, run_id: str, told: Progress, check: Check) -> Iterator[Attempt]:
+    """A try within the block. Whatever ends it before it commits leaves it open, since rows may have been changed.
+
+    Args:
+        told: is told how many rows are done, from time to time.
+        check: what must hold of the view's mark; where it raises, nothing was begun.
+    """
+    bank.register(loading.schema)
+    memories = bank.memories()
+    number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
+    with telling(bank, number, told):
+        others = bank.open_loads(loading.view)  # before the mark: who sets it after this has been seen to be open
+        others.pop(number, None)
+        try:
+            seen, before = noticed(loading.view, bank, number)
+            check(before)
+        except JobError:
+            bank.strike_off([number])
+            raise
+        if finish(loading, bank, before):
+            others.pop(before.generation, None)
+        yield Attempt(loading, bank, number, seen, before, others, memories, lacks_rows(loading.view, bank, before))
+
+
+def lacks_rows(view: str, bank: RedisStore, before: LoadState) -> bool:
+    """Whether Redis may have evicted rows of what is loaded."""
+    if not before.readable or not bank.may_lack_rows(redis_keys.field(view, before.generation)):
+        return False
+    log.warning("Redis has evicted keys since %s was filled; all of it is sent again", view)
+    return True
+
+
+def finish(loading: Loading, bank: RedisStore, before: LoadState) -> bool:
+    """Do what the try whose field is read still had to do, where it was killed just then; False where there was nothing."""
+    last = bank.open_loads(loading.view).get(before.generation)
+    if last is None or last.moves_from is None:
+        return False
+    old, new = (redis_keys.field(loading.view, generation) for generation in (last.moves_from, before.generation))
+    bank.move(old, new, redis_keys.entity_prefix(bank.project, loading.keys), ends=True)
+    bank.strike_off([before.generation])
+    return True
+
+
+def noticed(view: str, bank: RedisStore, number: int) -> tuple[bytes, LoadState]:
+    """The mark of a view, as it is kept and as it says; a view that cannot be read is marked as loading.
+
+    Raises:
+        LoadOvertakenError: others change it all the time.
+    """
+    for _ in range(TRIES):
+        seen = bank.mark_text(view)
+        before = LoadState.read(seen, view) if seen else LoadState(LoadStatus.DECLARED)
+        if before.readable:
+            return seen, before
+        begun = replace(before, state=LoadStatus.LOADING)
+        if bank.swap_mark(view, seen, begun, number=number, becomes=OpenLoad(view)):
+            return begun.text().encode(), begun
+    raise LoadOvertakenError(view, number=number, now="it changes all the time")

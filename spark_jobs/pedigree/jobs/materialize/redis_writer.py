@@ -1,0 +1,224 @@
+"""Rows from Spark into the store: encoded by column on the executors, and written from there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from threading import Event, Thread
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pedigree.online import batch_encoder, pipelined_writer, redis_keys, scripts
+from pedigree.online.address import Address
+from pedigree.online.record import Schema
+from pedigree.online.redis_store import RedisStore
+
+COUNTS = "keys long, written long, newest_us long"
+
+CROWDED = 2.0
+"""From so many rows of a key on the newest of each are found by a shuffle; below, it costs less to have Redis find them."""
+
+ONE_KEY_OF = 32
+"""How many keys there are for each that is looked at to tell how many rows keys have."""
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of rows on their way into the store.
+
+    Attributes:
+        keys: how many keys they are of; where several rows of a key meet a newer one that was pushed, each counts.
+        written: how many of these the store took a row of, as newer than its own.
+        newest_us: the newest event time, where there is one.
+    """
+
+    keys: int = 0
+    written: int = 0
+    newest_us: int | None = None
+
+    def __add__(self, other: Sent) -> Sent:
+        times = [at for at in (self.newest_us, other.newest_us) if at is not None]
+        return Sent(self.keys + other.keys, self.written + other.written, max(times, default=None))
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A view on its way from its table to the store.
+
+    Attributes:
+        join_keys: names and Feast's types, in the order of the store's keys.
+        renamed: what the table calls a feature that has another name.
+        latest_us: rows after this are of a time that has not come, and stay out.
+        published: the version of the audited commit whose rows `version` has.
+    """
+
+    view: str
+    uri: str
+    version: int
+    schema: Schema
+    join_keys: tuple[tuple[str, str], ...]
+    event: str
+    created: str | None
+    renamed: tuple[tuple[str, str], ...]
+    since_us: int
+    until_us: int
+    latest_us: int
+    published: int
+
+    def joined(self, since_us: int | None, until_us: int | None) -> Loading:
+        """The same for one span that has another in it too, and what lies between: what is loaded has no hole."""
+        return replace(
+            self,
+            since_us=self.since_us if since_us is None else min(since_us, self.since_us),
+            until_us=self.until_us if until_us is None else max(until_us, self.until_us),
+        )
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns of the key."""
+        return [name for name, _ in self.join_keys]
+
+    @property
+    def others(self) -> list[str]:
+        """The features and the times."""
+        return list(dict.fromkeys([*self.schema.names, self.event, *([self.created] if self.created else [])]))
+
+    @property
+    def order(self) -> Column:
+        """What decides which of a key's rows is the newest."""
+        return F.struct(self.event, self.created) if self.created else F.struct(self.event)
+
+    def newest(self, rows: DataFrame) -> DataFrame:
+        """The newest row of each key; the store's columns only. Without a key it is one row, of nulls where there is none."""
+        chosen = F.max_by(F.struct(*self.others), self.order).alias("row")
+        if not self.keys:
+            return rows.agg(chosen).select("row.*")
+        return self.known(rows).groupBy(*self.keys).agg(chosen).select(*self.keys, "row.*")
+
+    def known(self, rows: DataFrame) -> DataFrame:
+        """The rows that have a key; the store's columns only."""
+        return rows.dropna(subset=self.keys).select(*dict.fromkeys([*self.keys, *self.others]))
+
+    def crowded(self, rows: DataFrame) -> bool:
+        """True where there are so many rows of a key that the newest are better found before they are sent.
+
+        It is told by all rows of some keys; where these have none there are few rows, and either way is quick.
+        """
+        key = F.xxhash64(*self.keys).alias("key")
+        some = self.known(rows).select(key).where(F.pmod("key", F.lit(ONE_KEY_OF)) == 0)
+        rows_of, keys_of = some.agg(F.count("key"), F.approx_count_distinct("key")).collect()[0]
+        return bool(rows_of >= CROWDED * keys_of)
+
+    def named(self, rows: DataFrame) -> DataFrame:
+        """The table's rows under the features' names."""
+        for there, here in self.renamed:
+            rows = rows.withColumnRenamed(there, here)
+        return rows
+
+    def within(self, since_us: int, until_us: int) -> Column:
+        """Rows of a span of time, both ends in it, as far as it has come."""
+        at, until = F.col(self.event), min(until_us, self.latest_us)
+        return (at >= instant(since_us)) & (at <= instant(until))
+
+
+def write(rows: DataFrame, loading: Loading, bank: RedisStore, *, field: bytes, number: int, script: str) -> Sent:
+    """Encode rows and send them to the store from where they are."""
+    work = partial(
+        send,
+        loading=loading,
+        project=bank.project,
+        address=bank.address,
+        field=field,
+        number=number,
+        script=script,
+    )
+    sent = rows.mapInArrow(work, COUNTS).agg(F.sum("keys"), F.sum("written"), F.max("newest_us")).collect()[0]
+    return Sent(sent[0] or 0, sent[1] or 0, sent[2])
+
+
+def send(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    loading: Loading,
+    project: str,
+    address: Address,
+    field: bytes,
+    number: int,
+    script: str,
+) -> Iterator[pa.RecordBatch]:
+    """What an executor does with its part of the rows."""
+    prefix = redis_keys.entity_prefix(project, loading.keys)
+    bank = RedisStore.open(project, address)
+    sent = Sent()
+    try:
+        for batch in batches:
+            keys = batch_encoder.keys(batch, prefix, loading.join_keys, encoded)
+            records = batch_encoder.records(
+                batch, loading.schema, event=loading.event, created=loading.created, load=number, encode=encoded
+            )
+            if script == scripts.RESTORE:
+                records = batch_encoder.emptied(records, batch.column(loading.event))
+            taken = pipelined_writer.write(bank, field, keys, records, script)
+            sent += Sent(len(batch) - taken.again, taken.written, newest_us(batch.column(loading.event)))
+            bank.add_progress(number, len(batch))
+    finally:
+        bank.close()
+    yield pa.record_batch({name: pa.array([count], pa.int64()) for name, count in asdict(sent).items()})
+
+
+def newest_us(events: pa.Array) -> int | None:
+    """The newest of event times; None where there is none."""
+    known = events.drop_null()
+    return int(batch_encoder.micros(known).max()) if len(known) else None
+
+
+def encoded(kind: str, plain: Any) -> list[bytes | None]:
+    """Values without a way by column (lists, maps, …), by Feast's own conversion."""
+    from feast.type_map import python_values_to_proto_values
+    from feast.value_type import ValueType
+
+    found = python_values_to_proto_values(list(plain), ValueType[kind])
+    pairs = zip(plain, found, strict=True)
+    return [None if one is None else bytes(value.SerializeToString(deterministic=True)) for one, value in pairs]
+
+
+@contextmanager
+def telling(bank: RedisStore, number: int, told: Progress) -> Iterator[None]:
+    """While the block runs, `told` hears twice a second how many more rows are done, and others that the load is alive."""
+    ended = Event()
+
+    def tell() -> None:
+        seen, last = 0, False
+        while not last:
+            last = ended.wait(0.5)
+            done = bank.progress(number)
+            bank.keep_alive(number)
+            told(done - seen)
+            seen = done
+
+    teller = Thread(target=tell, name="load-progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+        bank.end_progress(number)
+
+
+def instant(us: int) -> Column:
+    """An instant in µs of UTC, for Spark."""
+    return F.timestamp_micros(F.lit(us))
+
+
+def now_us() -> int:
+    """The clock, in µs of UTC."""
+    return time.time_ns() // 1000

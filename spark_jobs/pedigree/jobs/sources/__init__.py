@@ -1,0 +1,1 @@
+"""Reading sources in a known version, and the events that are made of them."""

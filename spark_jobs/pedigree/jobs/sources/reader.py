@@ -1,0 +1,206 @@
+"""The files that features come from, as they came, and how to read one with the version that was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from pedigree.jobs import delta_tables
+from pedigree.jobs.errors import SourceBrokenError, SourceChangedError, SourceMissingError
+from pedigree.jobs.settings import JobSettings
+from pedigree.jobs.sources.rfc4180 import WIDE, Encoding, Layout
+from pedigree.jobs.sources.source_files import SourceFile, files_at, layout_at, version_of
+from pedigree.jobs.time_slice import TimeSlice
+
+JAVA_ALWAYS_HAS = frozenset({"UTF-8", "US-ASCII", "ISO-8859-1", "UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32"})
+"""Encodings that Spark takes without a setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or table of the landing folder.
+
+    Attributes:
+        schema: its columns in Spark's DDL. In CSV, `NA` is null.
+        encoding: of a CSV file; what cannot be decoded is refused.
+        time_column: a timestamp by which a build reads no more than it needs, if there is one. Rows without it are read.
+        margin: how far from the time column a row's facts may become known. A fact beyond it is not seen.
+    """
+
+    name: str
+    file: str
+    schema: str
+    description: str
+    format: Literal["csv", "parquet", "delta"] = "csv"
+    encoding: Encoding = "UTF-8"
+    time_column: str | None = None
+    margin: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRead:
+    """A source as it is read: its rows, where it is, which version of it, and the time that it is read for (None: all)."""
+
+    source: Source
+    uri: str
+    version: str
+    rows: DataFrame
+    extent: TimeSlice | None = None
+
+
+FLIGHTS = Source(
+    name="flights",
+    file="flights.csv",
+    schema="year INT, month INT, day INT, dep_time INT, sched_dep_time INT, dep_delay DOUBLE, arr_time INT,"
+    " sched_arr_time INT, arr_delay DOUBLE, carrier STRING, flight INT, tailnum STRING, origin STRING, dest STRING,"
+    " air_time DOUBLE, distance DOUBLE, hour INT, minute INT, time_hour TIMESTAMP",
+    description="Every flight that left New York City in 2013; times are local to the airport",
+)
+WEATHER = Source(
+    name="weather",
+    file="weather.csv",
+    schema="origin STRING, year INT, month INT, day INT, hour INT, temp DOUBLE, dewp DOUBLE, humid DOUBLE,"
+    " wind_dir DOUBLE, wind_speed DOUBLE, wind_gust DOUBLE, precip DOUBLE, pressure DOUBLE, visib DOUBLE,"
+    " time_hour TIMESTAMP",
+    description="Hourly weather at the three airports of New York City; times are local",
+)
+PLANES = Source(
+    name="planes",
+    file="planes.csv",
+    schema="tailnum STRING, year INT, type STRING, manufacturer STRING, model STRING, engines INT, seats INT,"
+    " speed DOUBLE, engine STRING",
+    description="Planes of the FAA's registry",
+)
+AIRPORTS = Source(
+    name="airports",
+    file="airports.csv",
+    schema="faa STRING, name STRING, lat DOUBLE, lon DOUBLE, alt DOUBLE, tz DOUBLE, dst STRING, tzone STRING",
+    description="Airports with their time zones",
+)
+SOURCES = (FLIGHTS, WEATHER, PLANES, AIRPORTS)
+
+
+def read(spark: SparkSession, source: Source, settings: JobSettings, extent: TimeSlice | None = None) -> SourceRead:
+    """The source's rows and the version of its file; nothing is computed yet but the look at the file.
+
+    A CSV file is looked through: Spark puts a substitute for what it cannot decode, and takes for CSV what is none.
+
+    Args:
+        extent: when the facts that are needed became known. A source with a time column is read for it and its margin only.
+    Raises:
+        SourceMissingError: there is no such file or table.
+        SourceBrokenError: a file is not CSV, or in another encoding than is declared.
+    """
+    uri = settings.source(source.file)
+    if source.format == "delta":
+        version = version_at(spark, source, uri)
+        rows = delta_tables.at_version(spark, uri, int(version))
+    else:
+        files = files_of(spark, source, uri)
+        version = version_of(files)
+        rows = read_csv(spark, source, uri, files) if source.format == "csv" else read_parquet(spark, source, uri)
+    if source.time_column is None or extent is None:
+        return SourceRead(source, uri, version, rows)
+    wide = TimeSlice(extent.start_at - source.margin, extent.end_at + source.margin)
+    at = F.col(source.time_column)
+    return SourceRead(source, uri, version, rows.where(wide.holds(at) | at.isNull()), wide)
+
+
+def version_at(spark: SparkSession, source: Source, uri: str) -> str:
+    """What tells the state that a source is in from every other.
+
+    Raises:
+        SourceMissingError: it is not there.
+    """
+    if source.format != "delta":
+        return version_of(files_of(spark, source, uri))
+    version = delta_tables.current_version(spark, uri)
+    if version is None:
+        raise SourceMissingError(source.name, uri)
+    return str(version)
+
+
+def files_of(spark: SparkSession, source: Source, uri: str) -> tuple[SourceFile, ...]:
+    """The files of a source, as they are now.
+
+    Raises:
+        SourceMissingError: there is none.
+    """
+    files = files_at(spark, uri)
+    if not files:
+        raise SourceMissingError(source.name, uri)
+    return files
+
+
+def read_parquet(spark: SparkSession, source: Source, uri: str) -> DataFrame:
+    """The rows of a Parquet file, or of those in a folder."""
+    return spark.read.schema(source.schema).parquet(uri)
+
+
+def read_csv(spark: SparkSession, source: Source, uri: str, files: Iterable[SourceFile]) -> DataFrame:
+    """The rows of a CSV file, or of those in a folder.
+
+    Raises:
+        SourceBrokenError: a file is not CSV, or in another encoding than is declared.
+    """
+    columns = len(StructType.fromDDL(source.schema))
+    layouts = [layout_at(spark, file, source.encoding, columns) for file in files]
+    if source.encoding not in JAVA_ALWAYS_HAS:
+        spark.conf.set("spark.sql.legacy.javaCharsets", "true")
+    reader = spark.read.options(encoding=source.encoding, escape='"', unescapedQuoteHandling="RAISE_ERROR")
+    if source.encoding in WIDE or any(layout.has_breaks for layout in layouts):
+        reader = reader.options(multiLine=True, lineSep=line_end(layouts, uri))
+    return reader.csv(uri, schema=source.schema, header=True, nullValue="NA", mode="FAILFAST", enforceSchema=False)
+
+
+def line_end(layouts: Iterable[Layout], uri: str) -> str:
+    """What ends the records of files with line breaks in values, which Spark has to be told.
+
+    Raises:
+        SourceBrokenError: it is not the same in all of them.
+    """
+    ends = {layout.line_end for layout in layouts}
+    if len(ends) > 1:
+        raise SourceBrokenError(
+            uri, reason="some files end records with LF and others with CRLF, and values have line breaks."
+        )
+    return ends.pop()
+
+
+def refuse_changed(reads: Iterable[SourceRead], spark: SparkSession) -> None:
+    """Raise where a source is not in the state any more in which it was read.
+
+    Raises:
+        SourceChangedError: it was written to since.
+    """
+    for read in reads:
+        if read.source.format != "delta" and version_at(spark, read.source, read.uri) != read.version:
+            raise SourceChangedError(read.source.name, read.uri)
+
+
+@contextmanager
+def told_when_broken(uris: Iterable[str]) -> Iterator[None]:
+    """Within the block a file that does not hold what its schema says is told by its place and the reader's reason.
+
+    Raises:
+        SourceBrokenError: a header or a value is not what the schema says.
+    """
+    try:
+        yield
+    except Py4JJavaError as error:
+        causes = [error.java_exception]
+        while causes[-1].getCause() is not None:
+            causes.append(causes[-1].getCause())
+        messages = [str(cause.getMessage()) for cause in causes]
+        broken = [uri for uri in uris if any("FAILED_READ_FILE" in said and uri in said for said in messages)]
+        if not broken:
+            raise
+        raise SourceBrokenError(broken[0], reason=" ".join(messages[-1].split())) from error

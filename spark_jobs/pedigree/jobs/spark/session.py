@@ -1,0 +1,23 @@
+"""The one Spark session of a process. Feast's own stores and engines use the session that is already active."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+from pedigree.jobs.settings import JobSettings
+from pedigree.jobs.spark.java import require_java
+
+
+def open_session(settings: JobSettings) -> SparkSession:
+    """The active session, or a new one with the settings of `feature_store.yaml`. Python workers are this interpreter."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    require_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    return SparkSession.builder.config(conf=SparkConf().setAll(list(settings.spark_conf))).getOrCreate()

@@ -1,0 +1,209 @@
+"""Where training sets are made, made again from the versions they were cut from, and let go."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import FeatureStore, RepoConfig
+
+from pedigree.jobs.historical.offline_store import PedigreeOfflineStore
+from pedigree.jobs.training_sets import retention
+from pedigree.jobs.training_sets.code import code_version
+from pedigree.jobs.training_sets.comparison import Mismatch, mismatches
+from pedigree.jobs.training_sets.definitions import column_of, definitions_of, pinned_views, references
+from pedigree.jobs.training_sets.entity_set import settled
+from pedigree.jobs.training_sets.errors import RowsMissingError, VersionGoneError
+from pedigree.jobs.training_sets.fingerprint import Content
+from pedigree.jobs.training_sets.lineage_datasets import set_written, tables_read
+from pedigree.jobs.training_sets.manifest import Definitions, Ingredients, Manifest, TableVersion
+from pedigree.jobs.training_sets.store import BATCH, TrainingSetStore, write_parquet
+from pedigree.jobs.training_sets.table_versions import gone, newest
+from pedigree.lineage.recorder import Run
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetService:
+    """What training sets are made with, and where they are kept."""
+
+    store: FeatureStore
+    shelf: TrainingSetStore
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetRequest:
+    """A training set that is wanted.
+
+    Attributes:
+        entities: for whom and as of when; `origin` says in words where they came from.
+        name: what people call the set; the service's name where there is none.
+        known_by: nothing that was learnt after it is seen; None is now.
+    """
+
+    service: str
+    entities: pa.Table
+    origin: str
+    name: str | None = None
+    known_by: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A set as it was computed again, beside what its manifest says.
+
+    Attributes:
+        mismatches: for each column that came out otherwise, how many rows and the first of them.
+        code: the packages and modules that have changed since.
+        put_back: whether the stored rows were broken and have been replaced.
+    """
+
+    manifest: Manifest
+    content: Content
+    mismatches: tuple[Mismatch, ...]
+    code: tuple[str, ...]
+    put_back: bool
+
+    @property
+    def is_same(self) -> bool:
+        """True where every row came out as it was."""
+        return self.content == self.manifest.content
+
+
+def create(order: TrainingSetRequest, workshop: TrainingSetService, run: Run) -> Manifest:
+    """Make a training set, or find the one that is kept under the same id.
+
+    Raises:
+        UnknownServiceError, UnsupportedSourceError, EntitySetError, UnbuiltTableError: nothing was written.
+    """
+    entities, ingredients = ingredients_of(order, workshop)
+    id_ = ingredients.identity()
+    for dataset in tables_read(ingredients):
+        run.reads(dataset)
+    shelf = workshop.shelf
+    if shelf.keeps(id_):
+        manifest = shelf.find(id_)
+    else:
+        shelf.write(id_, "entities", entities.schema, entities.to_batches(BATCH))
+        schema, batches = retrieved(ingredients, entities, workshop)
+        content = shelf.write(id_, "rows", schema, batches)
+        manifest = Manifest(
+            id=id_,
+            name=order.name or order.service,
+            created_at=run.started_at,
+            run_id=run.id,
+            ingredients=ingredients,
+            content=content,
+            features=tuple(column_of(feature) for feature in ingredients.definitions.features),
+        )
+        shelf.keep(manifest)
+    run.writes(set_written(manifest, shelf.schema(id_, "rows")))
+    return manifest
+
+
+def ingredients_of(order: TrainingSetRequest, workshop: TrainingSetService) -> tuple[pa.Table, Ingredients]:
+    """The entities as they will be kept, and all that decides what the set will hold, pinned now."""
+    definitions = definitions_of(workshop.store, order.service)
+    rows, entities = settled(order.entities, definitions, origin=order.origin)
+    return rows, Ingredients(
+        entities=entities,
+        definitions=definitions,
+        sources=tuple(held(uri) for uri in definitions.tables),
+        known_by=order.known_by or datetime.now(UTC),
+        code=code_version(),
+    )
+
+
+def held(uri: str) -> TableVersion:
+    """The newest version of a table, which no clean-up takes away from here on.
+
+    Raises:
+        UnbuiltTableError: there is no table.
+    """
+    newest(uri)
+    retention.hold(uri)
+    return newest(uri)
+
+
+def retrieved(
+    ingredients: Ingredients, entities: pa.Table, workshop: TrainingSetService
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The rows, from the pinned versions, in the order of the entities."""
+    definitions = ingredients.definitions
+    versions = {source.uri: source.version for source in ingredients.sources}
+    job = PedigreeOfflineStore.get_historical_features(
+        as_defined(workshop.store.config, definitions),
+        pinned_views(definitions, versions),
+        references(definitions),
+        entities,
+        workshop.store.registry,
+        definitions.project,
+        full_feature_names=True,
+        known_by=ingredients.known_by,
+    )
+    batches = iter(job.to_arrow_batches(BATCH))
+    first = next(batches)
+    return first.schema, (batch.cast(first.schema) for batch in chain([first], batches))
+
+
+def as_defined(config: RepoConfig, definitions: Definitions) -> RepoConfig:
+    """The configuration with the offline store's options as they were."""
+    settled_config = config.model_copy()
+    settled_config._offline_store = config.offline_store.model_copy(
+        update={"knowledge_time": definitions.knowledge_time}
+    )
+    return settled_config
+
+
+def rebuild(manifest: Manifest, workshop: TrainingSetService) -> Rebuilt:
+    """Compute a set again from the versions it was cut from, and compare; stored rows that are broken are put back.
+
+    Raises:
+        VersionGoneError: a version cannot be read any more.
+        RowsMissingError: the entities are gone.
+    """
+    missing = gone(manifest.ingredients.sources)
+    if missing:
+        raise VersionGoneError(manifest.short_id, missing)
+    shelf, id_ = workshop.shelf, manifest.id
+    entities = shelf.table(id_, "entities")
+    schema, batches = retrieved(manifest.ingredients, entities, workshop)
+    with tempfile.TemporaryDirectory(prefix="pedigree-rebuild-") as folder:
+        again = Path(folder) / "rows.parquet"
+        content = write_parquet(str(again), schema, batches)
+        is_same = content == manifest.content
+        broken = is_broken(manifest, shelf)
+        if is_same and broken:
+            put_back(again, manifest, shelf)
+        found = () if is_same or broken else mismatches(manifest, shelf, again, content)
+    code = manifest.ingredients.code.differing(code_version())
+    return Rebuilt(manifest, content, found, code, put_back=is_same and broken)
+
+
+def is_broken(manifest: Manifest, shelf: TrainingSetStore) -> bool:
+    """True where the stored rows are not what they were."""
+    try:
+        return shelf.content(manifest.id, "rows") != manifest.content
+    except RowsMissingError:
+        return True
+
+
+def put_back(again: Path, manifest: Manifest, shelf: TrainingSetStore) -> None:
+    """Store rows that were computed again."""
+    with pq.ParquetFile(again) as file:
+        shelf.write(manifest.id, "rows", file.schema_arrow, file.iter_batches(BATCH))
+
+
+def delete(manifest: Manifest, workshop: TrainingSetService) -> tuple[str, ...]:
+    """Let a set go; returns the tables that no set needs any more and that are back under their own retention."""
+    workshop.shelf.drop(manifest.id)
+    left = workshop.shelf.manifests()
+    freed = [uri for uri in manifest.ingredients.definitions.tables if not retention.needs(left, uri)]
+    for uri in freed:
+        retention.release(uri)
+    return tuple(freed)

@@ -1,0 +1,1 @@
+"""Windows over events: tiles, how they are kept, and the features that are computed from them."""

@@ -1,0 +1,95 @@
+"""The tiles of one slice on its way: what is folded from facts, what is read, and what is kept once the slice is published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_repo.contracts import CONTRACTS
+from feature_repo.settings import repo_settings
+from pedigree.features.windows import digest
+from pedigree.jobs.delta_tables import Commit
+from pedigree.jobs.feature_table import FeatureTable
+from pedigree.jobs.intervals import Interval, held, instant
+from pedigree.jobs.sources.events import KNOWN_AT
+from pedigree.jobs.sources.reader import SourceRead
+from pedigree.jobs.time_slice import TimeSlice
+from pedigree.jobs.windows.lookback import Lookback, look_back
+from pedigree.jobs.windows.tile_store import TileStore, definition
+from pedigree.jobs.windows.tiles import FACTS, TILE_AT, gathered, row_tiles
+from pedigree.jobs.windows.window_features import featured
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """Where the tiles come from that the rows of a slice are made of.
+
+    Attributes:
+        rows: the starts of the slice's own tiles.
+        store: the tiles that earlier builds kept, at the version that is read.
+        lookback: what is folded from facts, and what is read from the store.
+    """
+
+    table: FeatureTable
+    time_slice: TimeSlice
+    rows: Interval
+    store: TileStore
+    lookback: Lookback
+
+    @classmethod
+    def of(cls, table: FeatureTable, time_slice: TimeSlice, spark: SparkSession) -> TilePlan:
+        """The plan for a slice, with the tiles as they stand now."""
+        rows = row_tiles(time_slice, table.windows.every)
+        store = open_store(table, spark)
+        return cls(table, time_slice, rows, store, look_back(table.windows, rows, store.coverage))
+
+    @property
+    def extent(self) -> TimeSlice:
+        """When the facts that are needed became known."""
+        return TimeSlice(instant(self.lookback.since), max(instant(self.rows.end), self.time_slice.end_at))
+
+    @property
+    def reads_tiles(self) -> bool:
+        """True where earlier builds' tiles are read."""
+        return bool(self.lookback.fine or self.lookback.coarse)
+
+    def folded(self, facts: DataFrame) -> DataFrame:
+        """The fine tiles of the facts that no kept tile stands for."""
+        used = facts.where(F.col("outcome").isin(*self.table.used))
+        return gathered(used.where(held(F.unix_seconds(KNOWN_AT), self.lookback.facts)), self.table.windows)
+
+    def completed(self, tiles: DataFrame) -> DataFrame:
+        """The tiles with those that are kept."""
+        kept = self.store.read(tiles.sparkSession, self.lookback)
+        return tiles if kept is None else tiles.unionByName(kept)
+
+    def features(self, tiles: DataFrame) -> DataFrame:
+        """The rows of the slice, out of `completed` tiles."""
+        return featured(tiles, self.table.windows, self.rows)
+
+    def counts(self, tiles: DataFrame) -> tuple[int, int]:
+        """How many tiles the slice has, and of how many facts."""
+        own = tiles.where(held(F.col(TILE_AT), [self.rows]))
+        number, facts = own.agg(F.count(F.lit(1)), F.coalesce(F.sum(FACTS), F.lit(0))).collect()[0]
+        return int(number), int(facts)
+
+    def publish(self, tiles: DataFrame, sources: Mapping[str, SourceRead], *, run_id: str) -> Commit:
+        """Keep the tiles of the slice, now that it is published."""
+        return self.store.publish(tiles, self.rows, built_from=built_from(self.table, sources), run_id=run_id)
+
+
+def open_store(table: FeatureTable, spark: SparkSession) -> TileStore:
+    """The tiles of a table, as they stand now."""
+    return TileStore.open(spark, table, repo_settings().tiles(table.name))
+
+
+def built_from(table: FeatureTable, sources: Mapping[str, SourceRead]) -> str:
+    """What a slice is made from, in one word: the versions of its sources, its windows and its contract."""
+    versions = [f"{read.uri} {read.version}" for _, read in sorted(sources.items())]
+    facts = [
+        f"{type(fact).__name__} {fact.meta} {fact.configuration.kwargs}" for fact in CONTRACTS[table.name].expectations
+    ]
+    return digest([definition(table), table.windows.digest, *facts, *versions])
