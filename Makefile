@@ -32,7 +32,7 @@ $(JARS): spark_jobs/pedigree/jobs/spark/jars.py | $(READY)
 	@touch $@
 
 demo: setup ## The main job end to end on real flights; ARGS=--keep leaves the servers up
-	@$(BIN)/pedigree demo $(ARGS)
+	@$(BIN)/python -W ignore -m feature_repo.demo $(ARGS)
 
 test: setup ## All tests; ARGS are pytest's
 	$(BIN)/python -m pytest $(ARGS)

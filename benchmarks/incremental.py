@@ -12,9 +12,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,15 +21,16 @@ from pydantic import SecretStr
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feature_repo.contracts import CONTRACTS, between, suite
-from feature_repo.settings import repo_settings
-from feature_repo.sources import delta_table
+from pedigree.features.contract import between, contract
+from pedigree.features.events import KNOWN_AT, EventSet
+from pedigree.features.lake import delta_table
+from pedigree.features.repository import Repository
+from pedigree.features.settings import RepositorySettings
+from pedigree.features.sources import Source
+from pedigree.features.table import Table
 from pedigree.features.windows import DAY, HOUR, Aggregation, Operation, Windows
 from pedigree.jobs.build.build import Jobs, build
-from pedigree.jobs.feature_table import FeatureTable
 from pedigree.jobs.settings import job_settings
-from pedigree.jobs.sources.events import KNOWN_AT, EventSet
-from pedigree.jobs.sources.reader import Source
 from pedigree.jobs.spark.session import open_session
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.lineage.recorder import Recorder
@@ -66,7 +64,7 @@ def day(number: int, days: int = 1) -> TimeSlice:
     return TimeSlice(START + number * DAY, START + (number + days) * DAY)
 
 
-def table() -> FeatureTable:
+def table() -> Table:
     """A table of nothing but windows, over the synthetic facts."""
     place = Entity(name="place", join_keys=["place"], value_type=ValueType.STRING)
     view = FeatureView(
@@ -82,7 +80,8 @@ def table() -> FeatureTable:
         derive=lambda inputs: inputs[TRIPS.name].select("*", F.lit("seen").alias("outcome")),
         columns={name: ((TRIPS.name, name),) for name in ("place", KNOWN_AT, "amount")},
     )
-    return FeatureTable(view=view, facts=facts, used=frozenset({"seen"}), windows=WINDOWS)
+    positive = between("amount_count_7d_is_positive", "amount_count_7d", 1, None)
+    return Table(view, contract(view, [positive]), facts, frozenset({"seen"}), WINDOWS)
 
 
 def add_facts(spark: SparkSession, path: Path, time_slice: TimeSlice, *, places: int) -> None:
@@ -100,18 +99,9 @@ def add_facts(spark: SparkSession, path: Path, time_slice: TimeSlice, *, places:
     facts.write.format("delta").mode("append").save(path.as_uri())
 
 
-@contextmanager
-def lake_at(folder: Path) -> Iterator[None]:
-    """Within the block tables are in a lake of their own."""
-    before = os.environ.get("PEDIGREE_LAKE")
-    os.environ["PEDIGREE_LAKE"] = folder.as_uri()
-    repo_settings.cache_clear()
-    try:
-        yield
-    finally:
-        os.environ.pop("PEDIGREE_LAKE")
-        os.environ.update({"PEDIGREE_LAKE": before} if before else {})
-        repo_settings.cache_clear()
+def repository(folder: Path, lake: str) -> Repository:
+    """A repository without a file, whose sources are in a folder and whose tables are in a lake of their own there."""
+    return Repository(RepositorySettings(folder, "bench", (folder / lake).as_uri(), folder.as_uri()), {}, {})
 
 
 def seconds_of(time_slice: TimeSlice, jobs: Jobs) -> float:
@@ -119,7 +109,7 @@ def seconds_of(time_slice: TimeSlice, jobs: Jobs) -> float:
     since = time.perf_counter()
     build(table(), time_slice, jobs)
     seconds = time.perf_counter() - since
-    jobs.facts.clear()
+    jobs.events.clear()
     return seconds
 
 
@@ -144,21 +134,18 @@ def incremental_share(spark: SparkSession, folder: Path, quick: bool) -> dict[st
         quick: take fewer keys.
     """
     places = 30 if quick else 800
-    CONTRACTS["place_amounts"] = suite(
-        "place_amounts", ("place",), [between("amount_count_7d_is_positive", "amount_count_7d", 1, None)]
-    )
-    settings = replace(job_settings(), landing=folder.as_uri())
     lineage = LineageSettings("http://127.0.0.1:9", "bench", folder / "outbox", SecretStr("sqlite://"), None)
     add_facts(spark, folder / TRIPS.file, day(0, DAYS), places=places)
     with Recorder.open(lineage) as recorder:
-        jobs = Jobs(spark, settings, recorder, progress=lambda _stage: None)
-        with lake_at(folder / "lake"):
-            full, days = seconds_of(day(0, DAYS), jobs), []
-            for number in range(DAYS, DAYS + ADDED):
-                add_facts(spark, folder / TRIPS.file, day(number), places=places)
-                days.append(seconds_of(day(number), jobs))
-        with lake_at(folder / "rebuilt"):
-            seconds_of(day(0, DAYS + ADDED), jobs)
+        kept, rebuilt = (
+            Jobs(spark, repository(folder, lake), recorder, progress=lambda _stage: None)
+            for lake in ("lake", "rebuilt")
+        )
+        full, days = seconds_of(day(0, DAYS), kept), []
+        for number in range(DAYS, DAYS + ADDED):
+            add_facts(spark, folder / TRIPS.file, day(number), places=places)
+            days.append(seconds_of(day(number), kept))
+        seconds_of(day(0, DAYS + ADDED), rebuilt)
     tables = [
         spark.read.format("delta").load((folder / lake / "place_amounts").as_uri()) for lake in ("lake", "rebuilt")
     ]

@@ -6,8 +6,7 @@ from feast import FeatureView, Field
 from feast.types import Int64, String
 
 from feature_repo import entities
-from feature_repo.sources import delta_table
-from pedigree.features.windows import DAY, HOUR, Aggregation, Operation, Windows
+from pedigree.features import DAY, HOUR, Aggregation, Operation, Windows, delta_table
 
 TEAM = "flight-operations@example.com"
 LATE_SHARE = "Share of landed flights 15 minutes late or more"

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from pedigree.jobs.flights import UNLISTED_AIRPORTS
+from feature_repo.flights import UNLISTED_AIRPORTS
 
 NEW_YORK = ZoneInfo("America/New_York")
 

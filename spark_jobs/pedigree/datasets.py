@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.settings import repo_settings
+from pedigree.features.lake import current_lake
 from pedigree.jobs.training_sets.errors import AnotherServiceError, ContentBrokenError, RowsMissingError
 from pedigree.jobs.training_sets.manifest import Manifest
 from pedigree.jobs.training_sets.store import BATCH, TrainingSetStore
@@ -37,7 +37,7 @@ def training_set(reference: str, *, shelf: TrainingSetStore | None = None) -> Tr
         AnotherServiceError: the set is not of this service.
         RowsMissingError: its rows are gone, or are not as many as they were.
     """
-    kept = shelf or TrainingSetStore(repo_settings().datasets)
+    kept = shelf or TrainingSetStore(current_lake().datasets)
     manifest = manifest_of(reference, kept)
     found = TrainingSet(manifest, kept)
     if len(found) != manifest.content.rows:

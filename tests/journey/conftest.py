@@ -77,7 +77,7 @@ def make_workspace(root: Path) -> Workspace:
 def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, str]]:
     """The workspace after `pedigree demo --keep`, and what the demo printed."""
     workspace = make_workspace(tmp_path_factory.mktemp("journey") / "workspace")
-    done = workspace.run("pedigree", "demo", "--keep")
+    done = workspace.run("python", "-m", "feature_repo.demo", "--keep")
     try:
         assert done.returncode == 0, done.stdout
         yield workspace, done.stdout

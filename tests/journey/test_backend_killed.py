@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +15,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from feature_repo.settings import repo_settings
+from feature_repo.landing import land_samples
+from pedigree.features.repository import load_repository
+from pedigree.features.settings import repository_settings
 from pedigree.jobs.build.build import Jobs, build
-from pedigree.jobs.build.landing import land_samples
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
-from pedigree.jobs.tables import TABLES
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.lineage.outbox import Outbox
 from pedigree.lineage.recorder import Recorder
@@ -36,14 +35,6 @@ WEEK = TimeSlice(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 3, 8, tzinfo=U
 def settings(tmp_path: Path) -> LineageSettings:
     url = f"http://127.0.0.1:{free_port()}"
     return LineageSettings(url, "pedigree", tmp_path / "outbox", SecretStr(f"sqlite:///{tmp_path}/lineage.db"), None)
-
-
-@pytest.fixture
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PEDIGREE_LAKE", (tmp_path / "lake").as_uri())
-    repo_settings.cache_clear()
-    yield
-    repo_settings.cache_clear()
 
 
 def backend(settings: LineageSettings) -> subprocess.Popen[bytes]:
@@ -62,7 +53,6 @@ def backend(settings: LineageSettings) -> subprocess.Popen[bytes]:
     raise AssertionError("the backend did not come up")
 
 
-@pytest.mark.usefixtures("lake")
 def test_killing_the_backend_during_a_build_loses_no_event(settings: LineageSettings, tmp_path: Path) -> None:
     """The build goes on; its events wait on disk; started again, the backend shows every run, whole and ended."""
     process = backend(settings)
@@ -72,12 +62,14 @@ def test_killing_the_backend_during_a_build_loses_no_event(settings: LineageSett
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
 
-    landing = replace(job_settings(), landing=(tmp_path / "landing").as_uri())
+    loaded = load_repository(repository_settings())
+    places = replace(loaded.settings, landing=(tmp_path / "landing").as_uri(), lake=(tmp_path / "lake").as_uri())
+    repository = replace(loaded, settings=places)
     with Recorder.open(settings) as recorder:
-        jobs = Jobs(open_session(landing), landing, recorder, progress=lambda _stage: None)
+        jobs = Jobs(open_session(job_settings()), repository, recorder, progress=lambda _stage: None)
         land_samples(jobs)
-        built = build(TABLES["origin_weather"], WEEK, jobs.telling(kill_while_checking))
-        jobs.facts.clear()
+        built = build(repository.tables["origin_weather"], WEEK, jobs.telling(kill_while_checking))
+        jobs.events.clear()
     waiting = Outbox.open(settings).waiting()
     assert process.returncode == -signal.SIGKILL
     assert built.rows.published > 400

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from pedigree.jobs.sources.reader import SOURCES
+from feature_repo.sources import SOURCES
 
 from ..spark_jobs.sample import sample
 

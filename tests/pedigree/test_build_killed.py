@@ -19,8 +19,8 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from pedigree.jobs.build.landing import packed_file, unpacked
-from pedigree.jobs.sources.reader import SOURCES
+from feature_repo.landing import packed_file, unpacked
+from feature_repo.sources import SOURCES
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

@@ -151,7 +151,7 @@ def test_no_text_of_settings_has_a_password(tmp_path: Path) -> None:
     for text in forms(*JWKS, "https://u:{}@keys.example/jwks", "https://keys.example/jwks?key={}"):
         named = {**yaml, **issuer, "PEDIGREE_SERVING_AUTH_JWKS": text}
         assert MARKER not in outcome(lambda named=named: read_serving(named)), text  # type: ignore[misc]
-    assert MARKER not in repr(JobSettings(tmp_path, "file:/x", (("spark.hadoop.fs.s3a.secret.key", MARKER),)))
+    assert MARKER not in repr(JobSettings(tmp_path, (("spark.hadoop.fs.s3a.secret.key", MARKER),)))
     assert MARKER not in repr(Options(token=MARKER))
     assert MARKER not in repr(JwkSet(SecretStr(f"https://u:{MARKER}@keys.example")))
 

@@ -10,9 +10,11 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
+from feature_repo.sources import SOURCES
+from pedigree.features.repository import Repository, load_repository
+from pedigree.features.settings import repository_settings
 from pedigree.jobs.build.build import Jobs
-from pedigree.jobs.settings import JobSettings, job_settings
-from pedigree.jobs.sources.reader import SOURCES
+from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings
@@ -26,12 +28,17 @@ def spark() -> SparkSession:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> JobSettings:
-    """Settings whose landing place holds the first ten days of March 2013: the clocks go forward on the tenth."""
+def repository(tmp_path: Path) -> Repository:
+    """The flights, with a lake of the test's own.
+
+    The first ten days of March 2013 are landed; the clocks go forward on the tenth.
+    """
     for source in SOURCES:
         content = sample(source.name)
         (tmp_path / source.file).write_bytes(content)
-    return replace(job_settings(), landing=tmp_path.as_uri())
+    loaded = load_repository(repository_settings())
+    places = replace(loaded.settings, landing=tmp_path.as_uri(), lake=(tmp_path / "lake").as_uri())
+    return replace(loaded, settings=places)
 
 
 @pytest.fixture
@@ -41,10 +48,10 @@ def outbox(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def jobs(spark: SparkSession, settings: JobSettings, outbox: Path) -> Iterator[Jobs]:
+def jobs(spark: SparkSession, repository: Repository, outbox: Path) -> Iterator[Jobs]:
     unreachable = LineageSettings("http://127.0.0.1:9", "tests", outbox, SecretStr("sqlite://"), None)
     recorder = Recorder.open(unreachable)
-    jobs = Jobs(spark=spark, settings=settings, recorder=recorder, progress=lambda _stage: None)
+    jobs = Jobs(spark=spark, repository=repository, recorder=recorder, progress=lambda _stage: None)
     yield jobs
-    jobs.facts.clear()
+    jobs.events.clear()
     recorder.close()

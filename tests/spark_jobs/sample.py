@@ -8,8 +8,8 @@ from functools import cache
 
 import pandas as pd
 
-from pedigree.jobs.build.landing import packed_file, unpacked
-from pedigree.jobs.sources.reader import FLIGHTS, SOURCES, WEATHER
+from feature_repo.landing import packed_file, unpacked
+from feature_repo.sources import FLIGHTS, SOURCES, WEATHER
 from pedigree.jobs.time_slice import TimeSlice
 
 MARCH = TimeSlice(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 3, 11, tzinfo=UTC))

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from feature_repo.settings import repo_settings
 from pedigree.features.windows import DAY
 from pedigree.jobs.build.backfill import chunks, pending
 from pedigree.jobs.build.build import Jobs, build
-from pedigree.jobs.tables import TABLES
 
 from .sample import MARCH
-
-
-@pytest.fixture(autouse=True)
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test has a lake of its own."""
-    monkeypatch.setenv("PEDIGREE_LAKE", (tmp_path / "lake").as_uri())
-    repo_settings.cache_clear()
-    yield
-    repo_settings.cache_clear()
 
 
 def test_chunks_are_consecutive_and_end_where_the_slice_does() -> None:
@@ -36,12 +22,12 @@ def test_chunks_are_consecutive_and_end_where_the_slice_does() -> None:
 
 def test_what_is_built_from_the_same_is_not_pending(jobs: Jobs) -> None:
     """A built chunk is left out; with another delivery of a source or another declaration it is pending again."""
-    table, parts = TABLES["origin_weather"], list(chunks(MARCH, 5 * DAY))
+    table, parts = jobs.repository.tables["origin_weather"], list(chunks(MARCH, 5 * DAY))
     assert pending(table, parts, jobs) == parts
     build(table, parts[0], jobs)
     assert pending(table, parts, jobs) == parts[1:]
     fewer = replace(table, windows=replace(table.windows, features=table.windows.features[1:]))
     assert pending(fewer, parts, jobs) == parts
-    landed = Path(jobs.settings.landing.removeprefix("file://"), "weather.csv")
+    landed = Path(jobs.repository.settings.landing.removeprefix("file://"), "weather.csv")
     landed.write_bytes(landed.read_bytes().replace(b",NA", b",1", 1))
     assert pending(table, parts, jobs) == parts

@@ -12,10 +12,14 @@ import pytest
 from great_expectations.core.batch import Batch
 from pyspark.sql import SparkSession
 
-from feature_repo.contracts import CONTRACTS
+from feature_repo import contracts
 from pedigree.jobs.build.quality_gate import BROKEN_FACTS, fact_name, is_row_level, judge, mark
 from pedigree.jobs.errors import ContractError
 
+CONTRACTS = {
+    suite.name: suite
+    for suite in (contracts.carrier_delays, contracts.origin_weather, contracts.plane_usage, contracts.route_delays)
+}
 KEYS = {
     "carrier": ["AA", "UA"],
     "origin": ["EWR", "JFK", "BOS"],

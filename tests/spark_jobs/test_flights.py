@@ -10,8 +10,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pedigree.jobs.flights import flight_facts
-from pedigree.jobs.sources.reader import AIRPORTS, FLIGHTS
+from feature_repo.flights import flight_events
+from feature_repo.sources import AIRPORTS, FLIGHTS
 
 from ..watched_clock import watched, zones
 from .sample import whole
@@ -37,7 +37,7 @@ def airports(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> D
 
 def test_every_flight_is_one_fact_with_an_outcome(flights: DataFrame, airports: DataFrame) -> None:
     """No flight is lost or doubled: 327,346 landed, 1,175 were diverted, 8,255 were cancelled, and of each it is known when."""
-    facts = flight_facts(flights, airports)
+    facts = flight_events(flights, airports)
     outcomes = {row["outcome"]: row["count"] for row in facts.groupBy("outcome").count().collect()}
     assert outcomes == {"landed": 327_346, "diverted": 1_175, "cancelled": 8_255}
     assert facts.where("known_at IS NULL").count() == 0
@@ -47,7 +47,7 @@ def test_scheduled_departures_fall_into_the_hour_that_the_data_gives_in_utc(
     flights: DataFrame, airports: DataFrame
 ) -> None:
     """`time_hour` of the data is the scheduled departure's hour in UTC; ours is in it for all 336,776 flights."""
-    ours = flight_facts(flights, airports).select(F.date_trunc("hour", "scheduled_departure_at").alias("hour"))
+    ours = flight_events(flights, airports).select(F.date_trunc("hour", "scheduled_departure_at").alias("hour"))
     counts = ours.groupBy("hour").count()
     theirs = flights.groupBy(F.col("time_hour").alias("hour")).count()
     assert counts.exceptAll(theirs).count() == 0
@@ -67,7 +67,7 @@ def test_arrivals_are_when_the_clock_at_the_destination_shows_them(
     as_they_came.to_csv(tmp_path / "few.csv", index=False)
     few = spark.read.csv((tmp_path / "few.csv").as_uri(), schema=FLIGHTS.schema, header=True, nullValue="NA")
     keys = ["carrier", "tail_number", "scheduled_departure_at"]
-    found = flight_facts(few, airports).select(*keys, "known_at").toPandas()
+    found = flight_events(few, airports).select(*keys, "known_at").toPandas()
     expected = pd.DataFrame([watched(flight, zone_of) for flight in chosen.itertuples()])
     pairs = expected.merge(found, on=keys, suffixes=("_watched", "_computed"))
     assert len(pairs) == len(expected) == len(found) > 700

@@ -22,7 +22,6 @@ from feast.table_format import DeltaFormat
 from feast.types import Float64, Int64
 from pyspark.sql import SparkSession
 
-from feature_repo.contracts import CONTRACTS, between, suite
 from pedigree.jobs import delta_tables
 from pedigree.jobs.errors import (
     LoadOvertakenError,
@@ -39,6 +38,7 @@ from pedigree.online.load_state import LoadState
 from pedigree.online.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, START
+from .repositories import working_in
 
 END = EVENTS[-1] + DAY
 EPOCH = datetime.fromtimestamp(0, START.tzinfo)
@@ -427,26 +427,34 @@ def test_only_the_gate_s_own_mark_is_taken(shop: Shop, caplog: pytest.LogCapture
         shop.rollback()
 
 
-@pytest.fixture
-def contract() -> Iterator[None]:
-    """A contract for the purchases, for one test."""
-    CONTRACTS["purchases"] = suite("purchases", ("customer",), [between("spend_is_possible", "spend", 0, 5000)])
-    yield
-    del CONTRACTS["purchases"]
+TABLES = """
+from feast import Entity, FeatureView, Field, ValueType
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+from feast.types import Float64, Int64
+
+from pedigree.features.contract import between, contract
+
+view = FeatureView(
+    name="purchases",
+    entities=[Entity(name="customer", join_keys=["customer"], value_type=ValueType.INT64)],
+    schema=[Field(name="customer", dtype=Int64), Field(name="spend", dtype=Float64)],
+    source=SparkSource(path="purchases", timestamp_field="event_at"),
+)
+purchases = contract(view, [between("spend_is_possible", "spend", 0, 5000)])
+"""
 
 
-@pytest.mark.usefixtures("contract")
-def test_rows_that_went_through_the_gate_are_loaded(shop: Shop) -> None:
+def test_rows_that_went_through_the_gate_are_loaded(shop: Shop, tmp_path: Path) -> None:
     """What `write_to_offline_store` lets through is served, and what it sets apart is not; without a contract nothing is."""
     shop.publish(row(1, 1, 1.0))
     columns = [name.split()[0] for name in COLUMNS.split(", ")]
     rows = [row(number, 2, 2.0) for number in range(1, 100)] + [row(100, 2, -1.0)]
-    shop.store.write_to_offline_store("purchases", pd.DataFrame(rows, columns=columns))
+    with working_in(tmp_path / "gated", TABLES):
+        shop.store.write_to_offline_store("purchases", pd.DataFrame(rows, columns=columns))
     shop.load()
     assert shop.served(1, 99, 100) == [2.0, 2.0, None]
-    del CONTRACTS["purchases"]
-    shop.store.write_to_offline_store("purchases", pd.DataFrame([row(100, 3, -1.0)], columns=columns))
-    CONTRACTS["purchases"] = suite("purchases", ("customer",), [])
+    with working_in(tmp_path / "ungated"):
+        shop.store.write_to_offline_store("purchases", pd.DataFrame([row(100, 3, -1.0)], columns=columns))
     shop.load()
     assert shop.served(1, 99, 100) == [2.0, 2.0, None]
 

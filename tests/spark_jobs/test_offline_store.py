@@ -24,8 +24,8 @@ from feast.types import Float64, Int64
 from pyspark.sql import SparkSession
 
 from benchmarks.stores import OURS, open_store
-from feature_repo.contracts import CONTRACTS, between, suite
-from feature_repo.settings import repo_settings
+from pedigree.features.lake import Lake, current_lake
+from pedigree.features.settings import repository_settings
 from pedigree.jobs.errors import (
     EngineUnfitError,
     LogDestinationError,
@@ -201,17 +201,40 @@ def new_rows(*weights: float) -> pd.DataFrame:
     return pd.DataFrame({"plane_id": [1] * len(at), "kg": weights, "event_at": at, "created_at": at, "day": days})
 
 
+TABLES = """
+from feast import Entity, FeatureView, Field, ValueType
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+from feast.types import Float64, Int64
+
+from pedigree.features.contract import between, contract
+
+view = FeatureView(
+    name="loads",
+    entities=[Entity(name="plane", join_keys=["plane"], value_type=ValueType.INT64)],
+    schema=[Field(name="plane", dtype=Int64), Field(name="weight", dtype=Float64)],
+    source=SparkSource(path="loads", timestamp_field="event_at", field_mapping={"plane_id": "plane", "kg": "weight"}),
+)
+loads = contract(view, [between("kg_is_possible", "kg", 0, 5000)])
+"""
+
+
 @pytest.fixture
-def contract() -> Iterator[None]:
-    """What must hold of loads, for one test."""
-    CONTRACTS["loads"] = suite("loads", ("plane_id",), [between("kg_is_possible", "kg", 0, 5000)])
-    yield
-    del CONTRACTS["loads"]
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+    """A repository that says what must hold of loads, and its lake."""
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "tables.py").write_text(TABLES)
+    yaml = tmp_path / "repository" / "feature_store.yaml"
+    yaml.write_text("project: p\n")
+    monkeypatch.setenv("PEDIGREE_FEATURE_STORE_YAML", str(yaml))
+    repository_settings.cache_clear()
+    yield current_lake()
+    repository_settings.cache_clear()
 
 
 @pytest.mark.parametrize("engine", ["duckdb"])
-@pytest.mark.usefixtures("contract")
-def test_rows_written_through_feast_pass_the_gate(spark: SparkSession, store: FeatureStore, folder: Path) -> None:
+def test_rows_written_through_feast_pass_the_gate(
+    spark: SparkSession, store: FeatureStore, folder: Path, lake: Lake
+) -> None:
     """Good rows are appended in a recorded run, a few broken ones are set apart by name, and a broken batch is stopped whole."""
     store.write_to_offline_store("loads", new_rows(*[1.0] * 99, -1.0))
     rows = DeltaTable(folder / "loads").to_pyarrow_table()
@@ -219,7 +242,7 @@ def test_rows_written_through_feast_pass_the_gate(spark: SparkSession, store: Fe
     with pytest.raises(QualityGateFailedError, match="kg_is_possible"):
         store.write_to_offline_store("loads", new_rows(1.0, -1.0))
     assert DeltaTable(folder / "loads").to_pyarrow_table().num_rows == 1099
-    kept = DeltaTable(repo_settings().quarantine("loads")).to_pyarrow_table()
+    kept = DeltaTable(lake.quarantine("loads")).to_pyarrow_table()
     assert sorted(kept["published"].to_pylist()) == [False, False, True]
     assert kept["broken_facts"].to_pylist().count(["kg_is_possible"]) == 2
     events = [json.loads(path.read_text()) for path in sorted(lineage_settings().outbox.glob("*.json"))]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from feature_repo.landing import SampleDataError, land_samples, landing_folder
 from pedigree.jobs.build.build import Jobs
-from pedigree.jobs.build.landing import land_samples, landing_folder
-from pedigree.jobs.errors import JavaMissingError, JobSettingsError, SampleDataError
+from pedigree.jobs.errors import JavaMissingError, JobSettingsError
 from pedigree.jobs.settings import spark_conf
 from pedigree.jobs.spark.java import require_java
 
@@ -42,7 +42,8 @@ def test_settings_without_spark_are_refused(tmp_path: Path) -> None:
 
 def test_landing_twice_copies_once(jobs: Jobs, tmp_path: Path) -> None:
     """The sample is landed whole, and again only where it is not there or differs."""
-    empty = replace(jobs, settings=replace(jobs.settings, landing=(tmp_path / "landing").as_uri()))
+    places = replace(jobs.repository.settings, landing=(tmp_path / "landing").as_uri())
+    empty = replace(jobs, repository=replace(jobs.repository, settings=places))
     assert land_samples(empty) == {"flights": 336_776, "weather": 26_115, "planes": 3_322, "airports": 1_458}
     assert land_samples(empty) == {}
     (tmp_path / "landing" / "planes.csv").write_text("tailnum\n")

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from feature_repo.settings import repo_settings
+from feature_repo.sources import FLIGHTS, PLANES
+from pedigree.features.repository import Repository
+from pedigree.features.settings import RepositorySettings
+from pedigree.features.sources import Encoding, Source
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.build import Jobs, build
 from pedigree.jobs.errors import SourceBrokenError, SourceChangedError
-from pedigree.jobs.settings import JobSettings, job_settings
-from pedigree.jobs.sources.reader import FLIGHTS, PLANES, Source, read, refuse_changed
-from pedigree.jobs.sources.rfc4180 import Encoding, NotCsvError, layout_of
-from pedigree.jobs.tables import TABLES
+from pedigree.jobs.sources.reader import read, refuse_changed
+from pedigree.jobs.sources.rfc4180 import NotCsvError, layout_of
 from pedigree.jobs.time_slice import TimeSlice
 
 from .sample import MARCH, sample
@@ -31,16 +32,15 @@ A_DAY = TimeSlice(datetime(2013, 3, 9, tzinfo=UTC), datetime(2013, 3, 10, tzinfo
 
 
 @pytest.fixture
-def landing(tmp_path: Path) -> JobSettings:
-    """Settings with an empty landing place."""
-    return replace(job_settings(), landing=tmp_path.as_uri())
+def landing(tmp_path: Path) -> Repository:
+    """A repository with an empty landing place."""
+    places = RepositorySettings(tmp_path / "feature_store.yaml", "p", (tmp_path / "lake").as_uri(), tmp_path.as_uri())
+    return Repository(places, {}, {})
 
 
-def rows(
-    spark: SparkSession, landing: JobSettings, content: bytes, source: Source = MAKERS
-) -> list[tuple[object, ...]]:
+def rows(spark: SparkSession, landing: Repository, content: bytes, source: Source = MAKERS) -> list[tuple[object, ...]]:
     """The rows of a file with some content."""
-    path = Path(landing.landing.removeprefix("file://")) / source.file
+    path = Path(landing.settings.landing.removeprefix("file://")) / source.file
     path.write_bytes(content)
     return [tuple(row) for row in read(spark, source, landing).rows.collect()]
 
@@ -66,7 +66,7 @@ READ: dict[str, tuple[Encoding, bytes, list[tuple[object, ...]]]] = {
 
 
 @pytest.mark.parametrize("case", READ)
-def test_what_is_csv_is_read_to_the_value(spark: SparkSession, landing: JobSettings, case: str) -> None:
+def test_what_is_csv_is_read_to_the_value(spark: SparkSession, landing: Repository, case: str) -> None:
     """Quotes, line breaks and encodings as declared come back as the values that were written."""
     encoding, content, expected = READ[case]
     assert rows(spark, landing, content, replace(MAKERS, encoding=encoding)) == expected
@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[Encoding, bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_csv_is_refused_with_file_and_line(spark: SparkSession, landing: JobSettings, case: str) -> None:
+def test_what_is_not_csv_is_refused_with_file_and_line(spark: SparkSession, landing: Repository, case: str) -> None:
     """Nothing is mended in silence: the error names the file, the line where it can, and what is wrong."""
     encoding, content, reason = REFUSED[case]
     with pytest.raises(Exception, match=reason) as caught:
@@ -139,13 +139,13 @@ def test_what_is_not_csv_is_refused_with_file_and_line(spark: SparkSession, land
         assert isinstance(caught.value, SourceBrokenError)
 
 
-def test_a_compressed_file_and_one_in_a_folder_are_looked_through(spark: SparkSession, landing: JobSettings) -> None:
+def test_a_compressed_file_and_one_in_a_folder_are_looked_through(spark: SparkSession, landing: Repository) -> None:
     """What Spark decompresses is looked through as it reads it, by every file of a folder."""
     packed = replace(MAKERS, file="makers.csv.gz")
     assert rows(spark, landing, gzip.compress(b'number,maker\n1,"BO""EING"\n'), packed) == [(1, 'BO"EING')]
     with pytest.raises(SourceBrokenError, match=r"makers.csv.gz .*line 2: the bytes ca"):
         rows(spark, landing, gzip.compress(b"number,maker\n1,BO\xcaING\n"), packed)
-    folder = Path(landing.landing.removeprefix("file://")) / "parts"
+    folder = Path(landing.settings.landing.removeprefix("file://")) / "parts"
     folder.mkdir()
     (folder / "a b.csv").write_bytes(b"number,maker\n1,X\n")
     (folder / "c.csv").write_bytes(b"number,maker\n2,\xca\n")
@@ -153,7 +153,7 @@ def test_a_compressed_file_and_one_in_a_folder_are_looked_through(spark: SparkSe
         read(spark, replace(MAKERS, file="parts"), landing)
 
 
-def test_thousands_of_files_are_taken_as_another_reader_takes_them(spark: SparkSession, landing: JobSettings) -> None:
+def test_thousands_of_files_are_taken_as_another_reader_takes_them(spark: SparkSession, landing: Repository) -> None:
     """Random text of quotes, commas and line breaks: what is taken has the values of Python's csv, chunk by chunk alike."""
     rng = random.Random(7)
     taken = refused = 0
@@ -187,20 +187,20 @@ def test_a_record_that_never_ends_is_refused_before_the_file_is_in_memory() -> N
         layout_of(chunks, encoding="UTF-8", columns=2)
 
 
-def test_a_build_refuses_a_file_that_cannot_be_decoded(jobs: Jobs, settings: JobSettings) -> None:
+def test_a_build_refuses_a_file_that_cannot_be_decoded(jobs: Jobs) -> None:
     """A plane's maker in Latin-1 stops the build of a table that is made of it, by file and line; nothing is published."""
-    path = Path(settings.landing.removeprefix("file://")) / FLIGHTS.file
+    path = Path(jobs.repository.settings.landing.removeprefix("file://")) / FLIGHTS.file
     content = path.read_bytes().splitlines(keepends=True)
     content[41] = content[41].replace(b"N", b"\xd1", 1)
     path.write_bytes(b"".join(content))
-    table = TABLES["carrier_delays"]
+    table = jobs.repository.tables["carrier_delays"]
     with pytest.raises(SourceBrokenError, match=r"flights.csv cannot be read: line 42: the bytes d1"):
         build(table, MARCH, jobs)
 
 
-def test_a_source_that_is_replaced_while_it_is_read_publishes_nothing(jobs: Jobs, settings: JobSettings) -> None:
+def test_a_source_that_is_replaced_while_it_is_read_publishes_nothing(jobs: Jobs) -> None:
     """Another file in the source's place, after the build has read it: the build publishes nothing; again it works."""
-    path = Path(settings.landing.removeprefix("file://")) / FLIGHTS.file
+    path = Path(jobs.repository.settings.landing.removeprefix("file://")) / FLIGHTS.file
 
     def replaced(stage: str) -> None:
         if stage == "checking":
@@ -208,7 +208,7 @@ def test_a_source_that_is_replaced_while_it_is_read_publishes_nothing(jobs: Jobs
             beside.write_bytes(sample("flights").replace(b",UA,", b",AA,"))
             beside.replace(path)
 
-    table, uri = TABLES["route_delays"], repo_settings().table("route_delays")
+    table, uri = jobs.repository.tables["route_delays"], jobs.repository.lake.table("route_delays")
     before = delta_tables.current_version(jobs.spark, uri)
     with pytest.raises(
         SourceChangedError, match=r"'flights' .* was written to while it was read. Nothing was published"
@@ -218,9 +218,9 @@ def test_a_source_that_is_replaced_while_it_is_read_publishes_nothing(jobs: Jobs
     assert build(table, A_DAY, jobs).version == (0 if before is None else before + 1)
 
 
-def test_a_change_of_a_source_is_noticed(spark: SparkSession, landing: JobSettings) -> None:
+def test_a_change_of_a_source_is_noticed(spark: SparkSession, landing: Repository) -> None:
     """Another size or another time of writing is another state; the same state is not."""
-    path = Path(landing.landing.removeprefix("file://")) / PLANES.file
+    path = Path(landing.settings.landing.removeprefix("file://")) / PLANES.file
     path.write_bytes(sample(PLANES.name))
     found = read(spark, PLANES, landing)
     refuse_changed([found], spark)

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feature_repo.sources import EVENT_AT, delta_table
+from pedigree.features.columns import EVENT_AT
+from pedigree.features.contract import contract
+from pedigree.features.events import KNOWN_AT, EventSet
+from pedigree.features.lake import delta_table
+from pedigree.features.sources import Source
+from pedigree.features.table import Table
 from pedigree.features.windows import DAY, HOUR, Aggregation, Kind, Operation, Windows
-from pedigree.jobs.feature_table import FeatureTable
 from pedigree.jobs.intervals import Interval, joined, whole
-from pedigree.jobs.sources.events import KNOWN_AT, EventSet
-from pedigree.jobs.sources.reader import Source
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.jobs.windows.lookback import Coverage, look_back
 from pedigree.jobs.windows.tile_plan import TilePlan
@@ -53,7 +55,7 @@ WINDOWS = Windows(
 )
 
 
-def table(windows: Windows = WINDOWS) -> FeatureTable:
+def table(windows: Windows = WINDOWS) -> Table:
     """A table of synthetic facts, which the tests hand over themselves."""
     source = Source(name="arrivals", file="arrivals", schema="carrier STRING, delay DOUBLE", description="Synthetic")
     carrier = Entity(name="carrier", join_keys=["carrier"], value_type=ValueType.STRING)
@@ -64,7 +66,7 @@ def table(windows: Windows = WINDOWS) -> FeatureTable:
         source=delta_table("arrivals", description="Synthetic"),
     )
     facts = EventSet(name="arrivals", sources=(source,), derive=lambda inputs: inputs["arrivals"], columns={})
-    return FeatureTable(view=view, facts=facts, used=frozenset({"seen"}), windows=windows)
+    return Table(view=view, contract=contract(view), events=facts, used=frozenset({"seen"}), windows=windows)
 
 
 def facts(spark: SparkSession, seed: int) -> DataFrame:

@@ -1,30 +1,35 @@
-"""Where the repository is, and where the local stack keeps its files."""
+"""Where the feature repository is, and where the local stack keeps its files."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from pedigree.cli.errors import NotACheckoutError
+from pedigree.cli.errors import NoRepositoryError
+from pedigree.online.feature_store_yaml import NAME, USUAL, located
 
-MARK = Path("feature_repo") / "feature_store.yaml"
 STATE = Path(".pedigree")
-"""Everything that a run leaves behind, relative to the repository's root."""
+"""Everything that a run leaves behind, relative to the working directory."""
 
 
 def enter() -> Path:
-    """Make the repository's root the working directory, since `feature_store.yaml` names places relative to it.
+    """Make the place that holds the feature repository the working directory, since paths are relative to it.
 
-    The root is the nearest folder, from the working directory up, with a feature_repo; failing that, where this code is.
+    It is the nearest folder, from the working directory up, with a `feature_store.yaml` or a `feature_repo` that has one.
+    Where `PEDIGREE_FEATURE_STORE_YAML` names a file, the working directory stays.
 
     Raises:
-        NotACheckoutError: there is none.
+        NoRepositoryError: there is none.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
-        if (folder / MARK).is_file():
-            os.chdir(folder)
-            return folder
-    raise NotACheckoutError(
-        f"There is no {MARK} in {here} or above it. Run `pedigree` within a clone of the repository."
+    if "PEDIGREE_FEATURE_STORE_YAML" in os.environ:
+        return here
+    for folder in (here, *here.parents):
+        holder = folder.parent if folder.name == USUAL[0].parent.name else folder
+        if located(holder).is_file():
+            os.chdir(holder)
+            return holder
+    raise NoRepositoryError(
+        f"There is no {NAME} in {here} or above it. Run `pedigree` within a feature repository, "
+        "or set PEDIGREE_FEATURE_STORE_YAML to the file."
     )

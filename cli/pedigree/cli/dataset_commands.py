@@ -43,7 +43,7 @@ def create(
 ) -> None:
     """Make a training set of SERVICE: its features for each entity row, as of the row's instant.
 
-    Example: pedigree dataset create late_arrival --entities flights.parquet
+    Example: pedigree dataset create my_service --entities labels.parquet
     """
     if (place is None) == (sql is None):
         raise click.UsageError("Say who it is for by either --entities or --sql.")
@@ -172,8 +172,13 @@ def vacuum(*, tables: tuple[str, ...], days: float, is_dry_run: bool) -> None:
     with opened() as (console, workshop):
         from pedigree.cli.dataset_tables import cleaned
         from pedigree.cli.vacuum import clean_tables
+        from pedigree.features.repository import load_repository
+        from pedigree.features.settings import repository_settings
 
-        for found in clean_tables(tables, workshop.shelf, retention=timedelta(days=days), is_dry_run=is_dry_run):
+        repository = load_repository(repository_settings())
+        for found in clean_tables(
+            tables, repository, workshop.shelf, retention=timedelta(days=days), is_dry_run=is_dry_run
+        ):
             tell_lines(cleaned(found, is_dry_run=is_dry_run), console)
 
 
@@ -183,7 +188,7 @@ def opened() -> Iterator[tuple[Console, TrainingSetService]]:
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli.build import open_workshop
+        from pedigree.cli.building import open_workshop
 
         yield console, open_workshop()
 
@@ -194,10 +199,10 @@ def opened_shelf() -> Iterator[tuple[Console, TrainingSetStore]]:
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from feature_repo.settings import repo_settings
+        from pedigree.features.lake import current_lake
         from pedigree.jobs.training_sets.store import TrainingSetStore
 
-        yield console, TrainingSetStore(repo_settings().datasets)
+        yield console, TrainingSetStore(current_lake().datasets)
 
 
 def lineage_client() -> LineageClient:

@@ -7,8 +7,8 @@ class PedigreeError(Exception):
     """Root of every error of `pedigree`; the message ends with what to do next."""
 
 
-class NotACheckoutError(PedigreeError):
-    """The command was run outside a repository."""
+class NoRepositoryError(PedigreeError):
+    """The command was run outside a feature repository."""
 
 
 class ServiceFailedError(PedigreeError):
@@ -54,7 +54,3 @@ class AskedInVainError(PedigreeError):
 
 class UnexplainedError(PedigreeError):
     """The way back from a value breaks off."""
-
-
-class DemoFailedError(PedigreeError):
-    """The demo did not show what it promises."""

@@ -21,6 +21,7 @@ from pedigree.cli.doctor import doctor
 from pedigree.cli.errors import PedigreeError
 from pedigree.cli.lineage_commands import outbox, replay
 from pedigree.cli.parameter_types import Instant, Length
+from pedigree.features.errors import RepositoryError
 from pedigree.jobs.errors import JobError
 from pedigree.lineage.errors import LineageError
 from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
@@ -30,7 +31,7 @@ from pedigree.serving.errors import ServingError
 if TYPE_CHECKING:
     from pedigree.lineage.client import LineageClient
 
-TOLD = (PedigreeError, JobError, ServingError, LineageError, OnlineError)
+TOLD = (PedigreeError, RepositoryError, JobError, ServingError, LineageError, OnlineError)
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -43,7 +44,7 @@ class KeyValue(click.ParamType[tuple[str, str]]):
         """The key and the value."""
         key, sign, rest = value.partition("=")
         if not key or not sign or not rest:
-            self.fail(f"{value!r} is no key=value, such as carrier=UA.", param, ctx)
+            self.fail(f"{value!r} is no key=value, such as customer=C42.", param, ctx)
         return key, rest
 
 
@@ -52,25 +53,9 @@ class KeyValue(click.ParamType[tuple[str, str]]):
 def cli() -> None:
     """A feature store where every value can show where it came from.
 
-    Run it anywhere within a clone of the repository. `pedigree demo` shows everything in two minutes.
+    Run it within a feature repository: a folder with a feature_store.yaml, its Feast definitions and its tables.
     """
     enter()
-
-
-@cli.command()
-@click.option("--keep", is_flag=True, help="Leave Redis, the lineage backend and the server running.")
-def demo(*, keep: bool) -> None:
-    """Run the main job end to end on real flights, in six steps."""
-    from pedigree.cli.console import ENGINE_LOG, Stopwatch, engines_to_log
-
-    since = Stopwatch()
-    with engines_to_log() as console:
-        console.print(
-            f"[bold]Pedigree[/bold]: every flight out of New York City in 2013. Engines talk into {ENGINE_LOG}."
-        )
-        from pedigree.cli import demo as tour
-
-        tour.run(console, since, keep=keep)
 
 
 @cli.command()
@@ -98,30 +83,25 @@ def down() -> None:
 @click.argument("tables", nargs=-1)
 @click.option("--start", "start_at", type=Instant(), required=True, help="First event time of the slice (UTC).")
 @click.option("--end", "end_at", type=Instant(), required=True, help="End of the slice, not part of it (UTC).")
-@click.option("--land", "lands", is_flag=True, help="Land the sample data first.")
 @click.option(
     "--chunk", type=Length(), default=timedelta(days=366), help="Build it in parts of this length. [default: 366d]"
 )
 @click.option("--resume", is_flag=True, help="Leave out parts that are built already from the same sources.")
-def build(
-    *, tables: tuple[str, ...], start_at: datetime, end_at: datetime, lands: bool, chunk: timedelta, resume: bool
-) -> None:
+def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, chunk: timedelta, resume: bool) -> None:
     """Build a slice of time of TABLES (all, where none is named), behind their quality gates.
 
-    The same slice again replaces itself. Example: pedigree build carrier_delays --start 2013-11-01 --end 2013-12-01
+    The same slice again replaces itself. Example: pedigree build my_table --start 2026-01-01 --end 2026-02-01
     """
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli import build
+        from pedigree.cli import building
         from pedigree.jobs.build.backfill import chunks
         from pedigree.jobs.time_slice import TimeSlice
 
-        parts, wanted = list(chunks(TimeSlice(start_at, end_at), chunk)), build.tables_named(tables)
-        with build.open_jobs() as jobs:
-            if lands:
-                build.land(jobs, console)
-            build.backfill(wanted, parts, jobs, console, resume=resume)
+        parts = list(chunks(TimeSlice(start_at, end_at), chunk))
+        with building.open_jobs() as jobs:
+            building.backfill(jobs.repository.named(tables), parts, jobs, console, resume=resume)
     tell_waiting()
 
 
@@ -136,9 +116,9 @@ def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime 
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli import materialize
+        from pedigree.cli import loading
 
-        materialize.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
+        loading.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
     tell_waiting()
 
 
@@ -155,9 +135,9 @@ def rebuild(*, views: tuple[str, ...], includes_withheld: bool) -> None:
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli import materialize
+        from pedigree.cli import loading
 
-        materialize.rebuild(views, console, includes_withheld=includes_withheld)
+        loading.rebuild(views, console, includes_withheld=includes_withheld)
     tell_waiting()
 
 
@@ -171,9 +151,9 @@ def rollback(*, view: str, version: int | None) -> None:
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli import materialize
+        from pedigree.cli import loading
 
-        materialize.rollback(view, console, to=version)
+        loading.rollback(view, console, to=version)
     tell_waiting()
 
 
@@ -195,7 +175,7 @@ def serve() -> None:
 def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]) -> None:
     """Show the way back from a served value: FEATURE (view__feature) of SERVICE for one entity row.
 
-    Example: pedigree explain late_arrival carrier_delays__flight_count_1d carrier=UA origin=EWR dest=IAH tail_number=N37462
+    Example: pedigree explain my_service my_view__my_feature customer=C42
     """
     from pedigree.cli.console import engines_to_log
 
@@ -289,7 +269,12 @@ def end_on_sigterm(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command; an error that we know is told in its own words, without a traceback. No error shows a password."""
+    """The `pedigree` command."""
+    run_command(cli)
+
+
+def run_command(command: click.Command) -> None:
+    """Run a command; an error that we know is told in its own words, without a traceback. No error shows a password."""
     redact_tracebacks()
     signal.signal(signal.SIGTERM, end_on_sigterm)
     if not sys.warnoptions:
@@ -298,7 +283,7 @@ def main() -> None:
     handler.setFormatter(RedactingFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
-        cli(standalone_mode=False)
+        command(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

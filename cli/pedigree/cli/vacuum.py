@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from feature_repo.settings import repo_settings
+from pedigree.features.errors import UnknownTableError
+from pedigree.features.repository import Repository
 from pedigree.jobs.delta_tables import current_version
-from pedigree.jobs.errors import UnknownTableError
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
-from pedigree.jobs.tables import TABLES
 from pedigree.jobs.training_sets.retention import Cleaned, clean, needs
 from pedigree.jobs.training_sets.store import TrainingSetStore
 
 
 def clean_tables(
-    names: Sequence[str], shelf: TrainingSetStore, *, retention: timedelta, is_dry_run: bool
+    names: Sequence[str], repository: Repository, shelf: TrainingSetStore, *, retention: timedelta, is_dry_run: bool
 ) -> Iterator[Cleaned]:
     """Clean the tables of these names, one after the other; all that are built, where none is named.
 
@@ -26,7 +25,7 @@ def clean_tables(
     """
     manifests = shelf.manifests()
     held = {source.name: source.uri for manifest in manifests for source in manifest.ingredients.sources}
-    known = {**held, **{name: repo_settings().table(name) for name in TABLES}}
+    known = {**held, **{name: repository.lake.table(name) for name in repository.tables}}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UnknownTableError(unknown[0], sorted(known))

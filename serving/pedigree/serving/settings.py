@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from pedigree.online.feature_store_yaml import located
 from pedigree.serving.errors import ServingSettingsError
 from pedigree.serving.setting_parsers import (
     Reading,
@@ -114,7 +115,7 @@ class ServingSettings:
 
     address: str = "127.0.0.1:15051"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    feature_store_yaml: Path = Path("feature_repo/feature_store.yaml")
+    feature_store_yaml: Path = field(default_factory=located)
     store_timeout: timedelta = timedelta(seconds=0.5)
     deadline: timedelta = timedelta(seconds=5)
     drain: timedelta = timedelta(seconds=10)
@@ -158,7 +159,7 @@ def read_settings(environ: Mapping[str, str]) -> ServingSettings:
     settings = ServingSettings(
         address=setting("PEDIGREE_SERVING_ADDRESS", host_and_port, otherwise=default.address),
         workers=setting("PEDIGREE_SERVING_WORKERS", count, otherwise=default.workers),
-        feature_store_yaml=setting("PEDIGREE_FEATURE_STORE_YAML", Path, otherwise=default.feature_store_yaml),
+        feature_store_yaml=default.feature_store_yaml,
         store_timeout=setting("PEDIGREE_SERVING_STORE_TIMEOUT", span, otherwise=default.store_timeout),
         deadline=setting("PEDIGREE_SERVING_DEADLINE", span, otherwise=default.deadline),
         drain=setting("PEDIGREE_SERVING_DRAIN", span, otherwise=default.drain),
@@ -177,7 +178,7 @@ def read_settings(environ: Mapping[str, str]) -> ServingSettings:
     )
     if not settings.feature_store_yaml.is_file():
         reading.problems.append(
-            f"there is no {settings.feature_store_yaml} (run from the repository's root, "
+            f"there is no {settings.feature_store_yaml} (run within a feature repository, "
             "or set PEDIGREE_FEATURE_STORE_YAML to the file)"
         )
     if reading.problems:

@@ -22,7 +22,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from feature_repo.sources import CREATED_AT, EVENT_AT
+from pedigree.features.columns import CREATED_AT, EVENT_AT
 from pedigree.jobs.errors import SchemaBrokenError
 
 WIDENS = {

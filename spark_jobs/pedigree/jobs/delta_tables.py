@@ -10,7 +10,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feature_repo.sources import EVENT_AT
+from pedigree.features.columns import EVENT_AT
 from pedigree.jobs.conform import differences
 from pedigree.jobs.errors import SchemaBrokenError, UnauditedTableError, UnbuiltTableError
 from pedigree.jobs.gate_mark import Audited, CommitMark, TableCommit, audited, content_of, passed, table_name

@@ -37,15 +37,6 @@ class JarsMissingError(JobError):
         )
 
 
-class UnknownTableError(JobError):
-    """A table was asked for that no file in `spark_jobs/tables` builds."""
-
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        self.name = name
-        self.known = tuple(known)
-        super().__init__(f"No feature table is named {name!r}. Known: {', '.join(self.known)}.")
-
-
 class SourceMissingError(JobError):
     """A source is not where it should be (yet)."""
 
@@ -83,10 +74,6 @@ class SourceChangedError(JobError):
             f"The source {source!r} at {path} was written to while it was read. Nothing was published, since some rows would be "
             "of the old file and some of the new one. Run the same command again."
         )
-
-
-class SampleDataError(JobError):
-    """The sample data cannot be landed."""
 
 
 class UnsupportedSourceError(JobError):
@@ -133,7 +120,7 @@ class SchemaBrokenError(JobError):
         self.problems = tuple(problems)
         super().__init__(
             f"{table} does not keep its view's schema: {'; '.join(self.problems)}. Nothing was published. "
-            f"Change feature_repo/views.py or spark_jobs/tables/{table}.py so that they agree."
+            "Change the view's schema or the table's transform so that they agree."
         )
 
 
@@ -141,7 +128,7 @@ class ContractError(JobError):
     """A contract states a fact in a way that cannot be checked."""
 
     def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what}. {remedy} Contracts are in feature_repo/contracts.py.")
+        super().__init__(f"{what}. {remedy}")
 
 
 class UnbuiltTableError(JobError):

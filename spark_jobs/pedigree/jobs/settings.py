@@ -1,4 +1,4 @@
-"""Where jobs run and what they read: one frozen value, read once from `PEDIGREE_…`."""
+"""How Spark is started: one frozen value, read once."""
 
 from __future__ import annotations
 
@@ -7,50 +7,36 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import yaml
-
+from pedigree.features.settings import read_yaml, repository_settings
 from pedigree.jobs.errors import JobSettingsError
 
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """`landing` is the URI of the folder with the source files; `spark_conf` is what every session is opened with.
-
-    `spark_conf` may hold keys of object stores, so no text shows it.
-    """
+    """How a session is opened. `spark_conf` may hold keys of object stores, so no text shows it."""
 
     feature_store_yaml: Path
-    landing: str
     spark_conf: tuple[tuple[str, str], ...] = field(repr=False)
-
-    def source(self, file: str) -> str:
-        """The URI of one source file."""
-        return f"{self.landing}/{file}"
 
 
 @cache
 def job_settings() -> JobSettings:
-    """Read `PEDIGREE_FEATURE_STORE_YAML`, `PEDIGREE_LANDING` and `PEDIGREE_SPARK_MASTER` (which wins over the YAML).
+    """The Spark settings of the repository that is worked in; `PEDIGREE_SPARK_MASTER` wins over the file.
 
     Raises:
-        SettingsError: the YAML is missing or holds no Spark settings.
+        RepositoryError: there is no `feature_store.yaml`, or it cannot be read.
+        JobSettingsError: it holds no Spark settings.
     """
-    path = Path(os.environ.get("PEDIGREE_FEATURE_STORE_YAML", "feature_repo/feature_store.yaml"))
-    landing = os.environ.get("PEDIGREE_LANDING", Path(".pedigree/landing").absolute().as_uri())
-    return JobSettings(feature_store_yaml=path.absolute(), landing=landing.rstrip("/"), spark_conf=spark_conf(path))
+    path = repository_settings().feature_store_yaml
+    return JobSettings(feature_store_yaml=path, spark_conf=spark_conf(path))
 
 
 def spark_conf(path: Path) -> tuple[tuple[str, str], ...]:
     """The settings of the Spark session, as Feast's own offline store reads them from `feature_store.yaml`."""
-    if not path.is_file():
-        raise JobSettingsError(
-            f"There is no {path}. Run from the repository's root, or set PEDIGREE_FEATURE_STORE_YAML to the file."
-        )
-    config = yaml.safe_load(os.path.expandvars(path.read_text()))
-    conf = (config.get("offline_store") or {}).get("spark_conf")
+    conf = (read_yaml(path).get("offline_store") or {}).get("spark_conf")
     if not conf:
         raise JobSettingsError(
-            f"{path} has no offline_store.spark_conf. Copy the block of feature_repo/feature_store.yaml."
+            f"{path} has no offline_store.spark_conf. `pedigree init` writes a file that has it; docs/settings.md lists it."
         )
     master = os.environ.get("PEDIGREE_SPARK_MASTER")
     merged = {**conf, **({"spark.master": master} if master else {})}

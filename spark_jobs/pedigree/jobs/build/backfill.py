@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from feature_repo.settings import repo_settings
+from pedigree.features.table import Table
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.build import Jobs
-from pedigree.jobs.feature_table import FeatureTable
 from pedigree.jobs.sources.reader import read
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.jobs.windows.tile_plan import built_from, open_store
@@ -24,15 +23,15 @@ def chunks(time_slice: TimeSlice, length: timedelta) -> Iterator[TimeSlice]:
         start_at = end_at
 
 
-def pending(table: FeatureTable, parts: Sequence[TimeSlice], jobs: Jobs) -> Sequence[TimeSlice]:
+def pending(table: Table, parts: Sequence[TimeSlice], jobs: Jobs) -> Sequence[TimeSlice]:
     """The parts that are not yet published from the sources and the declarations as they are now.
 
     Raises:
         SourceMissingError: a source is not there.
     """
-    if delta_tables.current_version(jobs.spark, repo_settings().table(table.name)) is None:
+    if delta_tables.current_version(jobs.spark, jobs.repository.lake.table(table.name)) is None:
         return parts
-    sources = {source.name: read(jobs.spark, source, jobs.settings) for source in table.sources}
-    store, origin = open_store(table, jobs.spark), built_from(table, sources)
+    sources = {source.name: read(jobs.spark, source, jobs.repository) for source in table.sources}
+    store, origin = open_store(table, jobs.spark, jobs.repository.lake), built_from(table, sources)
     every = table.windows.every
     return [part for part in parts if not store.is_built(row_tiles(part, every), origin)]

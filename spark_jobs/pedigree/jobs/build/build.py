@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feature_repo.contracts import CONTRACTS
-from feature_repo.settings import repo_settings
-from feature_repo.sources import EVENT_AT
+from pedigree.features.columns import EVENT_AT
+from pedigree.features.lake import Lake
+from pedigree.features.repository import Repository
+from pedigree.features.table import Table
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.lineage_datasets import (
     account_note,
@@ -26,8 +27,6 @@ from pedigree.jobs.cache import cached
 from pedigree.jobs.conform import conform
 from pedigree.jobs.contention import contended, exclusive
 from pedigree.jobs.errors import QualityGateFailedError, RowsUnaccountedError
-from pedigree.jobs.feature_table import FeatureTable
-from pedigree.jobs.settings import JobSettings
 from pedigree.jobs.sources.events import EventCache
 from pedigree.jobs.sources.reader import SourceRead, read, refuse_changed, told_when_broken
 from pedigree.jobs.time_slice import TimeSlice
@@ -40,13 +39,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """What every build needs: a session, the settings, the recorder, whom to tell how far it is, and facts at hand."""
+    """What every build needs: a session, the repository, the recorder, whom to tell how far it is, and events at hand."""
 
     spark: SparkSession
-    settings: JobSettings
+    repository: Repository
     recorder: Recorder
     progress: Progress
-    facts: EventCache = field(default_factory=EventCache)
+    events: EventCache = field(default_factory=EventCache)
 
     def telling(self, progress: Progress) -> Jobs:
         """The same, telling `progress`."""
@@ -65,7 +64,7 @@ class Built:
     verdict: Verdict
 
 
-def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
+def build(table: Table, time_slice: TimeSlice, jobs: Jobs) -> Built:
     """Build one slice of one table; the same slice again replaces itself.
 
     Raises:
@@ -76,9 +75,9 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
     nominal = (time_slice.start_at, time_slice.end_at)
     with jobs.recorder.run("build", table.name, nominal=nominal, description=table.view.description) as run:
         jobs.progress("reading")
-        plan = TilePlan.of(table, time_slice, jobs.spark)
+        plan = TilePlan.of(table, time_slice, jobs.spark, jobs.repository.lake)
         sources = read_sources(table, plan, jobs)
-        facts = with_event_time(jobs.facts.facts(table.facts, sources), table.windows)
+        facts = with_event_time(jobs.events.of(table.events, sources), table.windows)
         with told_when_broken(source.uri for source in sources.values()):
             account = account_for(facts, table, time_slice)
         read_rows = declare_sources(sources, run)
@@ -92,14 +91,14 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
             undated = undated_rows(table, facts) if account.undated else None
             expected = count_rows(plan, folded, account, undated)
             rows = conform(transformed(plan, tiles, undated, sources), table.view, created_at=run.started_at)
-            with cached(mark(rows, CONTRACTS[table.name])) as marked:
-                return gate(Slice(plan, tiles, marked, expected, account, sources), run, jobs)
+            with cached(mark(rows, table.contract)) as marked:
+                return gate(Slice(jobs.repository.lake, plan, tiles, marked, expected, account, sources), run, jobs)
 
 
-def read_sources(table: FeatureTable, plan: TilePlan, jobs: Jobs) -> dict[str, SourceRead]:
+def read_sources(table: Table, plan: TilePlan, jobs: Jobs) -> dict[str, SourceRead]:
     """The table's sources; those of facts for no more time than the slice needs, where they can be read so."""
-    facts = {source.name: read(jobs.spark, source, jobs.settings, plan.extent) for source in table.facts.sources}
-    return facts | {source.name: read(jobs.spark, source, jobs.settings) for source in table.joined}
+    facts = {source.name: read(jobs.spark, source, jobs.repository, plan.extent) for source in table.events.sources}
+    return facts | {source.name: read(jobs.spark, source, jobs.repository) for source in table.joined}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +106,13 @@ class Slice:
     """A computed slice on its way to the gate.
 
     Attributes:
+        lake: where it is published.
         tiles: the tiles that it was made of.
         marked: its rows, each with the names of the facts it breaks.
         expected: how many rows it must have.
     """
 
+    lake: Lake
     plan: TilePlan
     tiles: DataFrame
     marked: DataFrame
@@ -120,7 +121,7 @@ class Slice:
     sources: Mapping[str, SourceRead]
 
     @property
-    def table(self) -> FeatureTable:
+    def table(self) -> Table:
         """The table that it is a slice of."""
         return self.plan.table
 
@@ -133,11 +134,11 @@ class Slice:
 def gate(computed: Slice, run: Run, jobs: Jobs) -> Built:
     """Publish what keeps the contract, or stop the slice."""
     jobs.progress("checking")
-    verdict = judge(computed.marked, CONTRACTS[computed.table.name])
+    verdict = judge(computed.marked, computed.table.contract)
     refuse_changed(computed.sources.values(), jobs.spark)
     expect(computed.table.name, "after the transform, the slice", expected=computed.expected, found=verdict.rows)
     jobs.progress(f"publishing {verdict.rows:,} rows" if verdict.passed else "stopping")
-    with exclusive(repo_settings().table(computed.table.name)):
+    with exclusive(computed.lake.table(computed.table.name)):
         if not verdict.passed:
             stop(computed, verdict, run, jobs)
         return publish(computed, verdict, run)
@@ -145,7 +146,7 @@ def gate(computed: Slice, run: Run, jobs: Jobs) -> Built:
 
 def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
     """Write the rejected rows, then the good ones, and account for all of them."""
-    table, uri = computed.table, repo_settings().table(computed.table.name)
+    table, uri = computed.table, computed.lake.table(computed.table.name)
     is_good = F.size(BROKEN_FACTS) == 0
     kept = set_apart(computed, computed.marked.where(~is_good), run, published=True)
     good = computed.marked.where(is_good).drop(BROKEN_FACTS)
@@ -163,7 +164,7 @@ def publish(computed: Slice, verdict: Verdict, run: Run) -> Built:
     rows = RowCounts(computed.account, computed=verdict.rows, published=commit.rows, quarantined=kept)
     expect(table.name, "after publishing, table and quarantine", expected=verdict.rows, found=commit.rows + kept)
     run.note("rows", account_note(rows))
-    run.writes(table_dataset(table, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict))
+    run.writes(table_dataset(table, uri, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict))
     keep_tiles(computed, run)
     return Built(table.name, computed.time_slice, run.id, commit.version, rows, verdict)
 
@@ -172,9 +173,9 @@ def keep_tiles(computed: Slice, run: Run) -> None:
     """Keep the tiles of a published slice for those that look back on it, and record what was read and written of them."""
     plan, sources, fields = computed.plan, computed.sources, fields_of(computed.tiles.schema)
     if plan.reads_tiles:
-        run.reads(tiles_dataset(plan.table, sources, fields, version=plan.store.version))
+        run.reads(tiles_dataset(plan.table, plan.store.uri, sources, fields, version=plan.store.version))
     kept = contended(lambda: plan.publish(computed.tiles, sources, run_id=run.id), f"the tiles of {plan.table.name}")
-    run.writes(tiles_dataset(plan.table, sources, fields, version=kept.version))
+    run.writes(tiles_dataset(plan.table, plan.store.uri, sources, fields, version=kept.version))
 
 
 def stop(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> None:
@@ -187,8 +188,8 @@ def stop(computed: Slice, verdict: Verdict, run: Run, jobs: Jobs) -> None:
         name,
         rows=kept,
         broken=verdict.reasons,
-        version=delta_tables.current_version(jobs.spark, repo_settings().table(name)),
-        quarantine=repo_settings().quarantine(name),
+        version=delta_tables.current_version(jobs.spark, computed.lake.table(name)),
+        quarantine=computed.lake.quarantine(name),
     )
 
 
@@ -196,7 +197,7 @@ def set_apart(
     computed: Slice, rejected: DataFrame, run: Run, *, published: bool, verdict: Verdict | None = None
 ) -> int:
     """Write rejected rows to the table's quarantine; returns how many."""
-    uri = repo_settings().quarantine(computed.table.name)
+    uri = computed.lake.quarantine(computed.table.name)
     commit = contended(
         lambda: delta_tables.quarantine(
             rejected, uri, time_slice=computed.time_slice, run_id=run.id, published=published
@@ -204,7 +205,7 @@ def set_apart(
         uri,
     )
     dataset = quarantine_dataset(
-        computed.table, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict
+        computed.table, uri, computed.sources, version=commit.version, rows=commit.rows, verdict=verdict
     )
     run.writes(dataset)
     return commit.rows
@@ -219,7 +220,7 @@ def transformed(
     return plan.table.transform(every, {name: source.rows for name, source in sources.items()})
 
 
-def undated_rows(table: FeatureTable, facts: DataFrame) -> DataFrame:
+def undated_rows(table: Table, facts: DataFrame) -> DataFrame:
     """One row per key that has used facts of which nobody knows when they were known."""
     undated = facts.where(F.col(EVENT_AT).isNull() & F.col("outcome").isin(*table.used))
     return undated.select(*table.windows.keys, EVENT_AT).distinct()

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Set
 from feast import FeatureView
 from pyspark.sql.types import StructType
 
-from feature_repo.settings import repo_settings
-from feature_repo.sources import CREATED_AT
+from pedigree.features.columns import CREATED_AT
+from pedigree.features.events import SourceColumn
+from pedigree.features.table import Table
 from pedigree.jobs.build.quality_gate import BROKEN_FACTS, Verdict
 from pedigree.jobs.build.row_reconciliation import RowCounts
 from pedigree.jobs.conform import promised
 from pedigree.jobs.delta_tables import PUBLISHED, RUN_ID, SLICE_AT
-from pedigree.jobs.feature_table import FeatureTable
-from pedigree.jobs.sources.events import SourceColumn
 from pedigree.jobs.sources.reader import SourceRead
 from pedigree.jobs.windows.operations import partials_for
 from pedigree.lineage.dataset import Assertion, Dataset, Field, Origin
@@ -34,11 +33,11 @@ def source_dataset(source: SourceRead, *, rows: int) -> Dataset:
 
 
 def table_dataset(
-    table: FeatureTable, sources: Mapping[str, SourceRead], *, version: int, rows: int, verdict: Verdict
+    table: Table, uri: str, sources: Mapping[str, SourceRead], *, version: int, rows: int, verdict: Verdict
 ) -> Dataset:
     """A feature table in the version that was written, with the verdict that let it pass."""
     return Dataset(
-        name=at_path(repo_settings().table(table.name)),
+        name=at_path(uri),
         fields=(*view_fields(table.view), Field(CREATED_AT, "timestamp", "When the row was learnt")),
         version=str(version),
         rows=rows,
@@ -49,13 +48,13 @@ def table_dataset(
 
 
 def tiles_dataset(
-    table: FeatureTable, sources: Mapping[str, SourceRead], fields: tuple[Field, ...], *, version: int | None
+    table: Table, uri: str, sources: Mapping[str, SourceRead], fields: tuple[Field, ...], *, version: int | None
 ) -> Dataset:
     """The tiles of a table's windows in the version that was read or written."""
     made_of = {key: table.columns[key] for key in table.windows.keys}
-    made_of |= {partial.name: table.facts.columns[partial.of] for partial in partials_for(table.windows)}
+    made_of |= {partial.name: table.events.columns[partial.of] for partial in partials_for(table.windows)}
     return Dataset(
-        name=at_path(repo_settings().tiles(table.name)),
+        name=at_path(uri),
         fields=fields,
         version=str(version),
         origins=column_origins(
@@ -66,7 +65,7 @@ def tiles_dataset(
 
 
 def quarantine_dataset(
-    table: FeatureTable, sources: Mapping[str, SourceRead], *, version: int, rows: int, verdict: Verdict | None
+    table: Table, uri: str, sources: Mapping[str, SourceRead], *, version: int, rows: int, verdict: Verdict | None
 ) -> Dataset:
     """The refused rows of a table; `verdict` is given where it stopped the whole slice."""
     marks = (
@@ -77,7 +76,7 @@ def quarantine_dataset(
         Field(PUBLISHED, "boolean", "Whether the rest of the slice was published"),
     )
     return Dataset(
-        name=at_path(repo_settings().quarantine(table.name)),
+        name=at_path(uri),
         fields=(*view_fields(table.view), *marks),
         version=str(version),
         rows=rows,
@@ -98,7 +97,7 @@ def fields_of(schema: StructType) -> tuple[Field, ...]:
     return tuple(Field(field.name, field.dataType.simpleString()) for field in schema)
 
 
-def origins(table: FeatureTable, sources: Mapping[str, SourceRead]) -> dict[str, tuple[Origin, ...]]:
+def origins(table: Table, sources: Mapping[str, SourceRead]) -> dict[str, tuple[Origin, ...]]:
     """The source columns behind each column. Features aggregate rows; keys and event times transform one."""
     return column_origins(table.columns, sources, aggregated={field.name for field in table.view.features})
 

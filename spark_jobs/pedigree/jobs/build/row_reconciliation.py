@@ -9,8 +9,8 @@ from enum import StrEnum
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from feature_repo.sources import EVENT_AT
-from pedigree.jobs.feature_table import FeatureTable
+from pedigree.features.columns import EVENT_AT
+from pedigree.features.table import Table
 from pedigree.jobs.time_slice import TimeSlice
 
 
@@ -78,7 +78,7 @@ class RowCounts:
     quarantined: int
 
 
-def account_for(facts: DataFrame, table: FeatureTable, time_slice: TimeSlice) -> EventCounts:
+def account_for(facts: DataFrame, table: Table, time_slice: TimeSlice) -> EventCounts:
     """Count the facts by place and outcome, in one pass."""
     counted = facts.groupBy(place_of(table, time_slice).alias("place"), "outcome").count().collect()
     return EventCounts(
@@ -86,7 +86,7 @@ def account_for(facts: DataFrame, table: FeatureTable, time_slice: TimeSlice) ->
     )
 
 
-def place_of(table: FeatureTable, time_slice: TimeSlice) -> Column:
+def place_of(table: Table, time_slice: TimeSlice) -> Column:
     """The place of a fact by its event time."""
     event_at = F.col(EVENT_AT)
     return (

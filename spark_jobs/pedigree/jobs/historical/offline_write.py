@@ -8,8 +8,8 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feature_repo.contracts import CONTRACTS
-from feature_repo.settings import repo_settings
+from pedigree.features.repository import load_repository
+from pedigree.features.settings import repository_settings
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.lineage_datasets import assertions, fields_of
 from pedigree.jobs.build.quality_gate import BROKEN_FACTS, Verdict, judge, mark
@@ -44,12 +44,14 @@ def append_batch(view: FeatureView, batch: pa.Table) -> None:
         exclusive(source.path),
     ):
         rows = like_the_table(batch, source, view.name, spark)
-        contract = CONTRACTS.get(view.name)
+        repository = load_repository(repository_settings())
+        contract = repository.contracts.get(view.name)
         if contract is None:
             declare(run, source, rows, delta_tables.append(rows, source.path, run_id=run.id), verdict=None)
             return
         with cached(mark(rows, contract)) as marked:
-            gate(view, marked, judge(marked, contract), run)
+            quarantine = repository.lake.quarantine(view.name)
+            gate(view, marked, judge(marked, contract), run, quarantine=quarantine)
 
 
 def like_the_table(batch: pa.Table, source: SparkSource, table: str, spark: SparkSession) -> DataFrame:
@@ -68,14 +70,14 @@ def like_the_table(batch: pa.Table, source: SparkSource, table: str, spark: Spar
     return rows.select(*(F.col(field.name).cast(field.dataType).alias(field.name) for field in there))
 
 
-def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run) -> None:
+def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run, *, quarantine: str) -> None:
     """Append the good rows and keep the others, or keep all and raise."""
-    source, uri = delta_source(view), repo_settings().quarantine(view.name)
+    source = delta_source(view)
     is_good = F.size(BROKEN_FACTS) == 0
     rejected = marked.where(~is_good) if verdict.passed else marked
     at = F.col(source.timestamp_field)
     kept = delta_tables.append(
-        delta_tables.quarantined(rejected, at, run_id=run.id, published=verdict.passed), uri, run_id=run.id
+        delta_tables.quarantined(rejected, at, run_id=run.id, published=verdict.passed), quarantine, run_id=run.id
     )
     if not verdict.passed:
         raise QualityGateFailedError(
@@ -83,7 +85,7 @@ def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run) -> No
             broken=verdict.reasons,
             rows=verdict.rows,
             version=delta_tables.current_version(marked.sparkSession, source.path),
-            quarantine=uri,
+            quarantine=quarantine,
         )
     good = marked.where(is_good).drop(BROKEN_FACTS)
     commit = delta_tables.append(good, source.path, run_id=run.id, passed_rows=verdict.rows - kept.rows)

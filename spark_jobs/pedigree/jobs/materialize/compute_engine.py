@@ -195,7 +195,7 @@ def delta_source(view: FeatureView) -> SparkSource:
     source = view.batch_source
     if not (isinstance(source, SparkSource) and source.path and isinstance(source.table_format, DeltaFormat)):
         raise UnsupportedSourceError(
-            view.name, "its source is no Delta path", "Declare it with `delta_table` of feature_repo/sources.py."
+            view.name, "its source is no Delta path", "Declare it with `delta_table` of pedigree.features."
         )
     return source
 

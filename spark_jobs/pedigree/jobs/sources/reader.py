@@ -5,44 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Literal
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from pedigree.features.repository import Repository
+from pedigree.features.sources import Source
 from pedigree.jobs import delta_tables
 from pedigree.jobs.errors import SourceBrokenError, SourceChangedError, SourceMissingError
-from pedigree.jobs.settings import JobSettings
-from pedigree.jobs.sources.rfc4180 import WIDE, Encoding, Layout
+from pedigree.jobs.sources.rfc4180 import WIDE, Layout
 from pedigree.jobs.sources.source_files import SourceFile, files_at, layout_at, version_of
 from pedigree.jobs.time_slice import TimeSlice
 
 JAVA_ALWAYS_HAS = frozenset({"UTF-8", "US-ASCII", "ISO-8859-1", "UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32"})
 """Encodings that Spark takes without a setting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file or table of the landing folder.
-
-    Attributes:
-        schema: its columns in Spark's DDL. In CSV, `NA` is null.
-        encoding: of a CSV file; what cannot be decoded is refused.
-        time_column: a timestamp by which a build reads no more than it needs, if there is one. Rows without it are read.
-        margin: how far from the time column a row's facts may become known. A fact beyond it is not seen.
-    """
-
-    name: str
-    file: str
-    schema: str
-    description: str
-    format: Literal["csv", "parquet", "delta"] = "csv"
-    encoding: Encoding = "UTF-8"
-    time_column: str | None = None
-    margin: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,39 +34,7 @@ class SourceRead:
     extent: TimeSlice | None = None
 
 
-FLIGHTS = Source(
-    name="flights",
-    file="flights.csv",
-    schema="year INT, month INT, day INT, dep_time INT, sched_dep_time INT, dep_delay DOUBLE, arr_time INT,"
-    " sched_arr_time INT, arr_delay DOUBLE, carrier STRING, flight INT, tailnum STRING, origin STRING, dest STRING,"
-    " air_time DOUBLE, distance DOUBLE, hour INT, minute INT, time_hour TIMESTAMP",
-    description="Every flight that left New York City in 2013; times are local to the airport",
-)
-WEATHER = Source(
-    name="weather",
-    file="weather.csv",
-    schema="origin STRING, year INT, month INT, day INT, hour INT, temp DOUBLE, dewp DOUBLE, humid DOUBLE,"
-    " wind_dir DOUBLE, wind_speed DOUBLE, wind_gust DOUBLE, precip DOUBLE, pressure DOUBLE, visib DOUBLE,"
-    " time_hour TIMESTAMP",
-    description="Hourly weather at the three airports of New York City; times are local",
-)
-PLANES = Source(
-    name="planes",
-    file="planes.csv",
-    schema="tailnum STRING, year INT, type STRING, manufacturer STRING, model STRING, engines INT, seats INT,"
-    " speed DOUBLE, engine STRING",
-    description="Planes of the FAA's registry",
-)
-AIRPORTS = Source(
-    name="airports",
-    file="airports.csv",
-    schema="faa STRING, name STRING, lat DOUBLE, lon DOUBLE, alt DOUBLE, tz DOUBLE, dst STRING, tzone STRING",
-    description="Airports with their time zones",
-)
-SOURCES = (FLIGHTS, WEATHER, PLANES, AIRPORTS)
-
-
-def read(spark: SparkSession, source: Source, settings: JobSettings, extent: TimeSlice | None = None) -> SourceRead:
+def read(spark: SparkSession, source: Source, repository: Repository, extent: TimeSlice | None = None) -> SourceRead:
     """The source's rows and the version of its file; nothing is computed yet but the look at the file.
 
     A CSV file is looked through: Spark puts a substitute for what it cannot decode, and takes for CSV what is none.
@@ -99,7 +45,7 @@ def read(spark: SparkSession, source: Source, settings: JobSettings, extent: Tim
         SourceMissingError: there is no such file or table.
         SourceBrokenError: a file is not CSV, or in another encoding than is declared.
     """
-    uri = settings.source(source.file)
+    uri = repository.source(source.file)
     if source.format == "delta":
         version = version_at(spark, source, uri)
         rows = delta_tables.at_version(spark, uri, int(version))

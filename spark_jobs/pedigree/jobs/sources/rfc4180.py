@@ -15,8 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Encoding = Literal["UTF-8", "US-ASCII", "ISO-8859-1", "windows-1252", "UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32"]
-"""Encodings that Python and Java read alike."""
+from pedigree.features.sources import Encoding
 
 WIDE = frozenset({"UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32"})
 """Encodings in which a line break is more than one byte."""

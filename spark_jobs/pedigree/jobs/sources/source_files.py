@@ -10,8 +10,9 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from pedigree.features.sources import Encoding
 from pedigree.jobs.errors import SourceBrokenError
-from pedigree.jobs.sources.rfc4180 import Encoding, Layout, NotCsvError, layout_of
+from pedigree.jobs.sources.rfc4180 import Layout, NotCsvError, layout_of
 
 LOCAL = "file://"
 CHUNK = 1024 * 1024

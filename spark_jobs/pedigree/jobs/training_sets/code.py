@@ -9,15 +9,15 @@ from pathlib import Path
 from pedigree.jobs.training_sets.manifest import Code
 
 PACKAGES = ("pedigree-feature-store", "feast")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
-    "spark_jobs/pedigree/jobs/historical/entity_frame.py",
-    "spark_jobs/pedigree/jobs/historical/offline_store.py",
-    "spark_jobs/pedigree/jobs/historical/definitions.py",
-    "spark_jobs/pointintime*.py",
-    "spark_jobs/pedigree/jobs/historical/retrieval_job.py",
-    "spark_jobs/pedigree/jobs/training_sets/definitions.py",
-    "spark_jobs/pedigree/jobs/training_sets/fingerprint.py",
+    "historical/entity_frame.py",
+    "historical/offline_store.py",
+    "historical/definitions.py",
+    "historical/pointintime_*.py",
+    "historical/retrieval_job.py",
+    "training_sets/definitions.py",
+    "training_sets/fingerprint.py",
 )
 """What the values of a row and the hash of all rows depend on."""
 

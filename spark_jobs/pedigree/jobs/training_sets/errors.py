@@ -22,7 +22,7 @@ class UnknownServiceError(JobError):
         self.known = tuple(known)
         super().__init__(
             f"The registry has no feature service {name!r}. It has: {', '.join(known) or 'none'}. "
-            "Declare it in feature_repo/services.py and run `feast -f feature_repo/feature_store.yaml apply`."
+            "Declare a FeatureService of that name and run `feast apply`."
         )
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pyspark.sql import Column, WindowSpec
 from pyspark.sql import functions as F
 
-from pedigree.jobs.sources.events import KNOWN_AT
+from pedigree.features.events import KNOWN_AT
 
 
 class PartialKind(StrEnum):

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feature_repo.contracts import CONTRACTS
-from feature_repo.settings import repo_settings
+from pedigree.features.events import KNOWN_AT
+from pedigree.features.lake import Lake
+from pedigree.features.table import Table
 from pedigree.features.windows import digest
 from pedigree.jobs.delta_tables import Commit
-from pedigree.jobs.feature_table import FeatureTable
 from pedigree.jobs.intervals import Interval, held, instant
-from pedigree.jobs.sources.events import KNOWN_AT
 from pedigree.jobs.sources.reader import SourceRead
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.jobs.windows.lookback import Lookback, look_back
@@ -33,17 +32,17 @@ class TilePlan:
         lookback: what is folded from facts, and what is read from the store.
     """
 
-    table: FeatureTable
+    table: Table
     time_slice: TimeSlice
     rows: Interval
     store: TileStore
     lookback: Lookback
 
     @classmethod
-    def of(cls, table: FeatureTable, time_slice: TimeSlice, spark: SparkSession) -> TilePlan:
+    def of(cls, table: Table, time_slice: TimeSlice, spark: SparkSession, lake: Lake) -> TilePlan:
         """The plan for a slice, with the tiles as they stand now."""
         rows = row_tiles(time_slice, table.windows.every)
-        store = open_store(table, spark)
+        store = open_store(table, spark, lake)
         return cls(table, time_slice, rows, store, look_back(table.windows, rows, store.coverage))
 
     @property
@@ -81,15 +80,13 @@ class TilePlan:
         return self.store.publish(tiles, self.rows, built_from=built_from(self.table, sources), run_id=run_id)
 
 
-def open_store(table: FeatureTable, spark: SparkSession) -> TileStore:
+def open_store(table: Table, spark: SparkSession, lake: Lake) -> TileStore:
     """The tiles of a table, as they stand now."""
-    return TileStore.open(spark, table, repo_settings().tiles(table.name))
+    return TileStore.open(spark, table, lake.tiles(table.name))
 
 
-def built_from(table: FeatureTable, sources: Mapping[str, SourceRead]) -> str:
+def built_from(table: Table, sources: Mapping[str, SourceRead]) -> str:
     """What a slice is made from, in one word: the versions of its sources, its windows and its contract."""
     versions = [f"{read.uri} {read.version}" for _, read in sorted(sources.items())]
-    facts = [
-        f"{type(fact).__name__} {fact.meta} {fact.configuration.kwargs}" for fact in CONTRACTS[table.name].expectations
-    ]
+    facts = [f"{type(fact).__name__} {fact.meta} {fact.configuration.kwargs}" for fact in table.contract.expectations]
     return digest([definition(table), table.windows.digest, *facts, *versions])

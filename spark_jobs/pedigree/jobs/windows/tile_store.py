@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pedigree.features.table import Table
 from pedigree.features.windows import Windows, digest
 from pedigree.jobs import delta_tables
 from pedigree.jobs.delta_tables import Commit
-from pedigree.jobs.feature_table import FeatureTable
 from pedigree.jobs.intervals import Interval, held, joined, whole
 from pedigree.jobs.windows.lookback import Coverage, Lookback
 from pedigree.jobs.windows.operations import partials_for
@@ -48,13 +48,13 @@ class TileStore:
         marks: what is kept of the table's present definition. Tiles of another are not read, and replaced by the next build.
     """
 
-    table: FeatureTable
+    table: Table
     uri: str
     version: int | None
     marks: tuple[TileMark, ...]
 
     @classmethod
-    def open(cls, spark: SparkSession, table: FeatureTable, uri: str) -> TileStore:
+    def open(cls, spark: SparkSession, table: Table, uri: str) -> TileStore:
         """The store at `uri`, at its newest version, with all of its marks (a few for each day)."""
         version = delta_tables.current_version(spark, uri)
         if version is None:
@@ -142,10 +142,10 @@ def replaced(rows: Interval, windows: Windows) -> str:
     return f"({fine}) OR ({TILE} IN ('{COARSE}', '{COARSE_MARK}') AND {touched})"
 
 
-def definition(table: FeatureTable) -> str:
+def definition(table: Table) -> str:
     """What tiles depend on beside the facts: keys, length, partials, and what the facts are made of."""
     windows = table.windows
     partials = [partial.name for partial in partials_for(windows)]
-    sources = [f"{source.name} {source.schema}" for source in table.facts.sources]
+    sources = [f"{source.name} {source.schema}" for source in table.events.sources]
     length = f"{windows.every} {kept_unit(windows)}"
-    return digest([*windows.keys, length, *partials, table.facts.name, *sources, *sorted(table.used)])
+    return digest([*windows.keys, length, *partials, table.events.name, *sources, *sorted(table.used)])

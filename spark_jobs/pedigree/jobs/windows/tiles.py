@@ -8,10 +8,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, FloatType
 
-from feature_repo.sources import EVENT_AT
+from pedigree.features.columns import EVENT_AT
+from pedigree.features.events import KNOWN_AT
 from pedigree.features.windows import Windows
 from pedigree.jobs.intervals import Interval, whole
-from pedigree.jobs.sources.events import KNOWN_AT
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.jobs.windows.operations import partials_for
 

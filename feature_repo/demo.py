@@ -1,4 +1,7 @@
-"""The main job, end to end on real flights: build, check, apply, materialize, train, serve, explain."""
+"""The main job, end to end on real flights: `python -m feature_repo.demo [--keep]`.
+
+Build, check, apply, materialize, train, serve, explain, in six steps.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import click
 import pandas as pd
 from feast import FeatureStore
 from rich.console import Console
 from rich.table import Table
 
-from feature_repo.settings import repo_settings
-from pedigree.cli import local_stack, training
-from pedigree.cli.bad_delivery import delays_in_seconds
-from pedigree.cli.build import build_slices, land, open_jobs
-from pedigree.cli.console import Stopwatch
-from pedigree.cli.errors import DemoFailedError
+from feature_repo import model
+from feature_repo.bad_delivery import delays_in_seconds
+from feature_repo.landing import land_samples
+from pedigree import features
+from pedigree.cli import local_stack
+from pedigree.cli.building import build_slices, open_jobs
+from pedigree.cli.checkout import enter
+from pedigree.cli.console import ENGINE_LOG, Stopwatch, engines_to_log
+from pedigree.cli.errors import PedigreeError
 from pedigree.cli.explain import drawn, explain
 from pedigree.cli.feast_commands import feast
-from pedigree.cli.materialize import materialize
+from pedigree.cli.loading import materialize
+from pedigree.cli.main import run_command
 from pedigree.cli.online_client import Served, ask
 from pedigree.jobs.build.build import Built, Jobs, build
 from pedigree.jobs.errors import QualityGateFailedError
-from pedigree.jobs.feature_table import FeatureTable
-from pedigree.jobs.tables import TABLES
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.lineage.client import LineageClient
 from pedigree.lineage.outbox import Outbox
@@ -48,6 +54,10 @@ ONE_IN = 5
 EXPLAINED = "carrier_delays__arrival_delay_avg_7d"
 
 
+class DemoFailedError(PedigreeError):
+    """A step of the demo did not end as it must."""
+
+
 @dataclass(slots=True)
 class DemoState:
     """What the steps hand on to each other."""
@@ -59,7 +69,7 @@ class DemoState:
 
     def store(self) -> FeatureStore:
         """The feature store, as training code opens it."""
-        return FeatureStore(fs_yaml_file=self.jobs.settings.feature_store_yaml)
+        return FeatureStore(fs_yaml_file=self.jobs.repository.settings.feature_store_yaml)
 
 
 def run(console: Console, since: Stopwatch, *, keep: bool) -> None:
@@ -96,11 +106,20 @@ def bring_up(service: local_stack.Service, started: ExitStack) -> None:
 def build_step(tour: DemoState) -> None:
     """Land the sample and build every table."""
     land(tour.jobs, tour.console)
-    built = build_slices(tuple(TABLES.values()), YEAR, tour.jobs, tour.console)
+    built = build_slices(tuple(tour.jobs.repository.tables.values()), YEAR, tour.jobs, tour.console)
     tour.console.print(totals(built))
     tour.console.print(
         "  source rows = facts used + set aside, and computed = published + quarantined, for each table."
     )
+
+
+def land(jobs: Jobs, console: Console) -> None:
+    """Put the sample data where sources are read from, and say what was new."""
+    landed = land_samples(jobs)
+    for source, rows in landed.items():
+        console.print(f"  landed {source}: {rows:,} rows")
+    if not landed:
+        console.print("  landed nothing new: the sample data is there")
 
 
 def totals(built: list[Built]) -> Table:
@@ -123,7 +142,7 @@ def totals(built: list[Built]) -> Table:
 
 def check_step(tour: DemoState) -> None:
     """Plant a bad delivery and see it stopped; then the good one replaces its own slice."""
-    table, jobs = TABLES["carrier_delays"], tour.jobs
+    table, jobs = tour.jobs.repository.tables["carrier_delays"], tour.jobs
     since = WEEK.start_at - table.lookback - timedelta(days=1)
     tour.console.print(
         f"  planted: the flights from {since:%Y-%m-%d} on, delivered with delays in seconds instead of minutes"
@@ -149,9 +168,9 @@ def check_step(tour: DemoState) -> None:
     tour.console.print(f"  the table has {before:,} rows, as before")
 
 
-def rows_of(table: FeatureTable, jobs: Jobs) -> int:
+def rows_of(table: features.Table, jobs: Jobs) -> int:
     """How many rows a table has."""
-    return int(jobs.spark.read.format("delta").load(repo_settings().table(table.name)).count())
+    return int(jobs.spark.read.format("delta").load(jobs.repository.lake.table(table.name)).count())
 
 
 def apply_step(tour: DemoState) -> None:
@@ -165,17 +184,17 @@ def apply_step(tour: DemoState) -> None:
 
 def train_step(tour: DemoState) -> None:
     """Point-in-time features for real flights, and what they are worth."""
-    store, labelled = tour.store(), training.flights(tour.jobs)
-    flights = training.sampled(labelled, one_in=ONE_IN)
+    store, labelled = tour.store(), model.flights(tour.jobs)
+    flights = model.sampled(labelled, one_in=ONE_IN)
     with tour.jobs.recorder.run("train", SERVICE, description="Predicts a late arrival") as run:
-        train = training.made(store, SERVICE, flights, run)
+        train = model.made(store, SERVICE, flights, run)
         if len(train) != len(flights):
             raise DemoFailedError(f"{len(flights)} flights went in, {len(train)} training rows came out.")
-        scores = training.score(train.to_pandas(), train.features, split_at=SPLIT_AT)
+        scores = model.score(train.to_pandas(), train.features, split_at=SPLIT_AT)
         run.note("scores", {"without": scores.without_features, "with": scores.with_features, "rows": len(train)})
     tour.console.print(
         f"  training set {SERVICE}@{train.manifest.short_id}: {len(train):,} flights × {len(train.features)} features, each as of"
-        f" {training.LEAD // timedelta(hours=1)} hours before its departure"
+        f" {model.LEAD // timedelta(hours=1)} hours before its departure"
     )
     tour.console.print(
         f"  trained on {scores.trained_on:,} flights before {SPLIT_AT:%B}, tested on {scores.tested_on:,} later ones: ROC AUC"
@@ -186,12 +205,12 @@ def train_step(tour: DemoState) -> None:
 def serve_step(tour: DemoState) -> None:
     """The vector of one flight over gRPC, beside its offline value at the same instant."""
     bring_up(local_stack.server(clock=SERVED_AT.isoformat()), tour.started)
-    chosen = training.next_flight(training.flights(tour.jobs), after=SERVED_AT)
-    tour.flight = {key: str(chosen[key].iloc[0]) for key in training.KEYS}
+    chosen = model.next_flight(model.flights(tour.jobs), after=SERVED_AT)
+    tour.flight = {key: str(chosen[key].iloc[0]) for key in model.KEYS}
     address = serving_settings().address
     vector = ask(address, SERVICE, tour.flight)
-    asked = chosen.assign(**{training.INSTANT: pd.Timestamp(SERVED_AT)})
-    offline = training.historical(tour.store(), SERVICE, asked).iloc[0]
+    asked = chosen.assign(**{model.INSTANT: pd.Timestamp(SERVED_AT)})
+    offline = model.historical(tour.store(), SERVICE, asked).iloc[0]
     keys = " ".join(f"{key}={value}" for key, value in tour.flight.items())
     tour.console.print(f"  {address} asked as a stock Feast client at {SERVED_AT:%Y-%m-%d %H:%M} UTC: {keys}")
     tour.console.print(vector_table(vector, offline))
@@ -269,3 +288,20 @@ STEPS: tuple[tuple[str, Callable[[DemoState], None]], ...] = (
     ("serve: gRPC, checked against the offline store", serve_step),
     ("explain: the way back from one served value", explain_step),
 )
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave Redis, the lineage backend and the server running.")
+def demo(*, keep: bool) -> None:
+    """Run the main job end to end on real flights, in six steps."""
+    enter()
+    since = Stopwatch()
+    with engines_to_log() as console:
+        console.print(
+            f"[bold]Pedigree[/bold]: every flight out of New York City in 2013. Engines talk into {ENGINE_LOG}."
+        )
+        run(console, since, keep=keep)
+
+
+if __name__ == "__main__":
+    run_command(demo)

@@ -1,18 +1,22 @@
-"""What a feature table is made of: the one record that its file in `tables/` fills in."""
+"""A feature table: how the rows of one feature view are made, and what must hold of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from feast import FeatureView
-from pyspark.sql import DataFrame
 
-from feature_repo.sources import EVENT_AT
+from pedigree.features.columns import EVENT_AT
+from pedigree.features.events import KNOWN_AT, EventSet, Inputs, SourceColumn
+from pedigree.features.sources import Source
 from pedigree.features.windows import Windows
-from pedigree.jobs.sources.events import KNOWN_AT, EventSet, Inputs, SourceColumn
-from pedigree.jobs.sources.reader import Source
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite
+    from pyspark.sql import DataFrame
 
 
 def as_they_are(rows: DataFrame, _inputs: Inputs) -> DataFrame:
@@ -21,13 +25,14 @@ def as_they_are(rows: DataFrame, _inputs: Inputs) -> DataFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureTable:
+class Table:
     """How a view's rows are made.
 
     Attributes:
         view: the promise; its name, keys, columns and types are the table's.
-        facts: what is folded into windows.
-        used: the outcomes of facts that this table uses; the others are set aside and counted by outcome.
+        contract: what must hold of the rows; see `pedigree.features.contract`.
+        events: what is aggregated in windows.
+        used: the outcomes of events that this table uses; the others are set aside and counted by outcome.
         windows: the features that are aggregations, and the keys.
         transform: adds the other columns of the view to the rows of the windows. Pure.
         added: the source columns that each column that the transform adds is made of.
@@ -35,7 +40,8 @@ class FeatureTable:
     """
 
     view: FeatureView
-    facts: EventSet
+    contract: ExpectationSuite
+    events: EventSet
     used: frozenset[str]
     windows: Windows
     transform: Callable[[DataFrame, Inputs], DataFrame] = as_they_are
@@ -54,12 +60,12 @@ class FeatureTable:
 
     @property
     def columns(self) -> Mapping[str, tuple[SourceColumn, ...]]:
-        """The source columns that each column of the view is made of: those of its windows' facts, and those added."""
-        windows, columns = self.windows, self.facts.columns
+        """The source columns that each column of the view is made of: those of its windows' events, and those added."""
+        windows, columns = self.windows, self.events.columns
         features = {feature.name: columns[feature.column] for feature in windows.features}
         return {**{key: columns[key] for key in windows.keys}, EVENT_AT: columns[KNOWN_AT], **features, **self.added}
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """Everything that is read, the source of the facts first."""
-        return (*self.facts.sources, *self.joined)
+        """Everything that is read, the source of the events first."""
+        return (*self.events.sources, *self.joined)

@@ -1,15 +1,13 @@
-"""Weather at the origin, hour by hour."""
+"""Weather as events: what was observed in an hour, known as the hour ends."""
 
 from __future__ import annotations
 
 from pyspark.sql import DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
-from feature_repo import views
-from pedigree.jobs.feature_table import FeatureTable
-from pedigree.jobs.flights import NEW_YORK, clock
-from pedigree.jobs.sources.events import KNOWN_AT, EventSet, Inputs
-from pedigree.jobs.sources.reader import WEATHER
+from feature_repo.flights import NEW_YORK, clock
+from feature_repo.sources import WEATHER
+from pedigree.features.events import KNOWN_AT, EventSet, Inputs
 
 MEASURES = ("temp", "wind_speed", "precip", "visib", "pressure")
 OBSERVED_HOUR = ("year", "month", "day", "hour")
@@ -35,15 +33,10 @@ def repeated_hour() -> WindowSpec:
     return Window.partitionBy("origin", *OBSERVED_HOUR).orderBy("line")
 
 
-TABLE = FeatureTable(
-    view=views.origin_weather,
-    facts=EventSet(
-        name="weather",
-        sources=(WEATHER,),
-        derive=derive,
-        columns={name: ((WEATHER.name, name),) for name in ("origin", *MEASURES)}
-        | {KNOWN_AT: tuple((WEATHER.name, column) for column in OBSERVED_HOUR)},
-    ),
-    used=OBSERVED,
-    windows=views.ORIGIN_WEATHER,
+WEATHER_EVENTS = EventSet(
+    name="weather",
+    sources=(WEATHER,),
+    derive=derive,
+    columns={name: ((WEATHER.name, name),) for name in ("origin", *MEASURES)}
+    | {KNOWN_AT: tuple((WEATHER.name, column) for column in OBSERVED_HOUR)},
 )

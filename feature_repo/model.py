@@ -13,10 +13,10 @@ from pyspark.sql import functions as F
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from feature_repo.settings import repo_settings
+from feature_repo.flights import FLIGHT_EVENTS
 from pedigree.datasets import TrainingSet
+from pedigree.features.lake import current_lake
 from pedigree.jobs.build.build import Jobs
-from pedigree.jobs.flights import FLIGHT_FACTS
 from pedigree.jobs.sources.reader import read
 from pedigree.jobs.training_sets.entity_set import entities_of
 from pedigree.jobs.training_sets.service import TrainingSetRequest, TrainingSetService, create
@@ -46,11 +46,11 @@ class Scores:
 
 def flights(jobs: Jobs) -> DataFrame:
     """Flights that landed, with keys, label, schedule, and the instant at which each is predicted."""
-    sources = {source.name: read(jobs.spark, source, jobs.settings) for source in FLIGHT_FACTS.sources}
+    sources = {source.name: read(jobs.spark, source, jobs.repository) for source in FLIGHT_EVENTS.sources}
     departure = F.col("scheduled_departure_at")
     local = F.from_utc_timestamp(departure, "America/New_York")
     return (
-        jobs.facts.facts(FLIGHT_FACTS, sources)
+        jobs.events.of(FLIGHT_EVENTS, sources)
         .where(F.col("outcome") == "landed")
         .select(
             *KEYS,
@@ -90,7 +90,7 @@ def historical(store: FeatureStore, service: str, rows: pd.DataFrame) -> pd.Data
 
 def made(store: FeatureStore, service: str, flights: pd.DataFrame, run: Run) -> TrainingSet:
     """The training set of these flights, made within a run and kept."""
-    shelf = TrainingSetStore(repo_settings().datasets)
+    shelf = TrainingSetStore(current_lake().datasets)
     order = TrainingSetRequest(
         service, entities_of(flights), f"flights, {LEAD // timedelta(hours=1)} hours before departure"
     )

@@ -1,4 +1,4 @@
-"""Flights as facts: what became of each flight, and the instant at which that could be known, in UTC.
+"""Flights as events: what became of each flight, and the instant at which that could be known, in UTC.
 
 The data holds local times: of the origin for a departure, of the destination for an arrival. A scheduled departure is local
 time of New York turned into UTC; the actual departure is that plus the delay. The arrival is the first moment at which the
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pedigree.jobs.sources.events import KNOWN_AT, EventSet, Inputs, SourceColumn
-from pedigree.jobs.sources.reader import AIRPORTS, FLIGHTS
+from feature_repo.sources import AIRPORTS, FLIGHTS
+from pedigree.features.events import KNOWN_AT, EventSet, Inputs, SourceColumn
 
 LATE = 15
 """Minutes from which a flight counts as late, as the US Department of Transportation counts."""
@@ -45,19 +45,19 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("dep_time", "dep_delay", "arr_time", "air_time", "dest"),
     ),
 }
-"""The columns of flights.csv that each column of a fact is made of."""
+"""The columns of flights.csv that each column of an event is made of."""
 
 FLOWN = frozenset({"landed", "diverted"})
 ALL_OUTCOMES = FLOWN | {"cancelled"}
 
 
 def source_columns() -> dict[str, tuple[SourceColumn, ...]]:
-    """The columns of all sources that each column of a fact is made of."""
+    """The columns of all sources that each column of an event is made of."""
     columns = {name: tuple((FLIGHTS.name, column) for column in parts) for name, parts in COLUMNS.items()}
     return columns | {KNOWN_AT: (*columns[KNOWN_AT], (AIRPORTS.name, "faa"), (AIRPORTS.name, "tzone"))}
 
 
-def flight_facts(flights: DataFrame, airports: DataFrame) -> DataFrame:
+def flight_events(flights: DataFrame, airports: DataFrame) -> DataFrame:
     """One row per flight.
 
     Args:
@@ -135,8 +135,8 @@ def later(instant: str, minutes: Column) -> Column:
 
 
 def derive(inputs: Inputs) -> DataFrame:
-    """`flight_facts` of sources by name."""
-    return flight_facts(inputs[FLIGHTS.name], inputs[AIRPORTS.name])
+    """`flight_events` of sources by name."""
+    return flight_events(inputs[FLIGHTS.name], inputs[AIRPORTS.name])
 
 
-FLIGHT_FACTS = EventSet(name="flights", sources=(FLIGHTS, AIRPORTS), derive=derive, columns=source_columns())
+FLIGHT_EVENTS = EventSet(name="flights", sources=(FLIGHTS, AIRPORTS), derive=derive, columns=source_columns())

@@ -8,10 +8,11 @@ from datetime import datetime
 
 import pandas as pd
 
+from feature_repo.landing import landing_folder
+from feature_repo.sources import FLIGHTS
 from pedigree.jobs.build.build import Jobs
-from pedigree.jobs.build.landing import landing_folder
 from pedigree.jobs.build.lineage_datasets import source_dataset
-from pedigree.jobs.sources.reader import FLIGHTS, read
+from pedigree.jobs.sources.reader import read
 
 SECONDS_PER_MINUTE = 60
 
@@ -22,7 +23,7 @@ def delays_in_seconds(jobs: Jobs, *, since: datetime) -> Iterator[None]:
 
     The good file is put back at the end, whatever happens, so no later build reads the bad one.
     """
-    file = landing_folder(jobs.settings.landing) / FLIGHTS.file
+    file = landing_folder(jobs.repository.settings.landing) / FLIGHTS.file
     good = file.with_suffix(".good")
     file.rename(good)
     try:
@@ -48,5 +49,5 @@ def in_seconds(minutes: pd.Series[str]) -> pd.Series[str]:
 def declare(jobs: Jobs) -> None:
     """Record the bad file as the delivery that it is, so that the failed build's input has an origin."""
     with jobs.recorder.run("plant", FLIGHTS.name, description="A delivery with delays in seconds") as run:
-        there = read(jobs.spark, FLIGHTS, jobs.settings)
+        there = read(jobs.spark, FLIGHTS, jobs.repository)
         run.writes(source_dataset(there, rows=there.rows.count()))

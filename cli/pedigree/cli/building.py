@@ -9,16 +9,15 @@ from functools import partial
 from feast import FeatureStore
 from rich.console import Console
 
-from feature_repo.settings import repo_settings
 from pedigree.cli.console import Stopwatch, working
+from pedigree.features.lake import current_lake
+from pedigree.features.repository import load_repository
+from pedigree.features.settings import repository_settings
+from pedigree.features.table import Table
 from pedigree.jobs.build.backfill import pending
 from pedigree.jobs.build.build import Built, Jobs, build
-from pedigree.jobs.build.landing import land_samples
-from pedigree.jobs.errors import UnknownTableError
-from pedigree.jobs.feature_table import FeatureTable
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
-from pedigree.jobs.tables import TABLES
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.jobs.training_sets.service import TrainingSetService
 from pedigree.jobs.training_sets.store import TrainingSetStore
@@ -32,51 +31,30 @@ def silent(_stage: str) -> None:
 
 @contextmanager
 def open_jobs() -> Iterator[Jobs]:
-    """A Spark session and a recorder; silent until somebody listens to its progress."""
-    settings = job_settings()
-    spark = open_session(settings)
+    """The repository, a Spark session and a recorder; silent until somebody listens to its progress."""
+    repository = load_repository(repository_settings())
+    spark = open_session(job_settings())
     with Recorder.open(lineage_settings()) as recorder:
-        jobs = Jobs(spark=spark, settings=settings, recorder=recorder, progress=silent)
+        jobs = Jobs(spark=spark, repository=repository, recorder=recorder, progress=silent)
         try:
             yield jobs
         finally:
-            jobs.facts.clear()
+            jobs.events.clear()
 
 
 def open_workshop() -> TrainingSetService:
     """Where training sets are made: the configured feature store, and the shelf in the lake."""
     store = FeatureStore(fs_yaml_file=job_settings().feature_store_yaml)
-    return TrainingSetService(store, TrainingSetStore(repo_settings().datasets))
+    return TrainingSetService(store, TrainingSetStore(current_lake().datasets))
 
 
-def land(jobs: Jobs, console: Console) -> None:
-    """Put the sample data where sources are read from, and say what was new."""
-    landed = land_samples(jobs)
-    for source, rows in landed.items():
-        console.print(f"  landed {source}: {rows:,} rows")
-    if not landed:
-        console.print("  landed nothing new: the sample data is there")
-
-
-def tables_named(names: Sequence[str]) -> list[FeatureTable]:
-    """The tables of these names; all, where none is named.
-
-    Raises:
-        UnknownTableError: a name is no table's.
-    """
-    unknown = [name for name in names if name not in TABLES]
-    if unknown:
-        raise UnknownTableError(unknown[0], tuple(TABLES))
-    return [TABLES[name] for name in names or TABLES]
-
-
-def build_slices(tables: Sequence[FeatureTable], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
+def build_slices(tables: Sequence[Table], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
     """Build one slice of each table, with one line for each; see `backfill`."""
     return backfill(tables, [time_slice], jobs, console, resume=False)
 
 
 def backfill(
-    tables: Sequence[FeatureTable], parts: Sequence[TimeSlice], jobs: Jobs, console: Console, *, resume: bool
+    tables: Sequence[Table], parts: Sequence[TimeSlice], jobs: Jobs, console: Console, *, resume: bool
 ) -> list[Built]:
     """Build consecutive slices of each table, in order, with one line for each.
 

@@ -1,0 +1,60 @@
+"""What must hold of a table's rows, as a Great Expectations suite of named rules. The name of a rule is its message.
+
+A row that breaks a row-level rule is quarantined with the rule's name; when more rows than the rule's `mostly` allows break it,
+the gate stops the whole slice. Rules about a slice as a whole (`slice_has_rows` and the like) only ever stop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+from feast import FeatureView
+from great_expectations.expectations.expectation import Expectation
+
+from pedigree.features.columns import EVENT_AT
+
+MOSTLY = 0.95
+"""The least share of rows that must keep a row-level rule for the rest of the slice to be published."""
+
+
+def rule(name: str, expectation: type[Expectation], **arguments: object) -> Expectation:
+    """An expectation under the name of what must hold."""
+    return expectation(meta={"fact": name}, **arguments)
+
+
+def present(column: str) -> Expectation:
+    """The rule that a column is never null."""
+    return rule(f"{column}_is_present", gxe.ExpectColumnValuesToNotBeNull, column=column, mostly=MOSTLY)
+
+
+def between(name: str, column: str, low: float | None, high: float | None) -> Expectation:
+    """The rule that a column, where it is not null, lies within bounds (both included)."""
+    arguments = {"column": column, "min_value": low, "max_value": high, "mostly": MOSTLY}
+    return rule(name, gxe.ExpectColumnValuesToBeBetween, **arguments)
+
+
+def share(column: str) -> Expectation:
+    """The rule that a column is a share, from 0 to 1."""
+    return between(f"{column}_is_a_share", column, 0, 1)
+
+
+def contract(view: FeatureView, rules: Iterable[Expectation] = ()) -> gx.ExpectationSuite:
+    """The contract of a view's rows: the keys are there, one row per key and instant, the slice is not empty, and `rules`.
+
+    Args:
+        rules: about columns as the table has them, where its source maps them to other names.
+    """
+    stored_as = {name: column for column, name in (view.batch_source.field_mapping or {}).items()}
+    keys = [stored_as.get(key, key) for key in view.join_keys]
+    event_at = view.batch_source.timestamp_field or EVENT_AT
+    unique = rule(
+        "key_and_instant_are_unique",
+        gxe.ExpectCompoundColumnsToBeUnique,
+        column_list=[*keys, event_at],
+        mostly=MOSTLY,
+    )
+    not_empty = rule("slice_has_rows", gxe.ExpectTableRowCountToBeBetween, min_value=1)
+    every = [*(present(key) for key in keys), present(event_at), unique, not_empty, *rules]
+    return gx.ExpectationSuite(name=view.name, expectations=every)

@@ -1,0 +1,43 @@
+"""What can be wrong with a feature repository. Every message ends with what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class RepositoryError(Exception):
+    """The feature repository cannot be used as it is. Terminal: trying again changes nothing."""
+
+
+class RepositoryMissingError(RepositoryError):
+    """There is no `feature_store.yaml` where one was expected."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"There is no {path}. Run the command within a feature repository (a folder with a feature_store.yaml), "
+            "or set PEDIGREE_FEATURE_STORE_YAML to the file."
+        )
+
+
+class RepositoryYamlError(RepositoryError):
+    """`feature_store.yaml` is no YAML, or lacks something."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} cannot be read: {problem}. Mend the file; nothing was started.")
+
+
+class TableDeclarationError(RepositoryError):
+    """Tables are declared in a way that cannot be built."""
+
+    def __init__(self, path: Path, problems: Sequence[str]) -> None:
+        super().__init__(f"The tables of {path} cannot be built: {'; '.join(problems)}. Nothing was started.")
+
+
+class UnknownTableError(RepositoryError):
+    """A table was named that the repository does not declare."""
+
+    def __init__(self, table: str, known: Sequence[str]) -> None:
+        self.table = table
+        names = ", ".join(known) or "none; declare them in tables.py beside feature_store.yaml"
+        super().__init__(f"There is no table {table!r}. Known tables: {names}.")

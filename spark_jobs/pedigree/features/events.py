@@ -1,0 +1,41 @@
+"""Events: one row per thing that happened, with its outcome and the instant at which it could be known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pedigree.features.sources import Source
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+KNOWN_AT = "known_at"
+"""The column of an event with the instant at which it could be known; tiles hold `[start, end)` of it."""
+
+OUTCOME = "outcome"
+"""The column of an event that says what became of it; a table uses the events of some outcomes and counts the others."""
+
+Inputs = Mapping[str, "DataFrame"]
+"""Rows by the name of their source."""
+
+SourceColumn = tuple[str, str]
+"""The name of a source and of one of its columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSet:
+    """Events that tables share.
+
+    Attributes:
+        name: what they are about.
+        sources: what they are made of; each row of the first one is one event.
+        derive: turns the sources into events with `known_at` and `outcome`. Pure.
+        columns: the source columns that each column of an event is made of.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    derive: Callable[[Inputs], DataFrame]
+    columns: Mapping[str, tuple[SourceColumn, ...]]

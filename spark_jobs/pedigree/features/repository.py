@@ -1,0 +1,134 @@
+"""A feature repository, loaded once into one frozen value that is handed to jobs.
+
+It is a folder with a `feature_store.yaml` and Feast definitions, and beside them `tables.py` (or a package `tables/`): its
+`Table`s say how the rows of views are made, and its contracts what must hold of them. Modules import each other as they do
+for Feast: by their names within the folder, or, where the folder has an `__init__.py`, by the folder's name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from pedigree.features.errors import TableDeclarationError, UnknownTableError
+from pedigree.features.lake import Lake
+from pedigree.features.settings import RepositorySettings
+from pedigree.features.table import Table
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite
+
+TABLES = "tables"
+"""The module, or package of modules, that tables are declared in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A feature repository as jobs see it.
+
+    Attributes:
+        tables: what `pedigree build` can build, by name.
+        contracts: what must hold of the rows of a view, by the view's name: those of tables, and those of views that are only
+            pushed or written to.
+    """
+
+    settings: RepositorySettings
+    tables: Mapping[str, Table]
+    contracts: Mapping[str, ExpectationSuite]
+
+    @property
+    def lake(self) -> Lake:
+        """Where the Delta tables are."""
+        return Lake(self.settings.lake)
+
+    def source(self, file: str) -> str:
+        """The URI of a source file."""
+        return f"{self.settings.landing}/{file}"
+
+    def named(self, names: Sequence[str]) -> list[Table]:
+        """The tables of these names; all, where none is named.
+
+        Raises:
+            UnknownTableError: a name is no table's.
+        """
+        unknown = [name for name in names if name not in self.tables]
+        if unknown:
+            raise UnknownTableError(unknown[0], tuple(self.tables))
+        return [self.tables[name] for name in names or self.tables]
+
+
+def load_repository(settings: RepositorySettings) -> Repository:
+    """The repository in the folder of a `feature_store.yaml`. Its modules are imported, as Feast imports its definitions.
+
+    Raises:
+        TableDeclarationError: two tables have one name.
+    """
+    root, prefix = importable(settings.folder)
+    if not any((settings.folder / place).is_file() for place in (f"{TABLES}.py", f"{TABLES}/__init__.py")):
+        return Repository(settings, {}, {})
+    forget_another(settings.folder, f"{prefix}{TABLES}")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    from great_expectations import (
+        ExpectationSuite,  # takes seconds, which a repository without tables need not wait for
+    )
+
+    declared = [
+        value for module in modules_of(importlib.import_module(f"{prefix}{TABLES}")) for value in vars(module).values()
+    ]
+    tables = by_name({id(value): value for value in declared if isinstance(value, Table)}.values(), settings.folder)
+    suites = {value.name: value for value in declared if isinstance(value, ExpectationSuite)}
+    return Repository(settings, tables, suites | {name: table.contract for name, table in tables.items()})
+
+
+def importable(folder: Path) -> tuple[Path, str]:
+    """What has to be on the path for the folder's modules to be imported, and what their names start with."""
+    root, prefix = folder, ""
+    while (root / "__init__.py").is_file():
+        root, prefix = root.parent, f"{root.name}.{prefix}"
+    return root, prefix
+
+
+def forget_another(folder: Path, name: str) -> None:
+    """Let go of the modules of another repository that were imported under the same names."""
+    known = sys.modules.get(name)
+    if known is None or Path(known.__file__ or "").is_relative_to(folder):
+        return
+    other = Path(known.__file__ or "").parent
+    others = [name for name, module in sys.modules.items() if within(module, other)]
+    for module in others:
+        del sys.modules[module]
+    sys.path[:] = [place for place in sys.path if Path(place) != other]
+
+
+def within(module: ModuleType, folder: Path) -> bool:
+    """True for a module whose file is in a folder."""
+    file = getattr(module, "__file__", None)
+    return bool(file) and Path(str(file)).is_relative_to(folder)
+
+
+def modules_of(module: ModuleType) -> Iterator[ModuleType]:
+    """A module, and where it is a package those in it."""
+    yield module
+    for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        yield importlib.import_module(f"{module.__name__}.{found.name}")
+
+
+def by_name(tables: Iterable[Table], folder: Path) -> dict[str, Table]:
+    """Tables by their names, in the order of these.
+
+    Raises:
+        TableDeclarationError: two have one name.
+    """
+    every = sorted(tables, key=lambda table: table.name)
+    names = [table.name for table in every]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise TableDeclarationError(folder, [f"{name} is declared more than once" for name in repeated])
+    return dict(zip(names, every, strict=True))

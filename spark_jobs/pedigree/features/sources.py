@@ -1,0 +1,32 @@
+"""The files and tables that features are made from, as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+Encoding = Literal["UTF-8", "US-ASCII", "ISO-8859-1", "windows-1252", "UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32"]
+"""Encodings that Python and Java read alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or a table that features are made from.
+
+    Attributes:
+        file: its place within the repository's landing folder.
+        schema: its columns in Spark's DDL. In CSV, `NA` is null.
+        encoding: of a CSV file; what cannot be decoded is refused.
+        time_column: a timestamp by which a build reads no more than it needs, if there is one. Rows without it are read.
+        margin: how far from the time column a row's facts may become known. A fact beyond it is not seen.
+    """
+
+    name: str
+    file: str
+    schema: str
+    description: str
+    format: Literal["csv", "parquet", "delta"] = "csv"
+    encoding: Encoding = "UTF-8"
+    time_column: str | None = None
+    margin: timedelta = timedelta(0)
