@@ -81,7 +81,7 @@ def table() -> Table:
         columns={name: ((TRIPS.name, name),) for name in ("place", KNOWN_AT, "amount")},
     )
     positive = between("amount_count_7d_is_positive", "amount_count_7d", 1, None)
-    return Table(view, contract(view, [positive]), facts, frozenset({"seen"}), WINDOWS)
+    return Table(view, contract(view, [positive]), facts, WINDOWS, frozenset({"seen"}))
 
 
 def add_facts(spark: SparkSession, path: Path, time_slice: TimeSlice, *, places: int) -> None:

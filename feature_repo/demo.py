@@ -5,7 +5,6 @@ Build, check, apply, materialize, train, serve, explain, in six steps.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from pedigree.cli.explain import drawn, explain
 from pedigree.cli.feast_commands import feast
 from pedigree.cli.loading import materialize
 from pedigree.cli.main import run_command
-from pedigree.cli.online_client import Served, ask
+from pedigree.cli.online_client import Served, ask, shown
 from pedigree.jobs.build.build import Built, Jobs, build
 from pedigree.jobs.errors import QualityGateFailedError
 from pedigree.jobs.time_slice import TimeSlice
@@ -231,13 +230,6 @@ def vector_table(vector: dict[str, Served], offline: pd.Series) -> Table:
         at = f"{served.event_at:%Y-%m-%d %H:%M}" if served.event_at else ""
         table.add_row(name, shown(served.value), served.status, at, shown(offline[name]))
     return table
-
-
-def shown(value: object) -> str:
-    """A value for people; numbers to four decimals."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "null"
-    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def same(online: Any, offline: Any) -> bool:

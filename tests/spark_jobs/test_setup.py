@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,12 +33,33 @@ def test_an_old_java_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         require_java()
 
 
-def test_settings_without_spark_are_refused(tmp_path: Path) -> None:
-    """A feature_store.yaml that names no Spark settings cannot run jobs, and the message says which block is missing."""
+def test_a_file_without_spark_settings_runs_locally(tmp_path: Path) -> None:
+    """What feature_store.yaml does not say has a default: local Spark with Delta, in UTC, with the jars of the folder."""
     yaml = tmp_path / "feature_store.yaml"
-    yaml.write_text("project: flights\n")
+    yaml.write_text("project: shop\n")
+    conf, jars = spark_conf(yaml, tmp_path / "jars")
+    assert jars == tmp_path / "jars"
+    assert dict(conf)["spark.master"] == "local[*]"
+    assert dict(conf)["spark.sql.session.timeZone"] == "UTC"
+
+
+def test_the_file_wins_over_the_defaults(tmp_path: Path) -> None:
+    """A setting of the file stands in place of the default, and with packages of its own no jars are fetched."""
+    yaml = tmp_path / "feature_store.yaml"
+    settings = {"spark.master": "spark://host:7077", "spark.jars.packages": "io.delta:delta-spark_4.1_2.13:4.4.0"}
+    yaml.write_text(json.dumps({"project": "shop", "offline_store": {"spark_conf": settings}}))
+    conf, jars = spark_conf(yaml, tmp_path / "jars")
+    assert jars is None
+    assert dict(conf).items() >= settings.items()
+    assert "spark.driver.extraClassPath" not in dict(conf)
+
+
+def test_spark_settings_that_are_no_mapping_are_refused(tmp_path: Path) -> None:
+    """The message names the block and the file."""
+    yaml = tmp_path / "feature_store.yaml"
+    yaml.write_text("project: shop\noffline_store: {spark_conf: fast}\n")
     with pytest.raises(JobSettingsError, match=r"offline_store\.spark_conf"):
-        spark_conf(yaml)
+        spark_conf(yaml, tmp_path / "jars")
 
 
 def test_landing_twice_copies_once(jobs: Jobs, tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ class NoRepositoryError(PedigreeError):
     """The command was run outside a feature repository."""
 
 
+class NotInitialisedError(PedigreeError):
+    """A new repository could not be written."""
+
+
 class ServiceFailedError(PedigreeError):
     """A service of the local stack did not come up."""
 
@@ -46,6 +50,13 @@ class FeastFailedError(PedigreeError):
 
     def __init__(self, command: str, *, output: str) -> None:
         super().__init__(f"`{command}` failed:\n{output}\nFix what it names and run it again.")
+
+
+class EntityRowError(PedigreeError):
+    """The text of a key is no value of the key's type."""
+
+    def __init__(self, name: str, text: str, *, value_type: str, example: str) -> None:
+        super().__init__(f"{name} is of type {value_type}, and {text!r} is none. Give {example}: {name}=….")
 
 
 class AskedInVainError(PedigreeError):

@@ -39,7 +39,7 @@ class Explanation:
 
 
 def explain(
-    service: str, feature: str, entities: Mapping[str, str], *, settings: ServingSettings, lineage: LineageClient
+    service: str, feature: str, entities: Mapping[str, object], *, settings: ServingSettings, lineage: LineageClient
 ) -> Explanation:
     """Ask the server for a vector and walk back from one of its values.
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -49,13 +50,24 @@ class KeyValue(click.ParamType[tuple[str, str]]):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pedigree-feature-store")
-def cli() -> None:
+@click.version_option(package_name="pedigree-cli")
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A feature store where every value can show where it came from.
 
     Run it within a feature repository: a folder with a feature_store.yaml, its Feast definitions and its tables.
     """
-    enter()
+    if context.invoked_subcommand != "init":
+        enter()
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def init(*, folder: Path) -> None:
+    """Write a small feature repository that works to FOLDER: sources, definitions, a table, a contract."""
+    from pedigree.cli.init import initialise
+
+    click.echo(initialise(folder), nl=False)
 
 
 @cli.command()
@@ -170,6 +182,29 @@ def serve() -> None:
 
 @cli.command()
 @click.argument("service")
+@click.argument("entities", nargs=-1, type=KeyValue(), metavar="KEY=VALUE...")
+def ask(*, service: str, entities: tuple[tuple[str, str], ...]) -> None:
+    """Show what is served for one entity row: every feature of SERVICE, its status and its event time.
+
+    Example: pedigree ask my_service customer=C42
+    """
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console:
+        from pedigree.cli.entity_row import typed_row
+        from pedigree.cli.online_client import ask as ask_server
+        from pedigree.cli.online_client import vector_table
+        from pedigree.cli.serve import current_plan
+        from pedigree.serving.feature_store_yaml import read_repo
+        from pedigree.serving.settings import serving_settings
+
+        settings = serving_settings()
+        row = typed_row(current_plan(read_repo(settings.feature_store_yaml)), service, dict(entities))
+        console.print(vector_table(ask_server(settings.address, service, row)))
+
+
+@cli.command()
+@click.argument("service")
 @click.argument("feature")
 @click.argument("entities", nargs=-1, required=True, type=KeyValue(), metavar="KEY=VALUE...")
 def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]) -> None:
@@ -180,11 +215,16 @@ def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console, lineage_client() as lineage:
+        from pedigree.cli.entity_row import typed_row
         from pedigree.cli.explain import drawn
         from pedigree.cli.explain import explain as way_back
+        from pedigree.cli.serve import current_plan
+        from pedigree.serving.feature_store_yaml import read_repo
         from pedigree.serving.settings import serving_settings
 
-        found = way_back(service, feature, dict(entities), settings=serving_settings(), lineage=lineage)
+        settings = serving_settings()
+        row = typed_row(current_plan(read_repo(settings.feature_store_yaml)), service, dict(entities))
+        found = way_back(service, feature, row, settings=settings, lineage=lineage)
         console.print(drawn(found), soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,10 +10,12 @@ from datetime import UTC, datetime
 import grpc
 from feast.protos.feast.serving import ServingService_pb2 as messages
 from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
-from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
+from feast.protos.feast.types.Value_pb2 import RepeatedValue
+from rich.table import Table
 
+from pedigree.cli.entity_row import as_value
 from pedigree.cli.errors import AskedInVainError, UnexplainedError
-from pedigree.serving.v1 import pedigree_pb2
+from pedigree.serving.v1 import pedigree_pb2, value_pb2
 
 DEADLINE_SECONDS = 10
 GET_VECTORS = "/pedigree.serving.v1.FeatureService/GetVectors"
@@ -27,7 +30,7 @@ class Served:
     event_at: datetime | None
 
 
-def ask(address: str, service: str, entities: Mapping[str, str]) -> dict[str, Served]:
+def ask(address: str, service: str, entities: Mapping[str, object]) -> dict[str, Served]:
     """The vector of a feature service for one entity row, by full feature name.
 
     Raises:
@@ -35,7 +38,7 @@ def ask(address: str, service: str, entities: Mapping[str, str]) -> dict[str, Se
     """
     request = messages.GetOnlineFeaturesRequest(
         feature_service=service,
-        entities={key: RepeatedValue(val=[Value(string_val=value)]) for key, value in entities.items()},
+        entities={key: RepeatedValue(val=[as_value(value)]) for key, value in entities.items()},
         full_feature_names=True,
     )
     try:
@@ -48,7 +51,7 @@ def ask(address: str, service: str, entities: Mapping[str, str]) -> dict[str, Se
     return {name: served(vector) for name, vector in vectors if name not in entities}
 
 
-def loaded_by(address: str, service: str, view: str, entities: Mapping[str, str]) -> str:
+def loaded_by(address: str, service: str, view: str, entities: Mapping[str, object]) -> str:
     """The id of the run that wrote a view's row for one entity to the online store.
 
     Raises:
@@ -57,7 +60,7 @@ def loaded_by(address: str, service: str, view: str, entities: Mapping[str, str]
     """
     request = pedigree_pb2.GetVectorsRequest(
         feature_service=service,
-        keys=[pedigree_pb2.Keys(name=key, strings=[value]) for key, value in entities.items()],
+        keys=[key_of(name, value) for name, value in entities.items()],
         include_provenance=True,
     )
     try:
@@ -77,6 +80,15 @@ def loaded_by(address: str, service: str, view: str, entities: Mapping[str, str]
     return str(runs[numbers[view]])
 
 
+def key_of(name: str, value: object) -> pedigree_pb2.Keys:
+    """One join key's value, in the field that fits its type."""
+    if isinstance(value, str):
+        return pedigree_pb2.Keys(name=name, strings=[value])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return pedigree_pb2.Keys(name=name, ints=[value])
+    return pedigree_pb2.Keys(name=name, values=[value_pb2.Value.FromString(as_value(value).SerializeToString())])
+
+
 def refusal(error: grpc.RpcError, address: str) -> str:
     """What the server said, or how to start it where there is none."""
     if error.code() is grpc.StatusCode.UNAVAILABLE and "connect" in error.details():
@@ -93,3 +105,18 @@ def served(vector: messages.GetOnlineFeaturesResponse.FeatureVector) -> Served:
         status=messages.FieldStatus.Name(status),
         event_at=datetime.fromtimestamp(stamp.seconds, UTC) if stamp.seconds else None,
     )
+
+
+def vector_table(vector: Mapping[str, Served]) -> Table:
+    """Each feature as it is served."""
+    table = Table("feature", "value", "status", "event time (UTC)", box=None, padding=(0, 2))
+    for name, one in vector.items():
+        table.add_row(name, shown(one.value), one.status, f"{one.event_at:%Y-%m-%d %H:%M}" if one.event_at else "")
+    return table
+
+
+def shown(value: object) -> str:
+    """A value for people; numbers to four decimals."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "null"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -47,8 +47,8 @@ class UnnameablePlaceError(LineageError):
     def __init__(self, place: str, reason: str) -> None:
         self.place = redacted(place)
         super().__init__(
-            f"{redacted(place)!r} cannot be named: {reason}. Give a place such as file:///data/flights.csv, "
-            "/data/flights.csv, s3a://bucket/key or, for Redis, host:port."
+            f"{redacted(place)!r} cannot be named: {reason}. Give a place such as file:///data/orders.csv, "
+            "/data/orders.csv, s3a://bucket/key or, for Redis, host:port."
         )
 
 

@@ -86,7 +86,7 @@ def training_set(project: str, name: str) -> DatasetName:
 
 
 def job_name(verb: str, subject: str) -> str:
-    """The name of a job: what it does to which table, `build.carrier_delays`."""
+    """The name of a job: what it does to which table, `build.orders`."""
     return f"{verb}.{subject}"
 
 

@@ -25,7 +25,7 @@ class RunRecord:
     """One run.
 
     Attributes:
-        job: the job's name, `build.carrier_delays`, in `namespace`.
+        job: the job's name, `build.orders`, in `namespace`.
         state: NEW, RUNNING, COMPLETED, FAILED or ABORTED.
         error: why it failed; `trace` is where.
         inputs: what it read, `outputs` what it wrote, with versions.

@@ -3,7 +3,7 @@
     from pedigree.serving.client import Client
 
     with Client("features.example.com:443", tls=True, token=token) as client:
-        vectors = client.vectors("late_arrival", {"carrier": ["UA", "EV"], "origin": ["EWR", "JFK"], …})
+        vectors = client.vectors("order_risk", {"customer": ["C1", "C2"], "shop": [7, 8]})
         model.predict(vectors.numbers)
 
 `AsyncClient` is the same with `async with` and `await`. Calls are tried again where the server says that it may help

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pedigree.features.sources import Source
@@ -16,6 +17,9 @@ KNOWN_AT = "known_at"
 
 OUTCOME = "outcome"
 """The column of an event that says what became of it; a table uses the events of some outcomes and counts the others."""
+
+HAPPENED = "happened"
+"""The outcome of events that have no other."""
 
 Inputs = Mapping[str, "DataFrame"]
 """Rows by the name of their source."""
@@ -39,3 +43,21 @@ class EventSet:
     sources: tuple[Source, ...]
     derive: Callable[[Inputs], DataFrame]
     columns: Mapping[str, tuple[SourceColumn, ...]]
+
+    @classmethod
+    def of(cls, source: Source, *, known_at: str) -> EventSet:
+        """Every row of a source as one event, under the names of its columns.
+
+        Args:
+            known_at: the timestamp column with the instant at which a row could be known.
+        """
+        columns = {name: ((source.name, name),) for name in source.columns}
+        derive = partial(rows_as_events, source=source, known_at=known_at)
+        return cls(source.name, (source,), derive, {**columns, KNOWN_AT: ((source.name, known_at),)})
+
+
+def rows_as_events(inputs: Inputs, *, source: Source, known_at: str) -> DataFrame:
+    """The rows of a source, each with the outcome `HAPPENED`."""
+    from pyspark.sql import functions as F
+
+    return inputs[source.name].select("*", F.lit(HAPPENED).alias(OUTCOME), F.col(known_at).alias(KNOWN_AT))

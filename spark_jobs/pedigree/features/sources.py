@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -30,3 +31,8 @@ class Source:
     encoding: Encoding = "UTF-8"
     time_column: str | None = None
     margin: timedelta = timedelta(0)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of a flat schema, in its order."""
+        return tuple(part.split()[0].strip("`") for part in re.split(r",(?![^(<]*[)>])", self.schema) if part.strip())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from feast import FeatureView
 
 from pedigree.features.columns import EVENT_AT
-from pedigree.features.events import KNOWN_AT, EventSet, Inputs, SourceColumn
+from pedigree.features.events import HAPPENED, KNOWN_AT, EventSet, Inputs, SourceColumn
 from pedigree.features.sources import Source
 from pedigree.features.windows import Windows
 
@@ -32,8 +32,8 @@ class Table:
         view: the promise; its name, keys, columns and types are the table's.
         contract: what must hold of the rows; see `pedigree.features.contract`.
         events: what is aggregated in windows.
-        used: the outcomes of events that this table uses; the others are set aside and counted by outcome.
         windows: the features that are aggregations, and the keys.
+        used: the outcomes of events that this table uses; the others are set aside and counted by outcome.
         transform: adds the other columns of the view to the rows of the windows. Pure.
         added: the source columns that each column that the transform adds is made of.
         joined: further sources that the transform looks things up in.
@@ -42,8 +42,8 @@ class Table:
     view: FeatureView
     contract: ExpectationSuite
     events: EventSet
-    used: frozenset[str]
     windows: Windows
+    used: frozenset[str] = frozenset({HAPPENED})
     transform: Callable[[DataFrame, Inputs], DataFrame] = as_they_are
     added: Mapping[str, tuple[SourceColumn, ...]] = field(default_factory=dict)
     joined: tuple[Source, ...] = ()

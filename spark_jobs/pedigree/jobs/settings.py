@@ -10,34 +10,77 @@ from pathlib import Path
 from pedigree.features.settings import read_yaml, repository_settings
 from pedigree.jobs.errors import JobSettingsError
 
+DEFAULT_JARS = Path(".pedigree") / "jars"
+"""Where the jars of local sessions are kept, relative to the working directory."""
+
+
+def defaults(jars: Path) -> dict[str, str]:
+    """What a session has where `feature_store.yaml` says nothing else: local Spark with Delta, in UTC, for small data.
+
+    Args:
+        jars: the folder with the jars that Spark does not ship.
+    """
+    return {
+        "spark.master": "local[*]",
+        "spark.app.name": "pedigree",
+        "spark.driver.extraClassPath": f"{jars}/*",
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.shuffle.partitions": "4",
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.driver.memory": "3g",
+        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+    }
+
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """How a session is opened. `spark_conf` may hold keys of object stores, so no text shows it."""
+    """How a session is opened.
+
+    Attributes:
+        spark_conf: what every session is opened with. It may hold keys of object stores, so no text shows it.
+        jars: the folder that the jars are in, and fetched to where it is empty; None where the settings name other jars.
+    """
 
     feature_store_yaml: Path
     spark_conf: tuple[tuple[str, str], ...] = field(repr=False)
+    jars: Path | None = None
 
 
 @cache
 def job_settings() -> JobSettings:
-    """The Spark settings of the repository that is worked in; `PEDIGREE_SPARK_MASTER` wins over the file.
+    """The Spark settings of the repository that is worked in.
+
+    The file's `offline_store.spark_conf` wins over the defaults and `PEDIGREE_SPARK_MASTER` over the file. `PEDIGREE_JARS` is the
+    folder of the jars.
 
     Raises:
         RepositoryError: there is no `feature_store.yaml`, or it cannot be read.
-        JobSettingsError: it holds no Spark settings.
     """
     path = repository_settings().feature_store_yaml
-    return JobSettings(feature_store_yaml=path, spark_conf=spark_conf(path))
+    jars = Path(os.environ.get("PEDIGREE_JARS") or DEFAULT_JARS)
+    return JobSettings(path, *spark_conf(path, jars))
 
 
-def spark_conf(path: Path) -> tuple[tuple[str, str], ...]:
-    """The settings of the Spark session, as Feast's own offline store reads them from `feature_store.yaml`."""
-    conf = (read_yaml(path).get("offline_store") or {}).get("spark_conf")
-    if not conf:
-        raise JobSettingsError(
-            f"{path} has no offline_store.spark_conf. `pedigree init` writes a file that has it; docs/settings.md lists it."
-        )
+def spark_conf(path: Path, jars: Path) -> tuple[tuple[tuple[str, str], ...], Path | None]:
+    """The settings of the Spark session, and the folder of jars that they use, where it is ours.
+
+    Raises:
+        JobSettingsError: `offline_store.spark_conf` is not a mapping.
+    """
+    conf = (read_yaml(path).get("offline_store") or {}).get("spark_conf") or {}
+    if not isinstance(conf, dict):
+        raise JobSettingsError(f"offline_store.spark_conf of {path} must be a mapping of Spark's settings.")
     master = os.environ.get("PEDIGREE_SPARK_MASTER")
-    merged = {**conf, **({"spark.master": master} if master else {})}
-    return tuple((str(name), str(value)) for name, value in merged.items())
+    merged = {**defaults(jars), **conf, **({"spark.master": master} if master else {})}
+    if "spark.jars.packages" in conf:
+        merged.pop("spark.driver.extraClassPath")
+    uses_ours = merged.get("spark.driver.extraClassPath") == f"{jars}/*"
+    return tuple((str(name), str(value)) for name, value in merged.items()), jars if uses_ours else None

@@ -40,6 +40,7 @@ class PedigreeOfflineStoreConfig(SparkOfflineStoreConfig):  # type: ignore[misc]
     """Feast's own options, and ours.
 
     Attributes:
+        lake, landing: where the Delta tables and the source files are: URIs, or paths relative to `feature_store.yaml`.
         knowledge_time: whether a label sees only rows that had been created by its instant, so that a backfill never
             changes an old training set. False where the created time says when data was loaded, not when it was learnt.
         engine: what answers; `auto` is DuckDB for small frames over tables on this machine, and Spark for everything else.
@@ -48,6 +49,8 @@ class PedigreeOfflineStoreConfig(SparkOfflineStoreConfig):  # type: ignore[misc]
     """
 
     type: str = "pedigree.jobs.historical.offline_store.PedigreeOfflineStore"
+    lake: str | None = None
+    landing: str | None = None
     knowledge_time: bool = True
     engine: Literal["auto", "duckdb", "spark"] = "auto"
     small_labels: int = 1_000_000

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ import pyspark
 
 from pedigree.jobs.errors import JarsMissingError, JobError
 from pedigree.jobs.spark.java import require_java
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("io.delta:delta-spark_4.1_2.13:4.4.0",)
 
@@ -43,6 +46,18 @@ def fetch(folder: Path) -> list[str]:
                 shutil.copyfile(jar, folder / group_less)
                 fetched.append(group_less)
     return fetched
+
+
+def fetch_missing(folder: Path) -> None:
+    """Fetch the jars, once, where a folder has none.
+
+    Raises:
+        JavaMissingError, JarsMissingError: as for `fetch`.
+    """
+    if any(folder.glob("delta-spark_*.jar")):
+        return
+    log.warning("Fetching the jars that Spark needs into %s, once", folder)
+    fetch(folder)
 
 
 def resolve(ivy: Path) -> None:

@@ -9,6 +9,7 @@ from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
 from pedigree.jobs.settings import JobSettings
+from pedigree.jobs.spark.jars import fetch_missing
 from pedigree.jobs.spark.java import require_java
 
 
@@ -18,6 +19,8 @@ def open_session(settings: JobSettings) -> SparkSession:
     if active is not None:
         return active
     require_java()
+    if settings.jars is not None:
+        fetch_missing(settings.jars)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     return SparkSession.builder.config(conf=SparkConf().setAll(list(settings.spark_conf))).getOrCreate()
