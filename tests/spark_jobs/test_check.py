@@ -13,7 +13,8 @@ from great_expectations.core.batch import Batch
 from pyspark.sql import SparkSession
 
 from feature_repo import contracts
-from pedigree.jobs.build.quality_gate import BROKEN_FACTS, fact_name, is_row_level, judge, mark
+from pedigree.jobs.build.quality_gate import fact_name, is_row_level, judge, mark
+from pedigree.jobs.build.verdict import BROKEN_FACTS
 from pedigree.jobs.errors import ContractError
 
 CONTRACTS = {

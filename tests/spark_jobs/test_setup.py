@@ -33,11 +33,12 @@ def test_an_old_java_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         require_java()
 
 
-def test_a_file_without_spark_settings_runs_locally(tmp_path: Path) -> None:
+def test_a_file_without_spark_settings_runs_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What feature_store.yaml does not say has a default: local Spark with Delta, in UTC, with the jars of the folder."""
     yaml = tmp_path / "feature_store.yaml"
     yaml.write_text("project: shop\n")
-    conf, jars = spark_conf(yaml, tmp_path / "jars")
+    monkeypatch.setenv("PEDIGREE_JARS", str(tmp_path / "jars"))
+    conf, jars = spark_conf(yaml)
     assert jars == tmp_path / "jars"
     assert dict(conf)["spark.master"] == "local[*]"
     assert dict(conf)["spark.sql.session.timeZone"] == "UTC"
@@ -48,7 +49,7 @@ def test_the_file_wins_over_the_defaults(tmp_path: Path) -> None:
     yaml = tmp_path / "feature_store.yaml"
     settings = {"spark.master": "spark://host:7077", "spark.jars.packages": "io.delta:delta-spark_4.1_2.13:4.4.0"}
     yaml.write_text(json.dumps({"project": "shop", "offline_store": {"spark_conf": settings}}))
-    conf, jars = spark_conf(yaml, tmp_path / "jars")
+    conf, jars = spark_conf(yaml)
     assert jars is None
     assert dict(conf).items() >= settings.items()
     assert "spark.driver.extraClassPath" not in dict(conf)
@@ -59,7 +60,7 @@ def test_spark_settings_that_are_no_mapping_are_refused(tmp_path: Path) -> None:
     yaml = tmp_path / "feature_store.yaml"
     yaml.write_text("project: shop\noffline_store: {spark_conf: fast}\n")
     with pytest.raises(JobSettingsError, match=r"offline_store\.spark_conf"):
-        spark_conf(yaml, tmp_path / "jars")
+        spark_conf(yaml)
 
 
 def test_landing_twice_copies_once(jobs: Jobs, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def current_plan(repo: FeatureStoreYaml) -> Plan:
     except redis.exceptions.RedisError as error:
         raise StoreUnreachableError(str(repo.address), reason_of(error)) from error
     if text is None:
-        raise NotAppliedError(repo.project, str(repo.address))
+        raise NotAppliedError(repo.project, str(repo.path))
     return decoded(text)
 
 

@@ -20,6 +20,7 @@ STORE = "pedigree.online.feast_plugin.PedigreeOnlineStore"
 class FeatureStoreYaml:
     """A Feast repository, as the server sees it."""
 
+    path: Path
     project: str
     address: Address
 
@@ -59,4 +60,4 @@ def read_repo(path: Path) -> FeatureStoreYaml:
         )
     except AddressError as error:
         raise ServingSettingsError([str(error)]) from error
-    return FeatureStoreYaml(str(project), address)
+    return FeatureStoreYaml(path, str(project), address)

@@ -2,18 +2,22 @@
 
     from pedigree.features import DAY, HOUR, Aggregation, Operation, Table, Windows, delta_table
 
-Contracts are in `pedigree.features.contract`, which imports Great Expectations and takes seconds; Feast's own definitions need
-none of it.
+Contracts are in `pedigree.features.contract`, which imports Great Expectations and takes seconds. A name is imported when it is
+first used, so that whoever needs one module does not wait for Feast.
 """
 
 from __future__ import annotations
 
-from pedigree.features.columns import CREATED_AT, EVENT_AT
-from pedigree.features.events import KNOWN_AT, EventSet, Inputs
-from pedigree.features.lake import delta_table
-from pedigree.features.sources import Source
-from pedigree.features.table import Table
-from pedigree.features.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pedigree.features.columns import CREATED_AT, EVENT_AT
+    from pedigree.features.events import KNOWN_AT, EventSet, Inputs
+    from pedigree.features.lake import delta_table
+    from pedigree.features.sources import Source
+    from pedigree.features.table import Table
+    from pedigree.features.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
 
 __all__ = [
     "CREATED_AT",
@@ -33,3 +37,21 @@ __all__ = [
     "Windows",
     "delta_table",
 ]
+
+HOMES = {
+    "columns": ("CREATED_AT", "EVENT_AT"),
+    "events": ("KNOWN_AT", "EventSet", "Inputs"),
+    "lake": ("delta_table",),
+    "sources": ("Source",),
+    "table": ("Table",),
+    "windows": ("DAY", "HOUR", "MINUTE", "SECOND", "Aggregation", "Kind", "Operation", "Windows"),
+}
+"""The module of each name."""
+
+
+def __getattr__(name: str) -> object:
+    """A name of `__all__`, from its module."""
+    for module, names in HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -65,22 +66,32 @@ def job_settings() -> JobSettings:
         RepositoryError: there is no `feature_store.yaml`, or it cannot be read.
     """
     path = repository_settings().feature_store_yaml
-    jars = Path(os.environ.get("PEDIGREE_JARS") or DEFAULT_JARS)
-    return JobSettings(path, *spark_conf(path, jars))
+    return JobSettings(path, *spark_conf(path))
 
 
-def spark_conf(path: Path, jars: Path) -> tuple[tuple[tuple[str, str], ...], Path | None]:
+def spark_conf(path: Path) -> tuple[tuple[tuple[str, str], ...], Path | None]:
     """The settings of the Spark session, and the folder of jars that they use, where it is ours.
 
     Raises:
         JobSettingsError: `offline_store.spark_conf` is not a mapping.
     """
-    conf = (read_yaml(path).get("offline_store") or {}).get("spark_conf") or {}
+    jars, conf = jars_folder(), (read_yaml(path).get("offline_store") or {}).get("spark_conf") or {}
     if not isinstance(conf, dict):
         raise JobSettingsError(f"offline_store.spark_conf of {path} must be a mapping of Spark's settings.")
+    merged = completed(conf)
+    uses_ours = merged.get("spark.driver.extraClassPath") == f"{jars}/*"
+    return tuple(merged.items()), jars if uses_ours else None
+
+
+def jars_folder() -> Path:
+    """Where the jars of local sessions are."""
+    return Path(os.environ.get("PEDIGREE_JARS") or DEFAULT_JARS)
+
+
+def completed(conf: Mapping[str, object]) -> dict[str, str]:
+    """Spark's settings with defaults for what they do not say; `PEDIGREE_SPARK_MASTER` wins over them."""
     master = os.environ.get("PEDIGREE_SPARK_MASTER")
-    merged = {**defaults(jars), **conf, **({"spark.master": master} if master else {})}
+    merged = {**defaults(jars_folder()), **conf, **({"spark.master": master} if master else {})}
     if "spark.jars.packages" in conf:
         merged.pop("spark.driver.extraClassPath")
-    uses_ours = merged.get("spark.driver.extraClassPath") == f"{jars}/*"
-    return tuple((str(name), str(value)) for name, value in merged.items()), jars if uses_ours else None
+    return {str(name): str(value) for name, value in merged.items()}

@@ -21,8 +21,9 @@ from pedigree.jobs.build.lineage_datasets import (
     table_dataset,
     tiles_dataset,
 )
-from pedigree.jobs.build.quality_gate import BROKEN_FACTS, Verdict, judge, mark
+from pedigree.jobs.build.quality_gate import judge, mark
 from pedigree.jobs.build.row_reconciliation import EventCounts, RowCounts, account_for
+from pedigree.jobs.build.verdict import BROKEN_FACTS, Verdict
 from pedigree.jobs.cache import cached
 from pedigree.jobs.conform import conform
 from pedigree.jobs.contention import contended, exclusive

@@ -10,8 +10,8 @@ from pyspark.sql.types import StructType
 from pedigree.features.columns import CREATED_AT
 from pedigree.features.events import SourceColumn
 from pedigree.features.table import Table
-from pedigree.jobs.build.quality_gate import BROKEN_FACTS, Verdict
 from pedigree.jobs.build.row_reconciliation import RowCounts
+from pedigree.jobs.build.verdict import BROKEN_FACTS, Verdict
 from pedigree.jobs.conform import promised
 from pedigree.jobs.delta_tables import PUBLISHED, RUN_ID, SLICE_AT
 from pedigree.jobs.sources.reader import SourceRead

@@ -8,7 +8,6 @@ import functools
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
@@ -23,46 +22,10 @@ from great_expectations.expectations.expectation import (
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pedigree.jobs.build.verdict import BROKEN_FACTS, RuleResult, Verdict
 from pedigree.jobs.errors import ContractError
 
-BROKEN_FACTS = "broken_facts"
-"""The column of a rejected row that holds the names of the facts it broke."""
-
 ROW_LEVEL = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
-
-
-@dataclass(frozen=True, slots=True)
-class RuleResult:
-    """Whether one fact held for a slice; `broken_rows` is 0 for facts about the slice as a whole."""
-
-    name: str
-    held: bool
-    column: str | None
-    broken_rows: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the gate says of a slice of `rows` rows."""
-
-    rows: int
-    facts: tuple[RuleResult, ...]
-
-    @property
-    def broken(self) -> tuple[RuleResult, ...]:
-        """The facts that stop the slice."""
-        return tuple(fact for fact in self.facts if not fact.held)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why the slice is stopped, one fact each, in words that a person can act on."""
-        return tuple(f"{fact.name} ({fact.detail})" for fact in self.broken)
-
-    @property
-    def passed(self) -> bool:
-        """True where the slice may be published."""
-        return not self.broken
 
 
 def mark(rows: DataFrame, contract: gx.ExpectationSuite) -> DataFrame:

@@ -15,13 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
 from feast import BatchFeatureView, FeatureView, OnDemandFeatureView, RepoConfig
+from feast.data_source import DataSource
 from feast.feature_logging import LOG_DATE_FIELD, LoggingConfig, LoggingSource
 from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStore, SparkOfflineStoreConfig
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
+from feast.table_format import DeltaFormat
 from feast.utils import compute_non_entity_date_range
+from pydantic import Field, field_validator
 from pyspark.sql import DataFrame
 
+from pedigree.jobs.delta_tables import built_version
 from pedigree.jobs.errors import EngineUnfitError, LogDestinationError
 from pedigree.jobs.historical import pointintime_duckdb, pointintime_spark
 from pedigree.jobs.historical.arrow_files import Unreadable
@@ -30,7 +35,7 @@ from pedigree.jobs.historical.entity_frame import labels_of
 from pedigree.jobs.historical.logging_destination import DeltaLoggingDestination
 from pedigree.jobs.historical.pointintime_duckdb import SizeLimits
 from pedigree.jobs.historical.retrieval_job import Answer, PointInTimeJob, SmallAnswer, SparkAnswer
-from pedigree.jobs.settings import job_settings
+from pedigree.jobs.settings import completed, job_settings
 from pedigree.jobs.spark.session import open_session
 
 log = logging.getLogger(__name__)
@@ -49,12 +54,19 @@ class PedigreeOfflineStoreConfig(SparkOfflineStoreConfig):  # type: ignore[misc]
     """
 
     type: str = "pedigree.jobs.historical.offline_store.PedigreeOfflineStore"
+    spark_conf: dict[str, str] | None = Field(default=None, validate_default=True)
     lake: str | None = None
     landing: str | None = None
     knowledge_time: bool = True
     engine: Literal["auto", "duckdb", "spark"] = "auto"
     small_labels: int = 1_000_000
     small_table_bytes: int = 2 * 1024**3
+
+    @field_validator("spark_conf", mode="before")
+    @classmethod
+    def with_defaults(cls, conf: dict[str, str] | None) -> dict[str, str]:
+        """Feast opens sessions with these settings, too, and they need Delta."""
+        return completed(conf or {})
 
 
 class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast has no types
@@ -108,6 +120,21 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             metadata=RetrievalMetadata(feature_refs, list(labels.keys), *labels.span),
         )
+
+    def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
+        """Look at a view's source in our own session, as `feast apply` does.
+
+        Raises:
+            UnbuiltTableError: it is a Delta table that was never built.
+        """
+        spark = open_session(job_settings())
+        if (
+            isinstance(data_source, SparkSource)
+            and isinstance(data_source.table_format, DeltaFormat)
+            and data_source.path
+        ):
+            built_version(spark, data_source.path, data_source.name)
+        super().validate_data_source(config, data_source)
 
     @staticmethod
     def offline_write_batch(

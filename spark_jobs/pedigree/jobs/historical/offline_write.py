@@ -12,7 +12,8 @@ from pedigree.features.repository import load_repository
 from pedigree.features.settings import repository_settings
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.lineage_datasets import assertions, fields_of
-from pedigree.jobs.build.quality_gate import BROKEN_FACTS, Verdict, judge, mark
+from pedigree.jobs.build.quality_gate import judge, mark
+from pedigree.jobs.build.verdict import BROKEN_FACTS, Verdict
 from pedigree.jobs.cache import cached
 from pedigree.jobs.conform import differences
 from pedigree.jobs.contention import exclusive
