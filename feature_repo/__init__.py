@@ -1,1 +1,1 @@
-"""What exists: entities, sources, views, services and contracts. Declarations only."""
+"""The sample: every flight that left New York City in 2013. A feature repository like anyone's."""

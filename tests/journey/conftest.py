@@ -75,7 +75,7 @@ def make_workspace(root: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, str]]:
-    """The workspace after `pedigree demo --keep`, and what the demo printed."""
+    """The workspace after the demo with `--keep`, and what it printed."""
     workspace = make_workspace(tmp_path_factory.mktemp("journey") / "workspace")
     done = workspace.run("python", "-m", "feature_repo.demo", "--keep")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,20 +12,16 @@ import pytest
 
 from .conftest import ROOT, Workspace, make_workspace
 
-PACKAGES = ("lineage", "online", "pedigree", "serving", "spark_jobs")
-
 
 @pytest.fixture
 def copy(tmp_path: Path, workspace: Workspace) -> Workspace:
-    """A copy of the code with the README's blocks in the files that they name, over the demo's landed sources."""
+    """A copy of the sample with the README's blocks in the files that they name, over the demo's landed sources."""
     copied = make_workspace(tmp_path / "copy")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, copied.root / package, ignore=shutil.ignore_patterns("__pycache__"))
     for path, block in re.findall(r"```python\n# (\S+\.py)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
         with (copied.root / path).open("a") as file:
             file.write(f"\n\n{block}")
     landing = (workspace.root / ".pedigree" / "landing").as_uri()
-    environment = {**copied.environment, "PYTHONPATH": str(copied.root), "PEDIGREE_LANDING": landing}
+    environment = {**copied.environment, "PEDIGREE_LANDING": landing}
     return replace(copied, environment=environment)
 
 
