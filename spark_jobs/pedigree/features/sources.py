@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -35,4 +34,16 @@ class Source:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns of a flat schema, in its order."""
-        return tuple(part.split()[0].strip("`") for part in re.split(r",(?![^(<]*[)>])", self.schema) if part.strip())
+        return tuple(part.split()[0].strip("`") for part in columns_of(self.schema))
+
+
+def columns_of(schema: str) -> list[str]:
+    """The columns of a schema in DDL, each with its type; commas within a type do not part columns."""
+    parts, depth = [""], 0
+    for letter in schema:
+        depth += (letter in "(<") - (letter in ")>")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
