@@ -122,9 +122,9 @@ def test_metrics_show_what_is_under_way_and_that_the_store_is_away(own_repo: Rep
         wait_for(lambda: server.value("ready") == 1)
         with own_repo.redis.paused():
             waiting = [server.stub.GetOnlineFeatures.future(DIET, timeout=60) for _ in range(3)]
-            wait_for(lambda: (server.value("in_flight"), server.value("ready")) == (3, 0))
+            wait_for(lambda: (server.value("active_requests"), server.value("ready")) == (3, 0))
         assert all(one.result(timeout=20).results for one in waiting)
-        wait_for(lambda: (server.value("in_flight"), server.value("ready")) == (0, 1))
+        wait_for(lambda: (server.value("active_requests"), server.value("ready")) == (0, 1))
 
 
 def test_an_address_of_metrics_that_is_taken_is_an_error(repo: Repo) -> None:

@@ -97,7 +97,7 @@ class ServingSettings:
         feature_store_yaml: the Feast repository to serve.
         store_timeout: the longest that one request waits for the online store.
         deadline: the time a request has that brings no deadline of its own.
-        drain: the time that requests in flight have to finish once the server was told to stop.
+        drain: the time that requests under way have to finish once the server was told to stop.
         max_entities: the most entity rows of one request.
         max_values: the most values of one request: rows times features.
         plan_file: where the last good plan is kept, so that a server starts while its store is away.

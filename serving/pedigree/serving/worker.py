@@ -64,7 +64,7 @@ class Listening:
 
 @asynccontextmanager
 async def listening(settings: ServingSettings, *, leaves: bool = False) -> AsyncIterator[Listening]:
-    """A server for as long as the block runs; at its end requests in flight have `settings.drain` to finish.
+    """A server for as long as the block runs; at its end requests under way have `settings.drain` to finish.
 
     Args:
         leaves: whether the process ends with the block.
@@ -265,7 +265,7 @@ async def serve(settings: ServingSettings) -> None:
             sys.stdout.write(f"metrics on {server.metrics_address}\n")
         sys.stdout.flush()
         await stop.wait()
-        log.info("stopping; requests in flight have %s", settings.drain)
+        log.info("stopping; requests under way have %s", settings.drain)
     if orphaned is not None:
         orphaned.cancel()
 

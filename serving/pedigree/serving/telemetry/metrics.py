@@ -30,7 +30,7 @@ SAMPLED = Counter(
     "Values of sampled replies by view and status; only their ratios mean something.",
     ("view", "status"),
 )
-IN_FLIGHT = Gauge("pedigree_serving_in_flight", "Requests that are under way.", multiprocess_mode="livesum")
+ACTIVE_REQUESTS = Gauge("pedigree_serving_active_requests", "Requests that are under way.", multiprocess_mode="livesum")
 READY = Gauge(
     "pedigree_serving_ready",
     "1 where the online store answers and tokens can be verified.",
