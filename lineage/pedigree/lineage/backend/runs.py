@@ -35,7 +35,7 @@ def load_run_io(connection: sa.Connection, ids: Sequence[str]) -> dict[tuple[str
         .join(dataset_versions, dataset_versions.c.id == run_io.c.version_id)
         .join(datasets, datasets.c.id == dataset_versions.c.dataset_id)
         .where(among(connection, run_io.c.run_id, ids))
-        .order_by(datasets.c.namespace, datasets.c.name)
+        .order_by(datasets.c.namespace, datasets.c.name, run_io.c.version_id)
     )
     found: dict[tuple[str, str], list[Json]] = defaultdict(list)
     for row in connection.execute(query):
