@@ -22,8 +22,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pedigree.features.contract import between, contract
+from pedigree.features.delta_source import delta_table
 from pedigree.features.events import KNOWN_AT, EventSet
-from pedigree.features.lake import delta_table
 from pedigree.features.repository import Repository
 from pedigree.features.settings import RepositorySettings
 from pedigree.features.sources import Source

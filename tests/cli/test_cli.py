@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from feature_repo.landing import packed_file, unpacked
+from feature_repo.sources import SOURCES
+
 from ..redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +40,7 @@ def pedigree(
 @pytest.mark.parametrize(
     "command",
     [
-        "demo",
+        "init",
         "up",
         "down",
         "build",
@@ -47,7 +50,9 @@ def pedigree(
         "dataset",
         "vacuum",
         "serve",
+        "ask",
         "explain",
+        "doctor",
         "lineage",
     ],
 )
@@ -74,13 +79,16 @@ def test_help_comes_at_once() -> None:
         (("build", "--start", "2013-11-01"), "Missing option '--end'"),
         (("build", "--start", "November", "--end", "2013-12-01"), "Write 2013-11-01 or"),
         (("build", "--start", "2013-12-01", "--end", "2013-11-01"), "A slice must end after it starts"),
-        (("build", "carriers", *SLICE), "No feature table is named 'carriers'. Known: carrier_delays"),
-        (("explain", "late_arrival", "plane_usage__seats", "carrier"), "'carrier' is no key=value, such as carrier=UA"),
+        (("build", "carriers", *SLICE), "There is no table 'carriers'. Known tables: carrier_delays"),
+        (
+            ("explain", "late_arrival", "plane_usage__seats", "carrier"),
+            "'carrier' is no key=value, such as customer=C42",
+        ),
         (("explain", "late_arrival", "plane_usage__seats"), "Missing argument 'KEY=VALUE...'"),
         (("dataset", "create", "late_arrival"), "Say who it is for by either --entities or --sql"),
         (("dataset", "show", "3f2a9c"), "No training set '3f2a9c' is kept in"),
         (("dataset", "diff", "3f2a9c"), "Missing argument 'ID'"),
-        (("vacuum", "carriers"), "No feature table is named 'carriers'. Known: carrier_delays"),
+        (("vacuum", "carriers"), "There is no table 'carriers'. Known tables: carrier_delays"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(arguments: tuple[str, ...], told: str) -> None:
@@ -91,12 +99,12 @@ def test_a_mistake_is_told_in_one_line(arguments: tuple[str, ...], told: str) ->
     assert "Traceback" not in done.stdout
 
 
-def test_a_missing_source_is_told_with_the_command_that_lands_it(tmp_path: Path) -> None:
+def test_a_missing_source_is_told_with_its_place(tmp_path: Path) -> None:
     """A build whose source has not come names the place, says that nothing changed, and what to run."""
     done = pedigree("build", "origin_weather", *SLICE, named={"PEDIGREE_LANDING": tmp_path.as_uri()})
     assert done.returncode == 1
     assert "weather.csv. Nothing was changed." in done.stdout
-    assert "pedigree build --land" in done.stdout
+    assert "set PEDIGREE_LANDING to the folder that has it" in done.stdout
     assert "Traceback" not in done.stdout
 
 
@@ -134,7 +142,10 @@ def test_a_build_that_is_told_to_stop_leaves_no_open_run(tmp_path: Path) -> None
         "PEDIGREE_LANDING": (tmp_path / "landing").as_uri(),
         "PEDIGREE_LAKE": lake.as_uri(),
     }
-    command = [str(PEDIGREE), "build", "plane_usage", "--land", "--start", "2013-01-01", "--end", "2014-01-01"]
+    (tmp_path / "landing").mkdir()
+    for source in SOURCES:
+        (tmp_path / "landing" / source.file).write_bytes(unpacked(packed_file(source)))
+    command = [str(PEDIGREE), "build", "plane_usage", "--start", "2013-01-01", "--end", "2014-01-01"]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **named})
     while process.poll() is None and ("build.plane_usage", "START") not in events(outbox):
         time.sleep(0.05)
@@ -163,7 +174,9 @@ def test_flush_tells_what_still_waits(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
-def test_outside_a_clone_the_installed_checkout_is_used(tmp_path: Path) -> None:
-    """An editable install knows where its repository is, so the command works from anywhere."""
+def test_outside_a_repository_the_command_says_so(tmp_path: Path) -> None:
+    """Nothing is guessed: the message says where it looked, and how to name a repository."""
     done = pedigree("build", "nothing", *SLICE, cwd=tmp_path)
-    assert "No feature table is named 'nothing'" in done.stdout
+    assert done.returncode == 1
+    assert f"There is no feature_store.yaml in {tmp_path} or above it." in done.stdout
+    assert "PEDIGREE_FEATURE_STORE_YAML" in done.stdout

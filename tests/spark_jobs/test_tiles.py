@@ -19,8 +19,8 @@ from pyspark.sql import functions as F
 
 from pedigree.features.columns import EVENT_AT
 from pedigree.features.contract import contract
+from pedigree.features.delta_source import delta_table
 from pedigree.features.events import KNOWN_AT, EventSet
-from pedigree.features.lake import delta_table
 from pedigree.features.sources import Source
 from pedigree.features.table import Table
 from pedigree.features.windows import DAY, HOUR, Aggregation, Kind, Operation, Windows

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pedigree.features.columns import CREATED_AT, EVENT_AT
+    from pedigree.features.delta_source import delta_table
     from pedigree.features.events import KNOWN_AT, EventSet, Inputs
-    from pedigree.features.lake import delta_table
     from pedigree.features.sources import Source
     from pedigree.features.table import Table
     from pedigree.features.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
@@ -40,8 +40,8 @@ __all__ = [
 
 HOMES = {
     "columns": ("CREATED_AT", "EVENT_AT"),
+    "delta_source": ("delta_table",),
     "events": ("KNOWN_AT", "EventSet", "Inputs"),
-    "lake": ("delta_table",),
     "sources": ("Source",),
     "table": ("Table",),
     "windows": ("DAY", "HOUR", "MINUTE", "SECOND", "Aggregation", "Kind", "Operation", "Windows"),

@@ -1,13 +1,9 @@
-"""Where the Delta tables of a repository are, and the Feast source over one of them."""
+"""Where the Delta tables of a repository are. It needs no Feast, so that whoever loads a training set does not wait for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
-from feast.table_format import DeltaFormat
-
-from pedigree.features.columns import CREATED_AT, EVENT_AT
 from pedigree.features.settings import repository_settings
 
 
@@ -38,15 +34,3 @@ class Lake:
 def current_lake() -> Lake:
     """The lake of the repository that the settings name."""
     return Lake(repository_settings().lake)
-
-
-def delta_table(name: str, *, description: str = "") -> SparkSource:
-    """A Feast source over the Delta table `name` of the repository's lake, with `event_at` and `created_at`."""
-    return SparkSource(
-        name=name,
-        path=current_lake().table(name),
-        table_format=DeltaFormat(),
-        timestamp_field=EVENT_AT,
-        created_timestamp_column=CREATED_AT,
-        description=description,
-    )

@@ -47,7 +47,7 @@ class SourceMissingError(JobError):
         self.path = path
         super().__init__(
             f"The source {source!r} is not at {path}. Nothing was changed. "
-            "Land it with `pedigree build --land`, or set PEDIGREE_LANDING to where it is."
+            "Put it there, or set PEDIGREE_LANDING to the folder that has it, and run the command again."
         )
 
 
