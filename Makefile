@@ -7,6 +7,7 @@ UV_VERSION := 0.13.9
 READY := .venv/ready
 JARS := .pedigree/jars/ready
 DISTRIBUTIONS := lineage online serving spark_jobs cli
+OURS := pedigree-lineage pedigree-online pedigree-serving pedigree-jobs pedigree-cli
 PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
 PROTOS := $(addprefix serving/pedigree/serving/v1/,value.proto serving.proto pedigree.proto)
 
@@ -56,7 +57,7 @@ format: $(READY) ## Format the code
 
 lock: $(READY) ## Renew requirements.lock after a change of pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev --all-extras \
-		--no-emit-find-links --no-annotate --no-header $(PROJECTS) --output-file requirements.lock
+		--no-emit-find-links --no-annotate --no-header $(OURS:%=--no-emit-package %) $(PROJECTS) --output-file requirements.lock
 
 proto: $(READY) ## Generate the code of the protos
 	$(BIN)/python -m grpc_tools.protoc -Iserving --python_out=serving --pyi_out=serving $(PROTOS)
