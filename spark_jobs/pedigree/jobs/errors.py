@@ -155,7 +155,7 @@ class UnauditedTableError(JobError):
         super().__init__(
             f"{why}. Nothing was loaded, and what is served is served on. Build its newest slice again, which replaces itself: "
             f"`pedigree build {table} --start … --end …`. Rows that are written through Feast need a contract of the view in "
-            "feature_repo/contracts.py."
+            "tables.py."
         )
 
 
