@@ -438,7 +438,7 @@ view = FeatureView(
     name="purchases",
     entities=[Entity(name="customer", join_keys=["customer"], value_type=ValueType.INT64)],
     schema=[Field(name="customer", dtype=Int64), Field(name="spend", dtype=Float64)],
-    source=SparkSource(path="purchases", timestamp_field="event_at"),
+    source=SparkSource(name="purchases", path="purchases", file_format="parquet", timestamp_field="event_at"),
 )
 purchases = contract(view, [between("spend_is_possible", "spend", 0, 5000)])
 """

@@ -212,7 +212,13 @@ view = FeatureView(
     name="loads",
     entities=[Entity(name="plane", join_keys=["plane"], value_type=ValueType.INT64)],
     schema=[Field(name="plane", dtype=Int64), Field(name="weight", dtype=Float64)],
-    source=SparkSource(path="loads", timestamp_field="event_at", field_mapping={"plane_id": "plane", "kg": "weight"}),
+    source=SparkSource(
+        name="loads",
+        path="loads",
+        file_format="parquet",
+        timestamp_field="event_at",
+        field_mapping={"plane_id": "plane", "kg": "weight"},
+    ),
 )
 loads = contract(view, [between("kg_is_possible", "kg", 0, 5000)])
 """
