@@ -39,4 +39,4 @@ def test_a_rebuild_mends_a_damaged_mark(table: Table, bank: RedisStore, spark: S
     field = redis_keys.field("purchases", mark.generation)
     customer = Value.FromString(key.removeprefix(PREFIX)).int64_val
     assert stored(bank, field) == table.newest(table.loading()) | {customer: (micros(EVENTS[-1] + DAY), 0.0)}
-    assert stored(bank) == {}
+    assert stored(bank, FIELD) == {}
