@@ -20,10 +20,10 @@ USERINFO = re.compile(
 )
 """What stands before the host of a URL. `user:${NAME}` only says where the password is, and Azure has a container there."""
 NAMED = re.compile(
-    r"(?i)([\w.-]*(?:password|passwd|pwd|secret|api[_-]?key|access[_-]?key|token)[\w.-]*)"
+    r"(?i)((?:password|passwd|pwd|secret|api[_-]?key|access[_-]?key|token)[\w.-]{0,64})"
     r"(['\"]?\s*[=:]\s*b?['\"]?)(?!\$\{|SecretStr\()([^\s,;&<>]+)"
 )
-"""A value under a name that says what it is: `password=…`, `"api_key": "…"`."""
+"""A value under a name that says what it is: `password=…`, `"api_key": "…"`. No part of a text is tried again and again."""
 CREDENTIALS = re.compile(r"(?i)(\bbearer\s+|\bauthorization['\"]?\s*[:=]\s*b?['\"]?\w+\s+)(?!token)[\w.~+/=-]{4,}")
 """What a header says of who calls."""
 

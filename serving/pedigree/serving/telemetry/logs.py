@@ -43,14 +43,14 @@ class JsonLines(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": redacted(record.getMessage())[:LONGEST],
+            "message": redacted(record.getMessage()[: 2 * LONGEST])[:LONGEST],
             "process": record.process,
         }
         request_id = REQUEST_ID.get()
         if request_id:
             line["request_id"] = request_id
         if record.exc_info:
-            line["error"] = redacted(self.formatException(record.exc_info))[-LONGEST:]
+            line["error"] = redacted(self.formatException(record.exc_info)[-2 * LONGEST :])[-LONGEST:]
         return json.dumps(line, ensure_ascii=False)
 
 
