@@ -121,9 +121,9 @@ def test_requests_and_responses_have_the_same_bytes(name: str) -> None:
 
 def test_the_generated_code_is_what_the_protos_generate(tmp_path: Path) -> None:
     """Generating the messages anew yields the files that are kept, byte for byte."""
-    protos = ["serving/v1/value.proto", "serving/v1/serving.proto"]
+    protos = ["pedigree/serving/v1/value.proto", "pedigree/serving/v1/serving.proto"]
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--python_out={tmp_path}", f"--pyi_out={tmp_path}"]
-    subprocess.run([*command, *protos], cwd=ROOT, check=True)
+    subprocess.run([*command, *protos], cwd=ROOT / "serving", check=True)
     generated = {path.relative_to(tmp_path): path.read_text() for path in sorted(tmp_path.rglob("*.py*"))}
     assert len(generated) == 4
-    assert generated == {name: (ROOT / name).read_text() for name in generated}
+    assert generated == {name: (ROOT / "serving" / name).read_text() for name in generated}

@@ -159,7 +159,7 @@ def read_settings(environ: Mapping[str, str]) -> ServingSettings:
     settings = ServingSettings(
         address=setting("PEDIGREE_SERVING_ADDRESS", host_and_port, otherwise=default.address),
         workers=setting("PEDIGREE_SERVING_WORKERS", count, otherwise=default.workers),
-        feature_store_yaml=default.feature_store_yaml,
+        feature_store_yaml=setting("PEDIGREE_FEATURE_STORE_YAML", Path, otherwise=default.feature_store_yaml),
         store_timeout=setting("PEDIGREE_SERVING_STORE_TIMEOUT", span, otherwise=default.store_timeout),
         deadline=setting("PEDIGREE_SERVING_DEADLINE", span, otherwise=default.deadline),
         drain=setting("PEDIGREE_SERVING_DRAIN", span, otherwise=default.drain),

@@ -18,8 +18,8 @@ HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 RENAMED = (
     ("pedigree.compat.types.v1", "feast.types"),
     ("pedigree.compat.serving.v1", "feast.serving"),
-    ("serving/v1/value.proto", "feast/types/Value.proto"),
-    ("serving/v1/serving.proto", "feast/serving/ServingService.proto"),
+    ("pedigree/serving/v1/value.proto", "feast/types/Value.proto"),
+    ("pedigree/serving/v1/serving.proto", "feast/serving/ServingService.proto"),
 )
 
 
