@@ -116,11 +116,11 @@ def test_the_code_names_the_join_and_every_changed_module() -> None:
     """The modules that compute the join are hashed; a change is told by the module's name."""
     now = code_version()
     assert {
-        "spark_jobs/pedigree/jobs/historical/pointintime_spark.py",
-        "spark_jobs/pedigree/jobs/historical/offline_store.py",
+        "historical/pointintime_spark.py",
+        "historical/offline_store.py",
     } <= set(now.modules)
-    before = Code(now.packages, {**now.modules, "spark_jobs/pedigree/jobs/historical/pointintime_spark.py": "0" * 64})
-    assert before.differing(now) == ("spark_jobs/pedigree/jobs/historical/pointintime_spark.py",)
+    before = Code(now.packages, {**now.modules, "historical/pointintime_spark.py": "0" * 64})
+    assert before.differing(now) == ("historical/pointintime_spark.py",)
 
 
 def test_an_id_may_be_shortened_while_it_is_the_only_one(tmp_path: Path) -> None:
