@@ -4,89 +4,94 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from feature_repo.landing import packed_file, unpacked
-from feature_repo.sources import SOURCES
+from pedigree.cli.init import initialise
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("PEDIGREE_KILLS", "3"))
-"""How many kills; thirty take about ten minutes on two idle cores."""
+KILLS = int(os.environ.get("PEDIGREE_KILLS", "4"))
+"""How many kills; thirty take about five minutes on two idle cores."""
 
-TABLE = "carrier_delays"
-DAYS = ("2013-03-08", "2013-03-09", "2013-03-10")
+TABLE = "customer_orders"
+DAYS = ("2026-03-08", "2026-03-09", "2026-03-10")
+QUICK = {
+    "spark.sql.shuffle.partitions": "1",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.driver.memory": "512m",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData",
+}
+"""A session that is soon up; with performance data Java itself would stumble over a full disk."""
+
 Rows = list[tuple[object, ...]]
 State = tuple[Rows | None, Rows | None]
 
 
 @dataclass
 class Place:
-    """A lake, an outbox and a landing place of a test's own, and the command that builds in them."""
+    """A repository as `pedigree init` writes it, with a lake and an outbox of its own, and the command that builds in it."""
 
     folder: Path
-    flights: bytes = field(default_factory=lambda: days_of_march())
 
     def __post_init__(self) -> None:
-        self.landing.mkdir(parents=True)
-        for source in SOURCES:
-            (self.landing / source.file).write_bytes(unpacked(packed_file(source)))
-        self.deliver(self.flights)
+        initialise(self.folder)
+        path = self.folder / "feature_store.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["offline_store"]["spark_conf"] = QUICK
+        path.write_text(yaml.safe_dump(content))
 
-    @property
-    def landing(self) -> Path:
-        return self.folder / "landing"
-
-    def deliver(self, flights: bytes) -> None:
-        """Another state of the flights' file, in one step."""
-        beside = self.landing / "flights.beside"
-        beside.write_bytes(flights)
-        beside.replace(self.landing / "flights.csv")
+    def deliver(self, orders: str) -> None:
+        """Another state of the orders' file, in one step."""
+        beside = self.folder / "data" / "orders.beside"
+        beside.write_text(orders)
+        beside.replace(self.folder / "data" / "orders.csv")
 
     @property
     def environment(self) -> Mapping[str, str]:
         """What the command is started with."""
         return {
             **os.environ,
+            "PEDIGREE_FEATURE_STORE_YAML": str(self.folder / "feature_store.yaml"),
             "PEDIGREE_LAKE": (self.folder / "lake").as_uri(),
-            "PEDIGREE_LANDING": self.landing.as_uri(),
+            "PEDIGREE_LANDING": (self.folder / "data").as_uri(),
+            "PEDIGREE_JARS": str(ROOT / ".pedigree" / "jars"),
             "PEDIGREE_LINEAGE_OUTBOX": str(self.folder / "outbox"),
             "PEDIGREE_LINEAGE_URL": "http://127.0.0.1:9",
             "PEDIGREE_SPARK_MASTER": "local[1]",
         }
 
-    def start(self, day: int = 0, *, most_bytes: int | None = None) -> subprocess.Popen[str]:
+    def start(self, day: int = 0) -> subprocess.Popen[str]:
         """Begin to build one day."""
         command = ("build", TABLE, "--start", DAYS[day], "--end", DAYS[day + 1])
         return subprocess.Popen(
             (str(Path(sys.executable).with_name("pedigree")), *command),
-            cwd=ROOT,
+            cwd=self.folder,
             env=dict(self.environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=None if most_bytes is None else partial(limited, most_bytes),
         )
 
-    def build(self, day: int = 0) -> None:
-        """Build one day to its end."""
-        process = self.start(day)
+    def build(self, day: int = 0) -> float:
+        """Build one day to its end; returns how many seconds it took."""
+        began, process = time.monotonic(), self.start(day)
         out, _ = process.communicate(timeout=600)
         assert process.returncode == 0, out
+        return time.monotonic() - began
 
     def rows(self, name: str = TABLE) -> Rows | None:
         """What a table holds, but for when it was learnt and by whom; None where there is no table."""
@@ -102,19 +107,35 @@ class Place:
         return self.rows(), self.rows(f"quarantine/{TABLE}")
 
 
-def limited(most_bytes: int) -> None:
-    """No file of this process may be longer; a write beyond is an error, as on a full disk."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+@dataclass(frozen=True)
+class Model:
+    """What a build of each state of the source leaves that nobody disturbs, where, and how many seconds one takes."""
+
+    place: Place
+    states: list[State]
+    seconds: float
 
 
-def days_of_march() -> bytes:
-    """The flights of the first ten days of March."""
-    whole = next(unpacked(packed_file(source)) for source in SOURCES if source.name == "flights")
-    header, *lines = whole.splitlines(keepends=True)
-    return header + b"".join(
-        line for line in lines if line.startswith(tuple(b"2013,3,%d," % day for day in range(1, 11)))
-    )
+def fill_up(process: subprocess.Popen[str], lock: Path, most_bytes: int) -> None:
+    """From when a build begins to publish, its Java cannot write longer files: a write beyond is an error, as on a full disk."""
+    while not lock.exists() and process.poll() is None:
+        time.sleep(0.005)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if child.name() == "java":
+            child.rlimit(psutil.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+
+def orders(seed: int) -> str:
+    """Orders of two days of March by sixty customers, of whom one is charged less than nothing."""
+    rng, lines = random.Random(seed), ["order_id,customer,amount,ordered_at"]
+    for number in range(600):
+        customer, day, hour = rng.randrange(60), rng.choice((8, 9)), rng.randrange(24)
+        amount = -5.0 if customer == 0 else round(rng.uniform(1, 200), 2)
+        lines.append(f"{number},C{customer},{amount},2026-03-{day:02}T{hour:02}:15:00Z")
+    return "\n".join(lines) + "\n"
+
+
+ORDERS = (orders(1), orders(2))
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -125,63 +146,66 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def states() -> tuple[bytes, bytes]:
-    """Two states of the flights' file."""
-    flights = days_of_march()
-    return flights, flights.replace(b",UA,", b",AA,")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, states: tuple[bytes, bytes]) -> list[State]:
-    """What a build of each state leaves that nobody disturbs."""
-    place, found = Place(tmp_path_factory.mktemp("clean")), []
-    for state in states:
-        place.deliver(state)
-        place.build()
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    place, found = Place(tmp_path_factory.mktemp("clean") / "shop"), []
+    for content in ORDERS:
+        place.deliver(content)
+        seconds = place.build()
         found.append(place.state())
-    assert found[0] != found[1]
-    return found
+    [(first, rejected), (second, _)] = found
+    assert first and second and rejected and first != second
+    return Model(place, found, seconds)
 
 
-def test_a_build_killed_at_random_moments_leaves_one_whole_state(
-    tmp_path: Path, states: tuple[bytes, bytes], models: list[State]
-) -> None:
-    """Two states of a source are built in turn, each build killed at some moment: the table is always that of one or of the
-    other; a build that may end then leaves its own. On a full disk it ends with an error and changes nothing.
+def test_a_build_killed_at_random_moments_leaves_one_whole_state(tmp_path: Path, model: Model) -> None:
+    """Two states of a source are built in turn, each build killed at some moment of its life: the table is always that of one
+    or of the other; a build that may end then leaves its own.
     """
     place, rng, seen = Place(tmp_path / "killed"), random.Random(5), []
-    rows = [table for table, _ in models]
-    seconds = 60.0
-    for number in range(KILLS):
-        place.deliver(states[number % 2])
-        began = time.monotonic()
+    moments = [(number + rng.random()) / KILLS * model.seconds for number in range(KILLS)]
+    rng.shuffle(moments)
+    states: list[Rows | None] = [None, *(rows for rows, _ in model.states)]
+    for number, moment in enumerate(moments):
+        place.deliver(ORDERS[number % 2])
         process = place.start()
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=rng.uniform(0.2, 1.0) * seconds)
-            seconds = time.monotonic() - began  # it was quicker than we were
+            process.communicate(timeout=moment)
         kill(process)
-        assert place.rows() in (None, *rows), f"kill {number}"
-        seen.append(None if place.rows() is None else rows.index(place.rows()))
-    print("states after kills:", seen)
-    before = place.rows()
-    place.deliver(states[1])
-    full = place.start(most_bytes=20_000)
-    out, _ = full.communicate(timeout=900)
-    assert full.returncode != 0, out
-    assert place.rows() == before
+        assert place.rows() in states, f"killed after {moment:.1f} of {model.seconds:.1f} s"
+        seen.append((round(moment, 1), states.index(place.rows())))
+    print(f"a build takes {model.seconds:.1f} s; the state after a kill at:", seen)
+    place.deliver(ORDERS[1])
     place.build()
-    assert place.state() == models[1]
+    assert place.state() == model.states[1]
 
 
-def test_two_builds_of_one_table_at_once_lose_nothing(tmp_path: Path, models: list[State]) -> None:
+def test_a_build_on_a_full_disk_changes_nothing(model: Model) -> None:
+    """Where rejected rows, or the table's, cannot be written the build ends with an error and the table stays as it was."""
+    place = model.place
+    place.deliver(ORDERS[0])
+    lock = place.folder / "lake" / f".{TABLE}.lock"
+    for what, most_bytes in (("quarantine/", 1_000), ("", 5_000)):
+        lock.unlink()
+        process = place.start()
+        fill_up(process, lock, most_bytes)
+        out, _ = process.communicate(timeout=600)
+        assert process.returncode == 1, out
+        assert f"{what}{TABLE} could not be written to: " in out
+        assert "File too large" in out and "Traceback" not in out
+        assert place.rows() == model.states[1][0]
+    place.build()
+    assert place.state() == model.states[0]
+
+
+def test_two_builds_of_one_table_at_once_lose_nothing(tmp_path: Path, model: Model) -> None:
     """Two processes build two days of a table that is not there yet: each ends well, and the table has both days whole."""
     place = Place(tmp_path / "together")
+    place.deliver(ORDERS[0])
     processes = [place.start(day) for day in (0, 1)]
     for process in processes:
-        out, _ = process.communicate(timeout=900)
+        out, _ = process.communicate(timeout=600)
         assert process.returncode == 0, out
-    rows, quarantine = place.state()
-    assert rows is not None
-    assert quarantine is not None
-    assert set(models[0][0] or ()) < set(rows)
-    assert set(models[0][1] or ()) <= set(quarantine)
+    for found, first in zip(place.state(), model.states[0], strict=True):
+        assert found and first
+        assert all(row in found for row in first)
+        assert len(found) > len(first)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,6 +37,7 @@ from pedigree.jobs.materialize.rollback import StoreRecovery
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import lineage_settings
 from pedigree.online.load_state import LoadState
+from pedigree.online.record import micros
 from pedigree.online.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, START
@@ -157,19 +160,43 @@ def shop(spark: SparkSession, tmp_path: Path, bank: RedisStore) -> Iterator[Shop
     asyncio.run(made.store.close())
 
 
+@dataclass
+class Clock:
+    """The clock of the machine that loads; it goes as it goes until it is set."""
+
+    at: datetime | None = None
+
+    def time_ns(self) -> int:
+        return time.time_ns() if self.at is None else micros(self.at) * 1000
+
+
 @pytest.fixture
-def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Lets something happen in the middle of the next load: after it has written rows, and before it says what is loaded."""
-    waiting: list[Callable[[], object]] = []
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(redis_writer, "time", made)
+    return made
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets something happen in the middle of the next load: after it has written rows (or before it reads them), and before it
+    says what is loaded.
+    """
+    waiting: list[tuple[Callable[[], object], bool]] = []
 
     def written(*arguments: Any, **named: Any) -> Any:
+        if waiting and waiting[-1][1]:
+            waiting.pop()[0]()
         done = redis_writer.write(*arguments, **named)
-        if waiting:
-            waiting.pop()()
+        if waiting and not waiting[-1][1]:
+            waiting.pop()[0]()
         return done
 
+    def plan(work: Callable[[], object], *, before: bool = False) -> None:
+        waiting.append((work, before))
+
     monkeypatch.setattr("pedigree.jobs.materialize.load.write", written)
-    return waiting.append
+    return plan
 
 
 def test_a_narrower_load_takes_no_key_away(shop: Shop) -> None:
@@ -260,7 +287,7 @@ def test_a_rollback_holds(shop: Shop) -> None:
     assert shop.mark.withheld is None
 
 
-def test_a_rollback_beside_a_load_holds(shop: Shop, meanwhile: Callable[[Callable[[], object]], None]) -> None:
+def test_a_rollback_beside_a_load_holds(shop: Shop, meanwhile: Callable[..., None]) -> None:
     """A load in whose middle the view is rolled back ends with an error, and none of its rows are served, now or later."""
     shop.publish(row(1, 1, 1.0), row(2, 1, 2.0))
     shop.load()
@@ -278,9 +305,7 @@ def test_a_rollback_beside_a_load_holds(shop: Shop, meanwhile: Callable[[Callabl
 
 
 @pytest.mark.slow
-def test_a_load_beside_a_rollback_is_rolled_back_too(
-    shop: Shop, meanwhile: Callable[[Callable[[], object]], None]
-) -> None:
+def test_a_load_beside_a_rollback_is_rolled_back_too(shop: Shop, meanwhile: Callable[..., None]) -> None:
     """Where a load ends in the middle of a rollback, the rollback is done over and holds for what was loaded meanwhile."""
     shop.publish(row(1, 1, 1.0))
     shop.load()
@@ -294,7 +319,7 @@ def test_a_load_beside_a_rollback_is_rolled_back_too(
 
 
 @pytest.mark.slow
-def test_a_rollback_beside_a_rebuild_holds(shop: Shop, meanwhile: Callable[[Callable[[], object]], None]) -> None:
+def test_a_rollback_beside_a_rebuild_holds(shop: Shop, meanwhile: Callable[..., None]) -> None:
     """A rebuild in whose middle the view is rolled back ends with an error and leaves nothing behind."""
     shop.publish(row(1, 1, 1.0))
     shop.load()
@@ -308,7 +333,7 @@ def test_a_rollback_beside_a_rebuild_holds(shop: Shop, meanwhile: Callable[[Call
     assert len(shop.bank.redis.hkeys(key)) == 1
 
 
-def test_of_two_loads_at_once_one_wins_whole(shop: Shop, meanwhile: Callable[[Callable[[], object]], None]) -> None:
+def test_of_two_loads_at_once_one_wins_whole(shop: Shop, meanwhile: Callable[..., None]) -> None:
     """The later version wins where its load ends first; the earlier one ends with an error and brings no gone row back."""
     shop.publish(row(1, 1, 1.0), row(2, 1, 2.0))
     shop.load()
@@ -326,7 +351,7 @@ def test_of_two_loads_at_once_one_wins_whole(shop: Shop, meanwhile: Callable[[Ca
 
 
 def test_rows_pushed_beside_a_rebuild_are_not_lost(
-    shop: Shop, meanwhile: Callable[[Callable[[], object]], None], monkeypatch: pytest.MonkeyPatch
+    shop: Shop, meanwhile: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that is pushed in the middle of a rebuild is served after it, and so is one that is on its way while it ends."""
     shop.publish(row(1, 1, 1.0))
@@ -373,9 +398,7 @@ def test_a_rebuild_cut_off_at_its_very_end_is_finished(shop: Shop, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_a_view_that_is_removed_beside_its_load_stays_removed(
-    shop: Shop, meanwhile: Callable[[Callable[[], object]], None]
-) -> None:
+def test_a_view_that_is_removed_beside_its_load_stays_removed(shop: Shop, meanwhile: Callable[..., None]) -> None:
     """`apply` in the middle of a load removes the view for good: the load says so, and none of its rows stay."""
     shop.publish(row(1, 1, 1.0))
     shop.load()
@@ -386,6 +409,157 @@ def test_a_view_that_is_removed_beside_its_load_stays_removed(
         shop.load()
     assert shop.bank.views() == set()
     assert list(shop.bank.entities(b"shop:customer:")) == []
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before rows are read", "after"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["a first load", "a later one"])
+def test_what_is_published_while_a_load_reads_comes_with_the_next(
+    shop: Shop, meanwhile: Callable[..., None], *, is_first: bool, before: bool
+) -> None:
+    """A build beside a load: the load serves its own version whole, and says so; the next one brings the new version whole."""
+    shop.publish(row(1, 1, 1.0), row(2, 1, 2.0), row(3, 1, 3.0))
+    if not is_first:
+        shop.load()
+        shop.publish(row(2, 2, 2.5), row(4, 1, 4.0), where="customer >= 2")
+    meanwhile(
+        lambda: shop.publish(row(1, 1, -1.0), row(5, 1, 5.0), row(3, 3, 3.5), where="customer != 2"), before=before
+    )
+    shop.load()
+    old = [1.0, 2.0, 3.0, None, None] if is_first else [1.0, 2.5, None, 4.0, None]
+    assert shop.served(1, 2, 3, 4, 5) == old
+    assert shop.mark.version == (0 if is_first else 1)
+    shop.load()
+    assert shop.served(1, 2, 3, 4, 5) == [-1.0, old[1], 3.5, None, 5.0]
+    assert shop.mark.version == (1 if is_first else 2)
+
+
+def test_a_version_that_is_removed_while_a_load_reads_is_not_half_served(
+    shop: Shop, meanwhile: Callable[..., None]
+) -> None:
+    """A build and a VACUUM by force take the files that a rebuild is about to read: it ends with an error, what was served is
+    served on under its own version, and the next load brings the new one.
+    """
+    shop.publish(row(1, 1, 1.0), row(2, 1, 2.0))
+    shop.load()
+    shop.publish(row(1, 1, -1.0), row(2, 1, -2.0), where="true")
+
+    def remove() -> None:
+        shop.publish(row(1, 1, 1.5), row(3, 1, 3.0), where="true")
+        for path in (*shop.path.glob("*.parquet"), *shop.path.glob("_change_data/*.parquet")):
+            if path.as_posix() not in current_files(shop):
+                path.unlink()
+
+    meanwhile(remove, before=True)
+    with pytest.raises(Exception, match=r"FILE_NOT_FOUND|FAILED_READ_FILE|NOT_EXIST"):
+        shop.rebuild()
+    assert (shop.served(1, 2, 3), shop.mark.version) == ([1.0, 2.0, None], 0)
+    shop.load()
+    assert (shop.served(1, 2, 3), shop.mark.version) == ([1.5, None, 3.0], 2)
+
+
+def current_files(shop: Shop) -> set[str]:
+    """The files of a table's current version."""
+    found = shop.spark.read.format("delta").load(shop.uri).inputFiles()
+    return {"/" + path.removeprefix("file:").lstrip("/") for path in found}
+
+
+def test_builds_of_a_clock_that_was_set_back_are_served(shop: Shop) -> None:
+    """Rows that replace others are served though they say that they were made before them, whatever is run, and each way back."""
+
+    def build(spend: float, created: int) -> None:
+        rows = [(customer, EVENTS[4], START + created * DAY, spend) for customer in (1, 2)]
+        shop.publish(*rows, where=f"event_at = '{EVENTS[4]}'")
+
+    shop.publish(row(2, 3, 0.5))
+    for spend, created in ((1.0, 20), (2.0, 10), (3.0, 15), (4.0, 10)):
+        build(spend, created)
+        shop.load()
+        assert shop.served(1, 2) == [spend, spend]
+    assert shop.rollback() == 3
+    assert shop.served(1, 2) == [3.0, 3.0]
+    build(5.0, 1)
+    shop.load()
+    assert shop.served(1, 2) == [5.0, 5.0]
+    shop.rebuild()
+    assert shop.served(1, 2) == [5.0, 5.0]
+
+
+def test_a_load_by_a_clock_that_was_set_back_follows_the_table(
+    shop: Shop, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is loaded is brought to the new version in all of its span; later rows are neither served nor called loaded until
+    their time has come. A warning says that a clock is wrong; a rollback and a rebuild take nothing away.
+    """
+    clock.at = EVENTS[27]
+    shop.publish(row(1, 20, 1.0), row(2, 5, 2.0), row(2, 20, 2.5), row(3, 3, 3.0))
+    shop.load()
+    until_us = shop.mark.until_us
+    clock.at = EVENTS[9]
+    shop.publish(row(1, 20, 1.5), row(4, 22, 4.0), row(5, 30, 5.0), where=f"event_at >= '{EVENTS[19]}'")
+    with caplog.at_level(logging.WARNING):
+        shop.load(until=EVENTS[9])
+    assert "Look at the clocks" in caplog.text
+    assert shop.served(1, 2, 3, 4, 5) == [1.5, 2.0, 3.0, 4.0, None]
+    assert (shop.mark.version, shop.mark.until_us) == (1, until_us)
+    shop.rebuild()
+    assert shop.served(1, 2, 3, 4, 5) == [1.5, 2.0, 3.0, 4.0, None]
+    assert shop.mark.until_us == until_us
+    shop.rollback()
+    assert shop.served(1, 2, 3, 4, 5) == [1.0, 2.5, 3.0, None, None]
+    shop.publish(row(3, 25, 3.5))
+    shop.load()
+    assert shop.served(1, 2, 3, 4, 5) == [1.5, 2.0, 3.5, 4.0, None]
+    clock.at = END
+    shop.load()
+    assert shop.served(1, 2, 3, 4, 5) == [1.5, 2.0, 3.5, 4.0, 5.0]
+
+
+def test_an_end_in_the_future_calls_nothing_loaded_that_is_to_come(shop: Shop, clock: Clock) -> None:
+    """`--end` ahead of the clock: a row whose time has not come is left out, and brought by any load once it has."""
+    far = datetime(2090, 1, 1, tzinfo=START.tzinfo)
+    clock.at = EVENTS[9]
+    shop.publish(row(1, 5, 1.0), row(1, 20, 1.5), row(2, 20, 2.0))
+    shop.load(until=far)
+    assert shop.served(1, 2) == [1.0, None]
+    assert (shop.mark.until_us or 0) < micros(EVENTS[10])
+    clock.at = EVENTS[20]
+    shop.store.materialize_incremental(EVENTS[20], feature_views=["purchases"])
+    assert shop.served(1, 2) == [1.5, 2.0]
+    shop.publish(row(1, 25, 1.9), row(3, 21, 3.0))
+    shop.load(until=far)
+    assert shop.served(1, 2, 3) == [1.5, 2.0, 3.0]
+
+
+def test_a_pushed_row_and_the_table_s_are_told_apart_by_their_own_times(shop: Shop, clock: Clock) -> None:
+    """A clock that is set back between push and load decides nothing: the later event is served, then the one learnt later, in
+    whichever order they come, and after a rebuild.
+    """
+    clock.at = EVENTS[20]
+    shop.publish(row(1, 5, 1.0), row(2, 5, 2.0), row(3, 5, 3.0))
+    shop.load()
+    shop.push(1, 10, 1.1)
+    shop.push(2, 10, 2.1)
+    shop.push(3, 10, 3.1)
+    clock.at = EVENTS[2]
+    at = EVENTS[9]
+    shop.publish((1, at + DAY, at, 1.2), (2, at, at + 2 * DAY, 2.2), (3, at, at, 3.2))
+    for again in (shop.load, shop.rebuild, shop.load):
+        again()
+        assert shop.served(1, 2, 3) == [1.2, 2.2, 3.1]
+
+
+def test_a_table_made_anew_by_a_clock_that_was_set_back_is_another_table(shop: Shop) -> None:
+    """A table of the same name whose commits seem older than the last load is not taken for the one that was loaded."""
+    shop.publish(row(1, 1, 1.0), row(2, 2, 2.0))
+    shop.load()
+    shutil.rmtree(shop.path)
+    shop.publish(row(3, 3, 3.0))
+    shop.publish(row(2, 2, 20.0))
+    for commit in (shop.path / "_delta_log").glob("*.json"):
+        os.utime(commit, (START.timestamp(), START.timestamp()))
+    shop.spark.catalog.clearCache()
+    shop.load()
+    assert shop.served(1, 2, 3) == [None, 20.0, 3.0]
 
 
 def changed(mark: str, **members: Any) -> str:

@@ -150,13 +150,12 @@ def diff(*, before: str, after: str, is_json: bool) -> None:
 def delete(*, reference: str) -> None:
     """Let a training set go, and with it the hold on the table versions that no other set needs."""
     with opened() as (console, workshop):
-        from pedigree.cli.dataset_tables import label
         from pedigree.datasets import manifest_of
         from pedigree.jobs.training_sets.service import delete as let_go
 
         manifest = manifest_of(reference, workshop.shelf)
         freed = let_go(manifest, workshop)
-        lines = [f"{label(manifest)} is gone.", *(f"No set needs {uri} any more." for uri in freed)]
+        lines = [f"{manifest.label} is gone.", *(f"No set needs {uri} any more." for uri in freed)]
         tell_lines([*lines, "`pedigree vacuum` frees what it held."], console)
 
 

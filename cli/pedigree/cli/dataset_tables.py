@@ -64,7 +64,7 @@ def written(run: RunRecord | None) -> str:
 
 def verified(found: VerificationResult) -> Iterator[str]:
     """What a look at the stored rows and the table versions said."""
-    name = label(found.manifest)
+    name = found.manifest.label
     if found.is_whole:
         yield f"{name}  whole: {found.manifest.content.rows:,} rows have the content {found.manifest.content.hash[:12]}…"
     for broken in found.broken:
@@ -77,7 +77,7 @@ def verified(found: VerificationResult) -> Iterator[str]:
 
 def rebuilt(found: Rebuilt) -> Iterator[str]:
     """What came of computing a set again."""
-    name = label(found.manifest)
+    name = found.manifest.label
     if found.code:
         yield f"{name}  the code has changed since it was made: {', '.join(found.code)}"
     if found.is_same:
@@ -91,14 +91,9 @@ def rebuilt(found: Rebuilt) -> Iterator[str]:
         yield f"  {each.column}  {each.what or f'{each.rows:,} rows differ{first}'}"
 
 
-def label(manifest: Manifest) -> str:
-    """A set in one word."""
-    return f"{manifest.name}@{manifest.short_id}"
-
-
 def differing(found: Difference, runs: Mapping[str, Mapping[int, RunRecord]]) -> Iterator[str]:
     """What changed between two sets, line by line."""
-    yield f"{label(found.before)} → {label(found.after)}"
+    yield f"{found.before.label} → {found.after.label}"
     for source in found.sources:
         yield from source_lines(source, runs.get(source.uri, {}))
     yield from (f"  definition    {name}" for name in found.definitions)
@@ -142,7 +137,7 @@ def cleaned(found: Cleaned, *, is_dry_run: bool) -> Iterator[str]:
     would = "would free" if is_dry_run else "freed"
     yield f"{found.uri}: {would} {found.files:,} files, {size(found.size)}"
     for each in found.held:
-        sets = ", ".join(label(manifest) for manifest in each.sets)
+        sets = ", ".join(holder.label for holder in each.sets)
         yield f"  version {each.version} is held for {sets}: {each.files:,} files, {size(each.size)}"
 
 

@@ -10,7 +10,7 @@ from pedigree.features.repository import Repository
 from pedigree.jobs.delta_tables import current_version
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
-from pedigree.jobs.training_sets.retention import Cleaned, clean, needs
+from pedigree.jobs.training_sets.retention import Cleaned, clean
 from pedigree.jobs.training_sets.store import TrainingSetStore
 
 
@@ -23,8 +23,7 @@ def clean_tables(
         UnknownTableError: a name is no table's; nothing was cleaned.
         VacuumUnsafeError: it cannot be told what the kept sets need of a table; the tables before it are clean.
     """
-    manifests = shelf.manifests()
-    held = {source.name: source.uri for manifest in manifests for source in manifest.ingredients.sources}
+    held = {source.name: source.uri for holder in shelf.holders() for source in holder.sources}
     known = {**held, **{name: repository.lake.table(name) for name in repository.tables}}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -33,4 +32,4 @@ def clean_tables(
     for name in names or sorted(known):
         uri = known[name]
         if current_version(spark, uri) is not None:
-            yield clean(spark, uri, needs(manifests, uri), retention=retention, is_dry_run=is_dry_run)
+            yield clean(spark, uri, shelf, retention=retention, is_dry_run=is_dry_run)

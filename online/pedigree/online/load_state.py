@@ -47,6 +47,8 @@ class LoadState:
         generation: the field that is read; a full refresh is built in the next one.
         load: the number of the last load that ended, 0 where none has.
         version: the table version that it loaded.
+        committed_us: when that was committed, by the table's history: it tells it from a version of the same number in a table
+            that was made anew. None where a release before loaded it.
         since_us, until_us: the event times that are loaded, in µs of UTC.
         newest_us: the newest event time that a load wrote.
         loaded_us: when the last load ended.
@@ -64,6 +66,7 @@ class LoadState:
     loaded_us: int | None = None
     rows: int = 0
     withheld: int | None = None
+    committed_us: int | None = None
 
     @property
     def readable(self) -> bool:

@@ -20,8 +20,9 @@ from delta.exceptions import (
     MetadataChangedException,
     ProtocolChangedException,
 )
+from py4j.protocol import Py4JJavaError
 
-from pedigree.jobs.errors import TableContendedError
+from pedigree.jobs.errors import TableContendedError, TableUnwritableError
 
 ATTEMPTS = 5
 """How often a write is tried that others keep coming in before."""
@@ -59,6 +60,7 @@ def contended(write: Callable[[], T], table: str) -> T:
 
     Raises:
         TableContendedError: others were quicker each time; nothing was written.
+        TableUnwritableError: it failed otherwise.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -66,4 +68,14 @@ def contended(write: Callable[[], T], table: str) -> T:
         except OTHERS_WERE_QUICKER as error:
             if attempt == ATTEMPTS - 1:
                 raise TableContendedError(table, attempts=ATTEMPTS) from error
+        except Py4JJavaError as error:
+            raise TableUnwritableError(table, cause=root_cause(error)) from error
     raise AssertionError
+
+
+def root_cause(error: Py4JJavaError) -> str:
+    """What an error of Spark's began with, in one line."""
+    found = error.java_exception
+    while found.getCause() is not None:
+        found = found.getCause()
+    return " ".join(str(found.toString()).split())

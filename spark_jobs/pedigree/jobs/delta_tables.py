@@ -189,10 +189,11 @@ def tells_changes(spark: SparkSession, uri: str, *, since: int) -> bool:
     return bool(since >= max([oldest, *(version + 1 for version in began)]))
 
 
-def is_still(spark: SparkSession, uri: str, version: int, *, seen_us: int) -> bool:
-    """True where a version is the one that stood at an instant; False where the table was made anew or copied since."""
-    standing = (commit.at_us <= seen_us for commit in commits(spark, uri) if commit.version <= version)
-    return next(standing, False)
+def committed_us(spark: SparkSession, uri: str, version: int) -> int | None:
+    """When a version was committed, in µs of UTC; None where Delta no longer tells. Two tables do not agree in it."""
+    older = (commit for commit in commits(spark, uri) if commit.version <= version)
+    found = next(older, None)
+    return found.at_us if found is not None and found.version == version else None
 
 
 def audited_version(spark: SparkSession, uri: str, table: str) -> Audited:

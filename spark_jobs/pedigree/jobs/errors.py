@@ -159,6 +159,19 @@ class UnauditedTableError(JobError):
         )
 
 
+class TableUnwritableError(JobError):
+    """A write to a table failed, for instance on a full disk."""
+
+    transient = True
+
+    def __init__(self, table: str, *, cause: str) -> None:
+        self.table = table
+        super().__init__(
+            f"{table} could not be written to: {cause}. No commit was made, so it is as it was before. Mend that (space, rights, "
+            "network) and run the same command again: it replaces what it wrote beside the table."
+        )
+
+
 class TableContendedError(JobError):
     """Others write to a table again and again while somebody wants to."""
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pedigree.jobs.training_sets.manifest import Manifest
-from pedigree.jobs.training_sets.retention import clean, needs
+from pedigree.jobs.training_sets.retention import clean
 from pedigree.jobs.training_sets.service import rebuild
 from pedigree.jobs.training_sets.verification import verify
 
@@ -73,8 +73,7 @@ def delete(world: World, chance: random.Random) -> None:
 
 def vacuum(world: World) -> None:
     """Everything that may go goes."""
-    needed = needs(world.shelf.manifests(), world.uri())
-    assert clean(world.spark, world.uri(), needed, retention=timedelta(seconds=-5)).files > 0
+    assert clean(world.spark, world.uri(), world.shelf, retention=timedelta(seconds=-5)).files > 0
 
 
 COMMIT: tuple[Callable[[World, random.Random], None], ...] = (append, append, late, late, grow, merge, optimize, delete)

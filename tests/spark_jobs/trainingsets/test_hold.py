@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pyspark.errors import IllegalArgumentException
 
 from pedigree.jobs.training_sets.errors import VacuumUnsafeError
-from pedigree.jobs.training_sets.retention import Cleaned, clean, needs, table_properties
+from pedigree.jobs.training_sets.retention import Cleaned, clean, table_properties
 from pedigree.jobs.training_sets.service import delete, rebuild
 from pedigree.jobs.training_sets.verification import verify
 
@@ -25,8 +25,7 @@ NOTHING = timedelta(seconds=-5)
 
 
 def cleaned(world: World, *, retention: timedelta = NOTHING, is_dry_run: bool = False) -> Cleaned:
-    needed = needs(world.shelf.manifests(), world.uri())
-    return clean(world.spark, world.uri(), needed, retention=retention, is_dry_run=is_dry_run)
+    return clean(world.spark, world.uri(), world.shelf, retention=retention, is_dry_run=is_dry_run)
 
 
 def data_files(world: World) -> int:

@@ -7,29 +7,31 @@ loaded is said last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from pedigree.jobs import delta_tables
-from pedigree.jobs.cache import cached
 from pedigree.jobs.errors import NothingToRollBackError, WithheldError
 from pedigree.jobs.materialize.load_attempt import Attempt, attempt
 from pedigree.jobs.materialize.redis_writer import Loading, Progress, Sent, now_us, write
+from pedigree.jobs.materialize.table_rows import (
+    changed,
+    changed_keys,
+    dated,
+    follows,
+    is_same_table,
+    net_changes,
+    removed,
+    whole,
+)
 from pedigree.online import scripts
 from pedigree.online.load_state import LoadState, LoadStatus
 from pedigree.online.redis_store import RedisStore
 
 How = Literal["full", "changes", "nothing", "rollback"]
-
-CHANGE = "_change_type"
-COMES = ("insert", "update_postimage")
-"""Changes after which a row is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,10 @@ def load(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id: str
         WithheldError: the version was rolled back; nothing was written.
         LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
     """
+    loading = dated(loading, spark)
     with attempt(loading, bank, run_id=run_id, told=told, check=partial(refuse_withheld, loading)) as tried:
         is_first = tried.before.state is not LoadStatus.LOADED
-        wide = loading if is_first else loading.joined(tried.before.since_us, tried.before.until_us)
+        wide = loading if is_first else loading.joined(tried.before)
         if tried.is_alone and (is_first or not loading.keys):
             return in_full(wide, tried, spark)
         if tried.is_alone and not tried.lacks_rows and follows(wide, tried.before, spark):
@@ -86,12 +89,13 @@ def refresh(
         WithheldError: the version was rolled back; nothing was written.
         LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
     """
+    loading = dated(loading, spark)
     check = partial(refuse_withheld, loading, lifts=includes_withheld)
     with attempt(loading, bank, run_id=run_id, told=told, check=check) as tried:
         is_first = tried.before.state is not LoadStatus.LOADED
         if is_first and tried.is_alone and not tried.before.readable:
             return in_full(loading, tried, spark)
-        wide = loading if is_first else loading.joined(tried.before.since_us, tried.before.until_us)
+        wide = loading if is_first else loading.joined(tried.before)
         return anew(wide, tried, spark, lifts=includes_withheld)
 
 
@@ -105,11 +109,11 @@ def roll_back(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id
         NothingToRollBackError: nothing later is served; nothing was written.
         LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
     """
+    loading = dated(loading, spark)
     with attempt(loading, bank, run_id=run_id, told=told, check=partial(refuse_no_later, loading)) as tried:
         before = tried.before
-        wide = loading.joined(before.since_us, before.until_us)
-        is_same_table = delta_tables.is_still(spark, loading.uri, before.version or 0, seen_us=before.loaded_us or 0)
-        if tried.lacks_rows or not (tried.is_alone and is_same_table):
+        wide = loading.joined(before)
+        if tried.lacks_rows or not (tried.is_alone and is_same_table(loading, before, spark)):
             return anew(wide, tried, spark, how="rollback")
         if loading.keys:
             sent = restore(changed_keys(wide, before, spark), wide, tried, spark)
@@ -119,6 +123,7 @@ def roll_back(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id
             before,
             load=tried.number,
             version=loading.version,
+            committed_us=loading.committed_us,
             withheld=withheld_after(loading, before, how="rollback"),
             loaded_us=now_us(),
         )
@@ -183,6 +188,7 @@ def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "f
         generation=tried.number,
         load=tried.number,
         version=loading.version,
+        committed_us=loading.committed_us,
         since_us=loading.since_us,
         until_us=min(loading.until_us, loading.latest_us),
         newest_us=sent.newest_us,
@@ -211,6 +217,7 @@ def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> LoadStat
         generation=before.generation,
         load=tried.number,
         version=loading.version,
+        committed_us=loading.committed_us,
         since_us=loading.since_us,
         until_us=reached if before.until_us is None else max(reached, before.until_us),
         newest_us=(Sent(newest_us=before.newest_us) + sent).newest_us,
@@ -218,81 +225,6 @@ def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> LoadStat
         rows=sent.keys if how == "full" else before.rows,
         withheld=withheld_after(loading, before, how=how),
     )
-
-
-def whole(loading: Loading, spark: SparkSession) -> DataFrame:
-    """All rows of the time."""
-    every = loading.named(delta_tables.at_version(spark, loading.uri, loading.version))
-    return every.where(loading.within(loading.since_us, loading.until_us))
-
-
-def changed(loading: Loading, before: LoadState, spark: SparkSession, net: DataFrame | None) -> DataFrame | None:
-    """The rows that may be news to the store; None where there are none.
-
-    Args:
-        net: what changed in the table, where it is not the version that is loaded.
-    """
-    every = loading.named(delta_tables.at_version(spark, loading.uri, loading.version))
-    since, until = before.since_us or 0, before.until_us or 0
-    parts = []
-    if loading.until_us > until:
-        parts.append(every.where(loading.within(max(until + 1, loading.since_us), loading.until_us)))
-    if loading.since_us < since:
-        parts.append(every.where(loading.within(loading.since_us, min(since - 1, loading.until_us))))
-    if net is not None:
-        news = net.where(F.col(f"last.{CHANGE}").isin(*COMES)).select("last.*").select(*every.columns)
-        parts.append(news.where(loading.within(min(since, loading.since_us), max(until, loading.until_us))))
-    if not parts:
-        return None
-    rows = parts[0]
-    for part in parts[1:]:
-        rows = rows.unionByName(part)
-    return rows
-
-
-def follows(loading: Loading, before: LoadState, spark: SparkSession) -> bool:
-    """True where the store holds this version of the table or an earlier one, and Delta tells what changed since."""
-    if before.version is None or before.version > loading.version:
-        return False
-    if not delta_tables.is_still(spark, loading.uri, before.version, seen_us=before.loaded_us or 0):
-        return False
-    return before.version == loading.version or delta_tables.tells_changes(spark, loading.uri, since=before.version + 1)
-
-
-@contextmanager
-def net_changes(loading: Loading, before: LoadState, spark: SparkSession) -> Iterator[DataFrame]:
-    """What became of each key and event time since the version that the store holds: the last change of its row, and `was`.
-
-    `was` is the newest created time of the rows that went, where there is one. All of it is computed once within the block.
-    """
-    feed = delta_tables.changes(spark, loading.uri, since=(before.version or 0) + 1, until=loading.version)
-    changes = loading.named(feed)
-    at = [*loading.keys, loading.event]
-    is_insert = F.col(CHANGE).isin(*COMES)
-    last = F.max_by(F.struct(*changes.columns), F.struct("_commit_version", is_insert.alias("comes")))
-    made = F.col(loading.created) if loading.created else F.lit(None).cast("timestamp")
-    with cached(changes.groupBy(*at).agg(last.alias("last"), F.max(F.when(~is_insert, made)).alias("was"))) as net:
-        yield net
-
-
-def removed(loading: Loading, net: DataFrame) -> DataFrame | None:
-    """The keys of rows that are gone, or were replaced by one that was made earlier; None where there are none."""
-    made = F.col(f"last.{loading.created}") if loading.created else F.lit(None).cast("timestamp")
-    is_there = F.col(f"last.{CHANGE}").isin(*COMES)
-    gone = net.where(~is_there | F.coalesce(F.col("was") > made, F.lit(False)))
-    keys = gone.select(*loading.keys).distinct()
-    return None if keys.isEmpty() else keys
-
-
-def changed_keys(loading: Loading, before: LoadState, spark: SparkSession) -> DataFrame:
-    """The keys whose rows may differ between the version that is served and an earlier one; all, where Delta does not tell."""
-    since, until = loading.version + 1, before.version or 0
-    if delta_tables.tells_changes(spark, loading.uri, since=since):
-        changes = delta_tables.changes(spark, loading.uri, since=since, until=until)
-    else:
-        tables = (delta_tables.at_version(spark, loading.uri, version) for version in (loading.version, until))
-        changes = next(tables).unionByName(next(tables), allowMissingColumns=True)
-    return loading.named(changes).select(*loading.keys).distinct()
 
 
 def restore(keys: DataFrame, loading: Loading, tried: Attempt, spark: SparkSession) -> Sent:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Thread
 from typing import Any
@@ -16,6 +18,7 @@ from pyspark.sql import functions as F
 
 from pedigree.online import batch_encoder, pipelined_writer, redis_keys, scripts
 from pedigree.online.address import Address
+from pedigree.online.load_state import LoadState
 from pedigree.online.record import Schema
 from pedigree.online.redis_store import RedisStore
 
@@ -27,7 +30,14 @@ CROWDED = 2.0
 ONE_KEY_OF = 32
 """How many keys there are for each that is looked at to tell how many rows keys have."""
 
+BEHIND = (
+    "%s is loaded until %s, and this machine's clock has only come to %s. All of that stays loaded. Look at the clocks: that of "
+    "the load before was ahead, or this one was set back"
+)
+
 Progress = Callable[[int], object]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class Loading:
         renamed: what the table calls a feature that has another name.
         latest_us: rows after this are of a time that has not come, and stay out.
         published: the version of the audited commit whose rows `version` has.
+        committed_us: when `version` was committed, where that was looked up.
     """
 
     view: str
@@ -72,13 +83,21 @@ class Loading:
     until_us: int
     latest_us: int
     published: int
+    committed_us: int | None = None
 
-    def joined(self, since_us: int | None, until_us: int | None) -> Loading:
-        """The same for one span that has another in it too, and what lies between: what is loaded has no hole."""
+    def joined(self, before: LoadState) -> Loading:
+        """The same for one span that has what is loaded in it too, and what lies between: what is loaded has no hole.
+
+        The time of what is loaded has come, whatever the clock says by now.
+        """
+        since, until = before.since_us, before.until_us
+        if until is not None and until > self.latest_us:
+            log.warning(BEHIND, self.view, moment(until), moment(self.latest_us))
         return replace(
             self,
-            since_us=self.since_us if since_us is None else min(since_us, self.since_us),
-            until_us=self.until_us if until_us is None else max(until_us, self.until_us),
+            since_us=self.since_us if since is None else min(since, self.since_us),
+            until_us=self.until_us if until is None else max(until, self.until_us),
+            latest_us=self.latest_us if until is None else max(until, self.latest_us),
         )
 
     @property
@@ -217,6 +236,11 @@ def telling(bank: RedisStore, number: int, told: Progress) -> Iterator[None]:
 def instant(us: int) -> Column:
     """An instant in µs of UTC, for Spark."""
     return F.timestamp_micros(F.lit(us))
+
+
+def moment(us: int) -> str:
+    """An instant in µs of UTC, for people."""
+    return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def now_us() -> int:

@@ -77,6 +77,20 @@ class VersionGoneError(JobError):
         )
 
 
+class VersionLostError(JobError):
+    """A table version was removed while a training set was made of it."""
+
+    transient = True
+
+    def __init__(self, name: str, gone: Sequence[str]) -> None:
+        self.gone = tuple(gone)
+        super().__init__(
+            f"The training set {name} was not made: while it was, somebody removed what it read ({'; '.join(gone)}). Nothing of "
+            "it was kept. Run the same command again, which takes the newest versions. Clean tables with `pedigree vacuum`, "
+            "which leaves alone what a set under way reads."
+        )
+
+
 class VacuumUnsafeError(JobError):
     """What the kept training sets need of a table is not known for certain, so nothing is removed from it."""
 

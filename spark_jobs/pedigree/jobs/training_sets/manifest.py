@@ -172,6 +172,16 @@ class Manifest:
         """The id as people read it."""
         return self.id[:SHORT]
 
+    @property
+    def label(self) -> str:
+        """A set in one word."""
+        return f"{self.name}@{self.short_id}"
+
+    @property
+    def sources(self) -> tuple[TableVersion, ...]:
+        """The table versions that it was cut from."""
+        return self.ingredients.sources
+
     def to_json(self) -> str:
         """As it is kept, for people to read."""
         return MANIFEST.dump_json(self, indent=2).decode() + "\n"
@@ -182,4 +192,34 @@ class Manifest:
         return MANIFEST.validate_json(text)
 
 
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The table versions that a training set under way reads.
+
+    Attributes:
+        run_id: the lineage run that makes it.
+        name: what people will call it.
+    """
+
+    run_id: str
+    name: str
+    begun_at: datetime
+    sources: tuple[TableVersion, ...]
+
+    @property
+    def label(self) -> str:
+        """A set that has no id yet, for people."""
+        return f"{self.name}, under way since {self.begun_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC (run {self.run_id})"
+
+    def to_json(self) -> str:
+        """As it is kept."""
+        return PIN.dump_json(self).decode()
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Pin:
+        """As it was kept."""
+        return PIN.validate_json(text)
+
+
 MANIFEST = TypeAdapter(Manifest)
+PIN = TypeAdapter(Pin)

@@ -20,7 +20,8 @@ from pyspark.sql import functions as F
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
 from pedigree.jobs.training_sets.errors import VacuumUnsafeError
-from pedigree.jobs.training_sets.manifest import Manifest
+from pedigree.jobs.training_sets.manifest import Manifest, Pin
+from pedigree.jobs.training_sets.store import TrainingSetStore
 from pedigree.jobs.training_sets.table_versions import delta_place
 
 FOREVER = "interval 36500 days"
@@ -38,8 +39,12 @@ PARALLELISM = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
 DELETION_VECTOR = "deletion_vector_"
 INVENTORY = "path STRING, length LONG, isDir BOOLEAN, modificationTime LONG"
 
-Needs = Mapping[int, tuple[Manifest, ...]]
-"""The sets that need each version of a table."""
+PIN_LASTS = timedelta(days=7)
+"""How long a set may be under way. What was pinned before is of one that was killed."""
+
+Holder = Manifest | Pin
+Needs = Mapping[int, tuple[Holder, ...]]
+"""The sets, kept or under way, that need each version of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Retention:
     """What the sets of one version keep alive that the table itself does not need any more."""
 
     version: int
-    sets: tuple[Manifest, ...]
+    sets: tuple[Holder, ...]
     files: int
     size: int
 
@@ -76,13 +81,16 @@ class Listed:
         return self.path.rsplit("/", 1)[-1]
 
 
-def needs(manifests: Iterable[Manifest], uri: str) -> Needs:
+def needs(holders: Iterable[Holder], uri: str) -> Needs:
     """Which versions of a table the sets need."""
-    found: dict[int, tuple[Manifest, ...]] = {}
-    for manifest in manifests:
-        for source in manifest.ingredients.sources:
+    oldest = datetime.now(UTC) - PIN_LASTS
+    found: dict[int, tuple[Holder, ...]] = {}
+    for holder in holders:
+        if isinstance(holder, Pin) and holder.begun_at < oldest:
+            continue
+        for source in holder.sources:
             if source.uri == uri:
-                found[source.version] = (*found.get(source.version, ()), manifest)
+                found[source.version] = (*found.get(source.version, ()), holder)
     return dict(sorted(found.items()))
 
 
@@ -130,19 +138,26 @@ def table_properties(uri: str) -> dict[str, str]:
 
 
 def clean(
-    spark: SparkSession, uri: str, needed: Needs, *, retention: timedelta = RETENTION, is_dry_run: bool = False
+    spark: SparkSession,
+    uri: str,
+    shelf: TrainingSetStore,
+    *,
+    retention: timedelta = RETENTION,
+    is_dry_run: bool = False,
 ) -> Cleaned:
-    """Remove the data files that the table has not needed for `retention` and no set needs.
+    """Remove the data files that the table has not needed for `retention` and no set, kept or under way, needs.
 
     Deletion vectors and change data stay; what is not older than `retention` stays too, since a writer may not have
-    committed it yet.
+    committed it yet. A set that is begun meanwhile reads the version that is current here, or a later one, so the current
+    version is looked at before the sets are, and the folder last.
 
     Raises:
         VacuumUnsafeError: it cannot be told what the sets need; nothing was removed.
     """
     since = datetime.now(UTC) - retention
-    listed = files_below(spark, uri)
     current = files_of(spark, uri, None)
+    needed = needs(shelf.holders(), uri)
+    listed = files_below(spark, uri)
     by_version = {version: held_files(spark, uri, version, sets, listed) for version, sets in needed.items()}
     kept = current.union(removed_since(spark, uri, since), *by_version.values())
     goes = [file for name, file in listed.items() if name not in kept and file.changed_at < since]
@@ -174,10 +189,10 @@ def files_of(spark: SparkSession, uri: str, version: int | None) -> set[str]:
 
 
 def held_files(
-    spark: SparkSession, uri: str, version: int, sets: tuple[Manifest, ...], listed: Mapping[str, Listed]
+    spark: SparkSession, uri: str, version: int, sets: tuple[Holder, ...], listed: Mapping[str, Listed]
 ) -> set[str]:
     """The names of the files that sets need; every one of them must be there."""
-    names = ", ".join(manifest.short_id for manifest in sets)
+    names = ", ".join(holder.label for holder in sets)
     try:
         files = files_of(spark, uri, version)
     except AnalysisException as error:

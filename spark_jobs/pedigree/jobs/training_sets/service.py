@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -19,13 +19,16 @@ from pedigree.jobs.training_sets.code import code_version
 from pedigree.jobs.training_sets.comparison import Mismatch, mismatches
 from pedigree.jobs.training_sets.definitions import column_of, definitions_of, pinned_views, references
 from pedigree.jobs.training_sets.entity_set import settled
-from pedigree.jobs.training_sets.errors import RowsMissingError, VersionGoneError
+from pedigree.jobs.training_sets.errors import RowsMissingError, VersionGoneError, VersionLostError
 from pedigree.jobs.training_sets.fingerprint import Content
 from pedigree.jobs.training_sets.lineage_datasets import set_written, tables_read
-from pedigree.jobs.training_sets.manifest import Definitions, Ingredients, Manifest, TableVersion
+from pedigree.jobs.training_sets.manifest import Definitions, Ingredients, Manifest, Pin, TableVersion
 from pedigree.jobs.training_sets.store import BATCH, TrainingSetStore, write_parquet
 from pedigree.jobs.training_sets.table_versions import gone, newest
 from pedigree.lineage.recorder import Run
+
+TRIES = 5
+"""How often versions are pinned that builds make old just then. What is lost all the same is noticed at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,54 +83,78 @@ def create(order: TrainingSetRequest, workshop: TrainingSetService, run: Run) ->
 
     Raises:
         UnknownServiceError, UnsupportedSourceError, EntitySetError, UnbuiltTableError: nothing was written.
+        VersionLostError: somebody removed files of a version that was read; nothing was kept.
     """
-    entities, ingredients = ingredients_of(order, workshop)
-    id_ = ingredients.identity()
-    for dataset in tables_read(ingredients):
-        run.reads(dataset)
     shelf = workshop.shelf
-    if shelf.keeps(id_):
-        manifest = shelf.find(id_)
-    else:
-        shelf.write(id_, "entities", entities.schema, entities.to_batches(BATCH))
-        schema, batches = retrieved(ingredients, entities, workshop)
-        content = shelf.write(id_, "rows", schema, batches)
-        manifest = Manifest(
-            id=id_,
-            name=order.name or order.service,
-            created_at=run.started_at,
-            run_id=run.id,
-            ingredients=ingredients,
-            content=content,
-            features=tuple(column_of(feature) for feature in ingredients.definitions.features),
-        )
-        shelf.keep(manifest)
+    definitions = definitions_of(workshop.store, order.service)
+    rows, entities = settled(order.entities, definitions, origin=order.origin)
+    try:
+        sources = pinned(definitions.tables, order, shelf, run)
+        known_by = order.known_by or datetime.now(UTC)
+        ingredients = Ingredients(entities, definitions, sources, known_by, code_version())
+        id_ = ingredients.identity()
+        for dataset in tables_read(ingredients):
+            run.reads(dataset)
+        manifest = shelf.find(id_) if shelf.keeps(id_) else made(order, ingredients, rows, workshop, run)
+        for uri in definitions.tables:
+            retention.hold(uri)  # again: another set may have been let go meanwhile, and with it the table
+    finally:
+        shelf.unpin(run.id)
     run.writes(set_written(manifest, shelf.schema(id_, "rows")))
     return manifest
 
 
-def ingredients_of(order: TrainingSetRequest, workshop: TrainingSetService) -> tuple[pa.Table, Ingredients]:
-    """The entities as they will be kept, and all that decides what the set will hold, pinned now."""
-    definitions = definitions_of(workshop.store, order.service)
-    rows, entities = settled(order.entities, definitions, origin=order.origin)
-    return rows, Ingredients(
-        entities=entities,
-        definitions=definitions,
-        sources=tuple(held(uri) for uri in definitions.tables),
-        known_by=order.known_by or datetime.now(UTC),
-        code=code_version(),
-    )
+def pinned(
+    uris: Sequence[str], order: TrainingSetRequest, shelf: TrainingSetStore, run: Run
+) -> tuple[TableVersion, ...]:
+    """The newest versions of tables, which no clean-up takes away from here on.
 
-
-def held(uri: str) -> TableVersion:
-    """The newest version of a table, which no clean-up takes away from here on.
+    A clean-up that did not see the pin has seen a version that was current before it. So it must be the newest still after it.
 
     Raises:
         UnbuiltTableError: there is no table.
     """
-    newest(uri)
-    retention.hold(uri)
-    return newest(uri)
+    sources = tuple(newest(uri) for uri in uris)
+    for _ in range(TRIES):
+        shelf.pin(Pin(run.id, order.name or order.service, run.started_at, sources))
+        for uri in uris:
+            retention.hold(uri)
+        before, sources = sources, tuple(newest(uri) for uri in uris)
+        if sources == before:
+            break
+    return sources
+
+
+def made(
+    order: TrainingSetRequest, ingredients: Ingredients, entities: pa.Table, workshop: TrainingSetService, run: Run
+) -> Manifest:
+    """Write a set, its manifest last; where that fails nothing of it stays.
+
+    Raises:
+        VersionLostError: somebody removed files of a version that was read.
+    """
+    shelf, id_, name = workshop.shelf, ingredients.identity(), order.name or order.service
+    try:
+        shelf.write(id_, "entities", entities.schema, entities.to_batches(BATCH))
+        schema, batches = retrieved(ingredients, entities, workshop)
+        content = shelf.write(id_, "rows", schema, batches)
+        refuse_lost(name, ingredients.sources)
+        features = tuple(column_of(feature) for feature in ingredients.definitions.features)
+        manifest = Manifest(id_, name, run.started_at, run.id, ingredients, content, features)
+        shelf.keep(manifest)
+    except BaseException as error:
+        shelf.discard(id_)
+        if isinstance(error, Exception):
+            refuse_lost(name, ingredients.sources, cause=error)
+        raise
+    return manifest
+
+
+def refuse_lost(name: str, sources: Iterable[TableVersion], *, cause: Exception | None = None) -> None:
+    """Raise where a version that a set was made of cannot be read any more."""
+    lost = gone(sources)
+    if lost and not isinstance(cause, VersionLostError):
+        raise VersionLostError(name, lost) from cause
 
 
 def retrieved(
@@ -202,7 +229,7 @@ def put_back(again: Path, manifest: Manifest, shelf: TrainingSetStore) -> None:
 def delete(manifest: Manifest, workshop: TrainingSetService) -> tuple[str, ...]:
     """Let a set go; returns the tables that no set needs any more and that are back under their own retention."""
     workshop.shelf.drop(manifest.id)
-    left = workshop.shelf.manifests()
+    left = workshop.shelf.holders()
     freed = [uri for uri in manifest.ingredients.definitions.tables if not retention.needs(left, uri)]
     for uri in freed:
         retention.release(uri)

@@ -1,16 +1,17 @@
 """Where training sets are kept: a folder for each, with its entities, its rows and, written last, its manifest.
 
-Local folders and S3; reading needs neither Spark nor Feast.
+What sets under way read is pinned beside them. Local folders and S3; reading needs neither Spark nor Feast.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,11 +19,14 @@ from pyarrow import fs
 
 from pedigree.jobs.training_sets.errors import AmbiguousIdError, RowsMissingError, UnknownTrainingSetError
 from pedigree.jobs.training_sets.fingerprint import Content, Fingerprint
-from pedigree.jobs.training_sets.manifest import Manifest
+from pedigree.jobs.training_sets.manifest import Manifest, Pin
 
 Part = Literal["entities", "rows"]
 BATCH = 65_536
 """Rows at a time."""
+
+PINS = "_pins"
+"""The folder with the pins of sets under way."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +73,53 @@ class TrainingSetStore:
         """Write the entities or the rows of a set that is not kept yet; returns what they hold."""
         files, _ = self._place
         files.create_dir(self._path(id_, part), recursive=True)
-        with files.open_output_stream(self._path(id_, part, "part-0.parquet")) as file:
+        with self._replacing(self._path(id_, part, "part-0.parquet")) as file:
             return write_parquet(file, schema, batches)
 
     def keep(self, manifest: Manifest) -> None:
         """Write the manifest; from here on the set is kept."""
-        files, _ = self._place
-        path = self._path(manifest.id, "manifest.json")
-        with files.open_output_stream(f"{path}.new") as file:
+        with self._replacing(self._path(manifest.id, "manifest.json")) as file:
             file.write(manifest.to_json().encode())
-        files.move(f"{path}.new", path)
+
+    def discard(self, id_: str) -> None:
+        """Remove what was written of a set that is not kept."""
+        files, _ = self._place
+        if not self.keeps(id_) and files.get_file_info(self._path(id_)).type is fs.FileType.Directory:
+            files.delete_dir(self._path(id_))
 
     def drop(self, id_: str) -> None:
         """Remove a set: first the manifest, so that no half of it is ever kept."""
         files, _ = self._place
         files.delete_file(self._path(id_, "manifest.json"))
         files.delete_dir(self._path(id_))
+
+    def holders(self) -> list[Manifest | Pin]:
+        """All that needs table versions. Pins come first: who takes one away has kept its set before."""
+        return [*self.pins(), *self.manifests()]
+
+    def pin(self, pin: Pin) -> None:
+        """Say what a set under way reads, in place of what its run said before."""
+        files, _ = self._place
+        files.create_dir(self._path(PINS), recursive=True)
+        with self._replacing(self._path(PINS, f"{pin.run_id}.json")) as file:
+            file.write(pin.to_json().encode())
+
+    def unpin(self, run_id: str) -> None:
+        """Let go what a run pinned, where it did."""
+        files, _ = self._place
+        with suppress(FileNotFoundError):
+            files.delete_file(self._path(PINS, f"{run_id}.json"))
+
+    def pins(self) -> list[Pin]:
+        """What sets under way read."""
+        files, _ = self._place
+        listed = files.get_file_info(fs.FileSelector(self._path(PINS), allow_not_found=True))
+        found = []
+        for each in listed:
+            if each.extension == "json":
+                with suppress(FileNotFoundError), files.open_input_stream(each.path) as file:  # it was just let go
+                    found.append(Pin.from_json(file.read()))
+        return found
 
     @contextmanager
     def open(self, id_: str, part: Part) -> Iterator[pq.ParquetFile]:
@@ -131,6 +166,22 @@ class TrainingSetStore:
     def location(self, id_: str) -> str:
         """The URI of a set's folder."""
         return f"{self.uri}/{id_}"
+
+    @contextmanager
+    def _replacing(self, path: str) -> Iterator[pa.NativeFile]:
+        """A file that takes the place of the one at `path` when the block ends well. An object store does so by itself."""
+        files, _ = self._place
+        is_local = isinstance(files, fs.LocalFileSystem)
+        beside = f"{path}.{uuid4()}.new" if is_local else path
+        try:
+            with files.open_output_stream(beside) as file:
+                yield file
+        except BaseException:
+            if is_local:
+                files.delete_file(beside)
+            raise
+        if is_local:
+            files.move(beside, path)
 
     def _manifest(self, id_: str) -> Manifest:
         files, _ = self._place
