@@ -80,7 +80,7 @@ def free_port() -> int:
 
 
 def install(folder: Path) -> Path:
-    """The wheels of this checkout in a new virtual environment; returns its `bin`."""
+    """The wheels of this checkout, and what they say they need, in a new virtual environment; returns its `bin`."""
     uv = Path(sys.executable).parent / "uv"
     wheels = folder / "wheels"
     for source in (*DISTRIBUTIONS, "."):
@@ -98,8 +98,16 @@ def install(folder: Path) -> Path:
         subprocess.run([*command, str(ROOT / source)], check=True, cwd=folder)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
-    install = [str(uv), "pip", "install", "--quiet", "--offline", "--python", str(python), "--no-deps"]
-    subprocess.run([*install, "--requirements", str(ROOT / "requirements.lock")], check=True, cwd=folder)
+    install = [
+        str(uv),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(python),
+        "--constraint",
+        str(ROOT / "requirements.lock"),
+    ]
     subprocess.run([*install, *map(str, wheels.glob("*.whl"))], check=True, cwd=folder)
     return folder / "venv" / "bin"
 

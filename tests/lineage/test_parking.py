@@ -196,10 +196,10 @@ def test_an_event_that_may_not_be_read_is_no_obstacle(
     put(outbox, event, 2, 0)
     script = (
         "import os\n"
-        "from pedigree.lineage.http_sender import Courier\n"
+        "from pedigree.lineage.http_sender import HttpSender\n"
         "from pedigree.lineage.outbox import Outbox\n"
         "from pedigree.lineage.settings import lineage_settings\n"
-        "outbox, courier = Outbox.open(lineage_settings()), Courier(lineage_settings())\n"
+        "outbox, courier = Outbox.open(lineage_settings()), HttpSender(lineage_settings())\n"
         "courier.post(b'{', seconds=9)  # what Python imports, it imports now\n"
         "if os.geteuid() == 0:\n"
         "    os.setegid(65534); os.seteuid(65534)  # root may read everything\n"

@@ -254,7 +254,7 @@ def test_what_an_earlier_release_stored_breaks_no_listing(
     """JSON in the database that is not strict is shown by every endpoint, with its odd values as text."""
     output = with_facets(DELAYS, columnLineage=made_of("a"), schema={"fields": [{"name": "a"}]})
     http.post("/api/v1/lineage", json=event("COMPLETE", AT, inputs=(TRIPS,), outputs=(output,)))
-    engine = sa.create_engine(backend.settings.database)
+    engine = sa.create_engine(backend.settings.database.get_secret_value())
     with engine.begin() as connection:
         for table, columns in TABLES.items():
             for column in columns:
@@ -276,7 +276,7 @@ def test_what_an_earlier_release_stored_breaks_no_listing(
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 def test_what_the_database_itself_refuses_is_no_5xx(http: httpx.Client, backend: Any, event: Build) -> None:
     """An error of the database that speaks of the data is a 422 with its reason, nothing is stored, and reading goes on."""
-    engine = sa.create_engine(backend.settings.database)
+    engine = sa.create_engine(backend.settings.database.get_secret_value())
     with engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE events ALTER COLUMN event_type TYPE varchar(5)"))
     answer = http.post("/api/v1/lineage", json=event("COMPLETE", AT))

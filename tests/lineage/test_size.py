@@ -198,7 +198,7 @@ def test_a_database_of_an_earlier_release_gets_its_index(stopped: Any, settings:
     with stopped.engine.execution_options(writes=True).begin() as connection:
         connection.execute(sa.text("DROP INDEX ix_run_io_version"))
     with ThreadPoolExecutor(4) as starters:
-        engines = list(starters.map(open_database, [settings.database] * 4))
+        engines = list(starters.map(open_database, [settings.database.get_secret_value()] * 4))
     for engine in engines:
         assert "ix_run_io_version" in {index["name"] for index in sa.inspect(engine).get_indexes("run_io")}
         engine.dispose()

@@ -30,6 +30,8 @@ FEAST_VERSION = "0.67.0"
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 MICROSECOND = timedelta(microseconds=1)
+LAYOUT_LOOKS = 3
+"""How often a request asks for layouts; those that the store did not tell may be forgotten between two looks."""
 LINEAGE_THREADS = 8
 """Requests of a process that may wait for the lineage backend at once; one more is told that it does not answer."""
 
@@ -142,13 +144,14 @@ class DataPlane:
         """What `make` gives; where the store was not asked yet for a layout that a record may have, it is, and `make` called
         again.
         """
-        try:
-            return make()
-        except SchemaMissingError:
-            groups = zip(selection.abreast, read, strict=True)
-            seen = set().union(*(abreast.unknown(rows) for (abreast, _), rows in groups))
-            await self.in_time(self.reader.learn_schemas(seen), remaining)
-            return make()
+        for _ in range(LAYOUT_LOOKS):
+            try:
+                return make()
+            except SchemaMissingError:
+                groups = zip(selection.abreast, read, strict=True)
+                seen = set().union(*(abreast.unknown(rows) for (abreast, _), rows in groups))
+                await self.in_time(self.reader.learn_schemas(seen), remaining)
+        return make()
 
     async def in_time(self, work: Awaitable[T], remaining: float | None) -> T:
         """The result of reading, before the caller stops waiting."""

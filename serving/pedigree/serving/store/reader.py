@@ -279,7 +279,8 @@ class Reader:
 
     def forget_missing_schemas(self) -> None:
         """Ask the store again, with the next record, for layouts that it did not tell: it may have been mended."""
-        self.schemas = {fingerprint: schema for fingerprint, schema in self.schemas.items() if schema is not None}
+        for fingerprint in [one for one, schema in self.schemas.items() if schema is None]:
+            del self.schemas[fingerprint]  # in place: requests that are under way look into this one
 
     async def learn_loads(self, numbers: set[int]) -> dict[int, Load]:
         """Who wrote records with these numbers; 0 is nobody: a row that came by itself.
