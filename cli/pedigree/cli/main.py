@@ -31,6 +31,7 @@ from pedigree.serving.errors import ServingError
 
 if TYPE_CHECKING:
     from pedigree.lineage.client import LineageClient
+    from pedigree.serving.settings import ServingSettings
 
 TOLD = (PedigreeError, RepositoryError, JobError, ServingError, LineageError, OnlineError)
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -191,15 +192,12 @@ def ask(*, service: str, entities: tuple[tuple[str, str], ...]) -> None:
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli.entity_row import typed_row
         from pedigree.cli.online_client import ask as ask_server
         from pedigree.cli.online_client import vector_table
-        from pedigree.cli.serve import current_plan
-        from pedigree.serving.feature_store_yaml import read_repo
         from pedigree.serving.settings import serving_settings
 
         settings = serving_settings()
-        row = typed_row(current_plan(read_repo(settings.feature_store_yaml)), service, dict(entities))
+        row = entity_row(settings, service, entities)
         console.print(vector_table(ask_server(settings.address, service, row)))
 
 
@@ -215,15 +213,12 @@ def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console, lineage_client() as lineage:
-        from pedigree.cli.entity_row import typed_row
         from pedigree.cli.explain import drawn
         from pedigree.cli.explain import explain as way_back
-        from pedigree.cli.serve import current_plan
-        from pedigree.serving.feature_store_yaml import read_repo
         from pedigree.serving.settings import serving_settings
 
         settings = serving_settings()
-        row = typed_row(current_plan(read_repo(settings.feature_store_yaml)), service, dict(entities))
+        row = entity_row(settings, service, entities)
         found = way_back(service, feature, row, settings=settings, lineage=lineage)
         console.print(drawn(found), soft_wrap=True)
 
@@ -268,6 +263,15 @@ lineage.add_command(replay)
 cli.add_command(dataset)
 cli.add_command(vacuum)
 cli.add_command(doctor)
+
+
+def entity_row(settings: ServingSettings, service: str, texts: tuple[tuple[str, str], ...]) -> dict[str, object]:
+    """What was typed for an entity row, each value of its key's type."""
+    from pedigree.cli.entity_row import typed_row
+    from pedigree.cli.serve import current_plan
+    from pedigree.serving.feature_store_yaml import read_repo
+
+    return typed_row(current_plan(read_repo(settings.feature_store_yaml)), service, dict(texts))
 
 
 def lineage_client() -> LineageClient:
