@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from marquez_client import MarquezClient
 
 from pedigree.lineage.client import LineageClient
 from pedigree.lineage.dataset import Assertion, Dataset, Field, Origin
+from pedigree.lineage.delivery import DeliveryThread
 from pedigree.lineage.errors import LineageUnknownError, OutboxUnwritableError
 from pedigree.lineage.naming import DatasetName, at_path
 from pedigree.lineage.outbox import Outbox
@@ -169,6 +174,56 @@ def test_a_killed_process_loses_nothing(
     assert Outbox.open(settings).flush().delivered == 1
     with LineageClient(settings) as client:
         assert client.run(id_).state == "RUNNING"
+
+
+class InterruptedOutbox(Outbox):
+    """An outbox in which SIGTERM arrives in the midst of keeping event number `at`: before it is kept, or just after."""
+
+    def __init__(self, settings: LineageSettings, *, at: int, kept: bool) -> None:
+        super().__init__(settings)
+        self.left, self.kept = at, kept
+
+    def put(self, event: str) -> Path:
+        """Keep an event."""
+        self.left -= 1
+        if self.left == 0 and not self.kept:
+            signal.raise_signal(signal.SIGTERM)
+        path = super().put(event)
+        if self.left == 0 and self.kept:
+            signal.raise_signal(signal.SIGTERM)
+        return path
+
+
+@pytest.mark.parametrize(
+    ("at", "kept", "kinds"),
+    [
+        (1, False, ["FAIL"]),
+        (1, True, ["START", "FAIL"]),
+        (2, False, ["START", "COMPLETE"]),
+        (2, True, ["START", "COMPLETE", "COMPLETE"]),
+    ],
+)
+def test_sigterm_while_an_event_is_kept_leaves_no_open_run(
+    settings: LineageSettings, at: int, kept: bool, kinds: list[str]
+) -> None:
+    """Whenever the signal arrives, the run has its end."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(143)
+
+    Outbox.open(settings)
+    outbox = InterruptedOutbox(settings, at=at, kept=kept)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with (
+            pytest.raises(SystemExit),
+            Recorder(settings, outbox=outbox, deliverer=DeliveryThread.start(outbox)) as recorder,
+            recorder.run("build", "carrier_delays"),
+        ):
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [json.loads(path.read_text())["eventType"] for path in outbox.pending()] == kinds
 
 
 def wait_for(look: Callable[[], Any]) -> Any:

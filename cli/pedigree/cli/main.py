@@ -308,7 +308,11 @@ def is_told(error: Exception) -> bool:
 
 
 def end_on_sigterm(_number: int, _frame: FrameType | None) -> None:
-    """End as by any other error, so that a run that was told to stop is recorded as failed and not left open."""
+    """End as by any other error, so that a run that was told to stop is recorded as failed and not left open.
+
+    A second SIGTERM does not interrupt what the first one began; SIGKILL does.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(128 + signal.SIGTERM)
 
 

@@ -132,8 +132,8 @@ class Recorder:
             description: what the job does.
         """
         run = Run(verb, subject, nominal=nominal, description=description)
-        self._emit(run, event.RunState.START)
         try:
+            self._emit(run, event.RunState.START)  # a signal may arrive as soon as the event is written
             yield run
         except BaseException as error:
             aborted = isinstance(error, KeyboardInterrupt)
@@ -155,11 +155,19 @@ class Recorder:
 
     def _emit(self, run: Run, kind: event.RunState, *, error: BaseException | None = None) -> None:
         try:
-            said = Serde.to_dict(run.event(kind, namespace=self._namespace, error=error))
-            self._outbox.put(strict_json.dumps(said))
+            self._keep(run, kind, error)
         except Exception:  # a job must not fail because lineage does; the log says what is missing
             log.exception("The %s event of run %s (%s) could not be kept and is lost.", kind.value, run.id, run.job)
-        self._deliverer.wake()
+        except BaseException:  # a signal interrupted it
+            if kind is not event.RunState.START:
+                self._keep(run, kind, error)  # the run's end is kept, at worst twice
+            raise
+        finally:
+            self._deliverer.wake()
+
+    def _keep(self, run: Run, kind: event.RunState, error: BaseException | None) -> None:
+        said = Serde.to_dict(run.event(kind, namespace=self._namespace, error=error))
+        self._outbox.put(strict_json.dumps(said))
 
 
 def cause(error: BaseException) -> ol.RunFacet:
