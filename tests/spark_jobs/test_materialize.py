@@ -85,7 +85,7 @@ class Table:
         best: dict[int, tuple[tuple[int, int], float]] = {}
         for row in rows.itertuples():
             at = micros(row.event_at)
-            order = (at, micros(row.created_at))
+            order = (at, micros(row.created_at) if pd.notna(row.created_at) else -1)
             if loading.since_us <= at <= loading.until_us and (
                 row.customer not in best or order > best[row.customer][0]
             ):
@@ -140,7 +140,9 @@ def test_sending_the_newest_and_sending_all_leave_the_same(
     assert (done.how, done.rows, done.written, done.newest_us) == ("full", 40, 40, newest)
     fresh = rows_at(80, customers=20, seed=2)
     table.append(pd.concat([fresh, fresh.head(50)]).astype({"customer": "Int64"}))
-    assert loaded(table.loading(), bank, spark).how == "changes"
+    sent: list[int] = []
+    done = load(table.loading(), bank, spark, run_id="a-run", told=sent.append)
+    assert (done.how, sum(sent)) == ("changes", fresh.customer.nunique()), "one row of a key, since the field is read"
     assert stored(bank) == table.newest(table.loading())
 
 
@@ -201,6 +203,25 @@ def test_whatever_happens_to_the_table_the_store_follows(table: Table, bank: Red
             table.optimize,
         ]
         rng.choice(changes)()
+        loaded(table.loading(), bank, spark)
+        assert stored(bank) == table.newest(table.loading()), number
+
+
+def test_the_newest_made_of_rows_of_one_instant_is_served(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+    """Rows of one key and event time come many in a commit, made in any order, some without a time; deletes and rewrites too."""
+    rng = random.Random(7)
+    table.append(rows_at(10, customers=5, seed=100).assign(event_at=EVENTS[0]))
+    loaded(table.loading(), bank, spark)
+    for number in range(5):
+        fresh = rows_at(40, customers=5, seed=number).assign(event_at=[EVENTS[row % 2] for row in range(40)])
+        fresh["created_at"] = rng.sample([*rows_at(2000, customers=5, seed=50 - number).created_at], 40)
+        fresh.loc[number, "created_at"] = pd.NaT
+        changes: list[Callable[[], None]] = [
+            partial(table.append, fresh),
+            partial(table.replace, fresh[fresh.event_at == EVENTS[1]], f"event_at = '{EVENTS[1]}'"),
+            partial(table.delete, "spend > 50"),
+        ]
+        changes[number % 3]()
         loaded(table.loading(), bank, spark)
         assert stored(bank) == table.newest(table.loading()), number
 

@@ -118,7 +118,7 @@ def roll_back(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id
         if loading.keys:
             sent = restore(changed_keys(wide, before, spark), wide, tried, spark)
         else:
-            sent = send_newest(whole(wide, spark), wide, bank, field=tried.field, number=tried.number)
+            sent = send_newest(whole(wide, spark), wide, bank, field=tried.field, number=tried.number, is_read=True)
         mark = replace(
             before,
             load=tried.number,
@@ -158,10 +158,12 @@ def withheld_after(loading: Loading, before: LoadState, *, how: How, lifts: bool
 
 def in_full(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
     """Load all rows of the time in place: a first load, or a view of one row."""
-    sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.field, number=tried.number)
+    before, number = tried.before, tried.number
+    is_read = before.readable
+    sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.field, number=number, is_read=is_read)
     tried.bank.set_baseline(tried.field, tried.memories)
     tried.commit_in_place(after(loading, tried, sent, how="full"))
-    return Loaded(tried.number, "full", sent.keys, sent.written, sent.newest_us or tried.before.newest_us)
+    return Loaded(number, "full", sent.keys, sent.written, sent.newest_us or before.newest_us)
 
 
 def by_changes(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
@@ -170,7 +172,9 @@ def by_changes(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
     grown = loading.version != before.version
     with net_changes(loading, before, spark) if grown else nullcontext() as net:
         rows = changed(loading, before, spark, net)
-        sent = Sent() if rows is None else send_newest(rows, loading, bank, field=tried.field, number=number)
+        sent = Sent()
+        if rows is not None:
+            sent = send_newest(rows, loading, bank, field=tried.field, number=number, is_read=True)
         gone = None if net is None else removed(loading, net)
         if gone is not None:
             sent += replace(restore(gone, loading, tried, spark), newest_us=None)
@@ -182,11 +186,12 @@ def by_changes(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
 def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "full", lifts: bool = False) -> Loaded:
     """Load all rows of the time into a field of their own, and have that read."""
     tried.forget_the_dead()
-    sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.own_field, number=tried.number)
+    rows, number = whole(loading, spark), tried.number
+    sent = send_newest(rows, loading, tried.bank, field=tried.own_field, number=number, is_read=False)
     mark = LoadState(
         state=LoadStatus.LOADED,
-        generation=tried.number,
-        load=tried.number,
+        generation=number,
+        load=number,
         version=loading.version,
         committed_us=loading.committed_us,
         since_us=loading.since_us,
@@ -197,13 +202,19 @@ def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "f
         withheld=withheld_after(loading, tried.before, how=how, lifts=lifts),
     )
     tried.commit_own_field(mark)
-    return Loaded(tried.number, how, sent.keys, sent.written, sent.newest_us)
+    return Loaded(number, how, sent.keys, sent.written, sent.newest_us)
 
 
-def send_newest(rows: DataFrame, loading: Loading, bank: RedisStore, *, field: bytes, number: int) -> Sent:
-    """Send the newest row of each key; where few keys have more than one, all of them, since Redis finds the newest too."""
-    crowded = not loading.join_keys or loading.crowded(rows)
-    chosen = loading.newest(rows) if crowded else loading.known(rows)
+def send_newest(
+    rows: DataFrame, loading: Loading, bank: RedisStore, *, field: bytes, number: int, is_read: bool
+) -> Sent:
+    """Send the newest row of each key, or all rows where Redis may find the newest.
+
+    Redis may where nobody reads the field yet, since a reader would see the older rows go by, and where few keys have more
+    than one row.
+    """
+    needs_newest = is_read or not loading.join_keys or loading.crowded(rows)
+    chosen = loading.newest(rows) if needs_newest else loading.known(rows)
     script = scripts.WRITE if loading.join_keys else scripts.RESTORE
     return write(chosen, loading, bank, field=field, number=number, script=script)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pedigree.jobs import delta_tables
@@ -44,7 +44,7 @@ def changed(loading: Loading, before: LoadState, spark: SparkSession, net: DataF
     if loading.since_us < since:
         parts.append(every.where(loading.within(loading.since_us, min(since - 1, loading.until_us))))
     if net is not None:
-        news = net.where(F.col(f"last.{CHANGE}").isin(*COMES)).select("last.*").select(*every.columns)
+        news = net.where(F.col("last").isNotNull()).select("last.*").select(*every.columns)
         parts.append(news.where(loading.within(min(since, loading.since_us), max(until, loading.until_us))))
     if not parts:
         return None
@@ -74,26 +74,34 @@ def is_same_table(loading: Loading, before: LoadState, spark: SparkSession) -> b
 
 @contextmanager
 def net_changes(loading: Loading, before: LoadState, spark: SparkSession) -> Iterator[DataFrame]:
-    """What became of each key and event time since the version that the store holds: the last change of its row, and `was`.
+    """What became of each key and event time since the version that the store holds, computed once within the block.
 
-    `was` is the newest created time of the rows that went, where there is one. All of it is computed once within the block.
+    `last` is the newest made of the rows that came, as it is now, and `was` the newest created time of those that went; each is
+    null where there is none.
     """
     feed = delta_tables.changes(spark, loading.uri, since=(before.version or 0) + 1, until=loading.version)
     changes = loading.named(feed)
     at = [*loading.keys, loading.event]
-    is_insert = F.col(CHANGE).isin(*COMES)
-    last = F.max_by(F.struct(*changes.columns), F.struct("_commit_version", is_insert.alias("comes")))
-    made = F.col(loading.created) if loading.created else F.lit(None).cast("timestamp")
-    with cached(changes.groupBy(*at).agg(last.alias("last"), F.max(F.when(~is_insert, made)).alias("was"))) as net:
+    row = [*at, loading.created] if loading.created else at
+    newest_change = F.struct("_commit_version", F.col(CHANGE).isin(*COMES))
+    rows = changes.groupBy(*row).agg(F.max_by(F.struct(*changes.columns), newest_change).alias("last"))
+    comes = F.col(f"last.{CHANGE}").isin(*COMES)
+    made = created(loading)
+    last = F.max_by("last", F.when(comes, F.struct(made, "last._commit_version"))).alias("last")
+    with cached(rows.groupBy(*at).agg(last, F.max(F.when(~comes, made)).alias("was"))) as net:
         yield net
+
+
+def created(loading: Loading) -> Column:
+    """When the last row of a net change was made; null where a view has no such column."""
+    return F.col(f"last.{loading.created}") if loading.created else F.lit(None).cast("timestamp")
 
 
 def removed(loading: Loading, net: DataFrame) -> DataFrame | None:
     """The keys of rows that are gone, or were replaced by one that was made earlier; None where there are none."""
-    made = F.col(f"last.{loading.created}") if loading.created else F.lit(None).cast("timestamp")
-    is_there = F.col(f"last.{CHANGE}").isin(*COMES)
-    gone = net.where(~is_there | F.coalesce(F.col("was") > made, F.lit(False)))
-    keys = gone.select(*loading.keys).distinct()
+    made = created(loading)
+    is_older = F.col("was").isNotNull() & (made.isNull() | (F.col("was") > made))
+    keys = net.where(F.col("last").isNull() | is_older).select(*loading.keys).distinct()
     return None if keys.isEmpty() else keys
 
 
