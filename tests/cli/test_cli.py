@@ -15,6 +15,7 @@ import pytest
 from feature_repo.landing import packed_file, unpacked
 from feature_repo.sources import SOURCES
 
+from ..commands import run_command
 from ..redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,16 +26,7 @@ SLICE = ("--start", "2013-11-01", "--end", "2013-12-01")
 def pedigree(
     *arguments: str, cwd: Path = ROOT, named: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PEDIGREE, *arguments],
-        cwd=cwd,
-        env={**os.environ, **(named or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run_command("pedigree", *arguments, cwd=cwd, environment={**os.environ, **(named or {})}, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +109,12 @@ def test_a_dead_lineage_backend_is_told_with_the_command_that_starts_it(tmp_path
     )
     yaml.write_text(text.replace(".pedigree/registry.db", f"{tmp_path}/registry.db"))
     named = {"PEDIGREE_LINEAGE_URL": "http://127.0.0.1:9", "PEDIGREE_LINEAGE_OUTBOX": str(tmp_path / "outbox")}
-    applied = [str(PEDIGREE.with_name("feast")), "-f", str(yaml), "apply", "--skip-source-validation"]
-    without = subprocess.run(
-        applied, cwd=ROOT, env={**os.environ, **named}, check=False, capture_output=True, text=True
-    )
-    assert "then `feast apply` again" in without.stderr
+    applied = ("feast", "-f", str(yaml), "apply", "--skip-source-validation")
+    without = run_command(*applied, cwd=ROOT, environment={**os.environ, **named})
+    assert "then `feast apply` again" in without.stdout
     redis.start()
     try:
-        subprocess.run(applied, cwd=ROOT, env={**os.environ, **named}, check=True, capture_output=True)
+        assert run_command(*applied, cwd=ROOT, environment={**os.environ, **named}).returncode == 0
         done = pedigree("lineage", named={**named, "PEDIGREE_FEATURE_STORE_YAML": str(yaml)})
     finally:
         redis.kill()

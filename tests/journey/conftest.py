@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from marquez_client import MarquezClient
 
+from ..commands import run_command
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
@@ -36,6 +38,8 @@ class Workspace:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the virtual environment here; both streams in one text."""
+        if command[0] in ("feast", "pedigree"):
+            return run_command(*command, cwd=self.root, environment=self.environment)
         program = str(BIN / command[0])
         return subprocess.run(
             [program, *command[1:]],
