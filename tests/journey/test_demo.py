@@ -19,7 +19,7 @@ def test_the_demo_takes_its_six_steps_in_order(printed: str) -> None:
     """Each step is announced, timed, and followed by the next."""
     places = [printed.index(step) for step in STEPS]
     assert places == sorted(places)
-    assert "stopped at the gate, because these facts did not hold" in printed
+    assert "stopped at the gate, because these rules did not hold" in printed
     assert "the table stays at version 0" in printed
     assert "online equals offline in all 23 features" in printed
     assert "Delta table" in printed
@@ -99,7 +99,7 @@ def test_explain_walks_back_from_a_served_value(workspace: Workspace, printed: s
         "planes.csv",
     ):
         assert word in told.stdout
-    assert re.search(r"(\d+) of \1 facts held", told.stdout)
+    assert re.search(r"(\d+) of \1 rules held", told.stdout)
     assert "columns: seats, tailnum" in told.stdout
 
 

@@ -76,14 +76,14 @@ def test_the_way_back_ends_at_the_file_in_the_package(
         "COMPLETED",
         0,
     )
-    assert {fact.fact for fact in found.way.built.assertions} >= {
+    assert {assertion.rule for assertion in found.way.built.assertions} >= {
         "carrier_is_present",
         "mean_arrival_delay_is_plausible",
     }
-    assert all(fact.held for fact in found.way.built.assertions)
+    assert all(assertion.held for assertion in found.way.built.assertions)
     source = next(each for each in found.way.built.inputs if each.name.name.endswith("/landing/flights.csv"))
     assert found.way.made_of[source.name] == ("arr_delay",)
     archive = found.way.landed[source.name].inputs[0].name.name
     with zipfile.ZipFile(archive) as packed:
         lines = len(pd.read_csv(io.BytesIO(packed.read("flights.csv")), usecols=["flight"]))
-    assert lines == found.way.built.notes["rows"]["facts"] == 336_776
+    assert lines == found.way.built.notes["rows"]["events"] == 336_776

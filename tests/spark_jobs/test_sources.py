@@ -26,7 +26,7 @@ from pedigree.jobs.time_slice import TimeSlice
 
 from .sample import MARCH, sample
 
-MAKERS = Source("makers", "makers.csv", "number INT, maker STRING", "Who made what")
+MAKERS = Source(name="makers", file="makers.csv", schema="number INT, maker STRING", description="Who made what")
 
 A_DAY = TimeSlice(datetime(2013, 3, 9, tzinfo=UTC), datetime(2013, 3, 10, tzinfo=UTC))
 

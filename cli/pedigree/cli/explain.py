@@ -110,10 +110,10 @@ def drawn(found: Explanation) -> Tree:
         f"materialized  by run {found.materialized.id} ({found.materialized.job}, {ended(found.materialized)})"
     )
     table = materialized.add(f"Delta table   {found.table.name.name} @ version {found.table.version}")
-    facts = found.way.built.assertions
-    broken = sum(fact.broken_rows for fact in facts)
+    rules = found.way.built.assertions
+    broken = sum(rule.broken_rows for rule in rules)
     verdict = table.add(
-        f"verdict       {sum(fact.held for fact in facts)} of {len(facts)} facts held; rows that broke one: {broken}"
+        f"verdict       {sum(rule.held for rule in rules)} of {len(rules)} rules held; rows that broke one: {broken}"
     )
     rows = found.way.built.notes.get("rows", {})
     counts = f"{rows.get('published', 0):,} rows published, {rows.get('quarantined', 0):,} quarantined"

@@ -163,8 +163,8 @@ def tell_way_back(reply: messages.ExplainResponse, load: Load, column: str, even
     if found is None:
         return
     reply.built_by, reply.built_version = found.built.id, found.built_version
-    facts = found.built.assertions
-    reply.verdict.facts, reply.verdict.held = len(facts), sum(fact.held for fact in facts)
+    assertions = found.built.assertions
+    reply.verdict.rules, reply.verdict.held = len(assertions), sum(assertion.held for assertion in assertions)
     rows: Mapping[str, int] = found.built.notes.get("rows", {})
     reply.verdict.rows_published, reply.verdict.rows_quarantined = rows.get("published", 0), rows.get("quarantined", 0)
     for source in found.built.inputs:

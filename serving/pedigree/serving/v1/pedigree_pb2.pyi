@@ -146,16 +146,16 @@ class ExplainResponse(_message.Message):
     def __init__(self, feature: _Optional[str] = ..., value: _Optional[_Union[_value_pb2.Value, _Mapping]] = ..., status: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., built_by: _Optional[str] = ..., built_version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("facts", "held", "rows_published", "rows_quarantined")
-    FACTS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("rules", "held", "rows_published", "rows_quarantined")
+    RULES_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     ROWS_PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     ROWS_QUARANTINED_FIELD_NUMBER: _ClassVar[int]
-    facts: int
+    rules: int
     held: int
     rows_published: int
     rows_quarantined: int
-    def __init__(self, facts: _Optional[int] = ..., held: _Optional[int] = ..., rows_published: _Optional[int] = ..., rows_quarantined: _Optional[int] = ...) -> None: ...
+    def __init__(self, rules: _Optional[int] = ..., held: _Optional[int] = ..., rows_published: _Optional[int] = ..., rows_quarantined: _Optional[int] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("namespace", "name", "version", "columns")
