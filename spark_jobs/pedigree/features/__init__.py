@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pedigree.features.events import KNOWN_AT, EventSet, Inputs
     from pedigree.features.sources import JdbcSource, Source
     from pedigree.features.table import ExternalTable, Table, TransformTable
+    from pedigree.features.validity import valid_rows, validity_in_order
     from pedigree.features.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "TransformTable",
     "Windows",
     "delta_table",
+    "valid_rows",
+    "validity_in_order",
 ]
 
 HOMES = {
@@ -47,6 +50,7 @@ HOMES = {
     "events": ("KNOWN_AT", "EventSet", "Inputs"),
     "sources": ("JdbcSource", "Source"),
     "table": ("ExternalTable", "Table", "TransformTable"),
+    "validity": ("valid_rows", "validity_in_order"),
     "windows": ("DAY", "HOUR", "MINUTE", "SECOND", "Aggregation", "Kind", "Operation", "Windows"),
 }
 """The module of each name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from feast import FeatureView
@@ -49,21 +49,24 @@ def spark_type(dtype: FeastType) -> DataType | None:
     return BinaryType() if dtype in (PdfBytes, ImageBytes) else from_feast_to_spark_type(dtype)
 
 
-def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime) -> DataFrame:
+def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime, checked: Collection[str] = ()) -> DataFrame:
     """The rows as the view promises them, with `created_at` beside the event time.
 
     Args:
         rows: the promised columns as the table calls them.
         created_at: aware.
+        checked: columns that may stand beside the promised ones, for the contract to look at.
     Raises:
         SchemaBrokenError: a column is missing, was not promised, or has a type that cannot be widened to the promised one.
     """
     expected = promised(view)
-    problems = differences(expected, {field.name: field.dataType for field in rows.schema})
+    beside = [name for name in rows.columns if name in checked and name not in expected]
+    found = {field.name: field.dataType for field in rows.schema if field.name not in beside}
+    problems = differences(expected, found)
     if problems:
         raise SchemaBrokenError(view.name, problems)
     columns = [F.col(name).cast(dtype).alias(name) for name, dtype in expected.items()]
-    return rows.select(*columns, F.lit(created_at).cast("timestamp").alias(created_column(view)))
+    return rows.select(*columns, *beside, F.lit(created_at).cast("timestamp").alias(created_column(view)))
 
 
 def fits(found: DataType, expected: DataType) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from pedigree.features.columns import event_column
+from pedigree.features.columns import created_column, event_column
 from pedigree.features.table import FeatureTable
 from pedigree.jobs.build.build_report import BuildReport
 from pedigree.jobs.build.row_reconciliation import NO_EVENTS, EventCounts
+from pedigree.jobs.conform import promised
 from pedigree.jobs.errors import RowsUnaccountedError
 from pedigree.jobs.sources.reader import SourceRead
 from pedigree.jobs.time_slice import TimeSlice
@@ -38,6 +39,7 @@ class ComputedSlice:
         expected: how many rows it must have; None where nothing says so.
         events: where the events are that it was made of.
         keep: keeps what later slices look back on, once the slice is published. It is given the run's id.
+        checked: columns that the contract looks at; those that the view does not promise are not published.
         is_whole: it stands for the whole table, not for the rows of its time.
     """
 
@@ -48,11 +50,17 @@ class ComputedSlice:
     events: EventCounts = NO_EVENTS
     keep: Callable[[str], Any] = nothing_kept
     is_whole: bool = False
+    checked: frozenset[str] = frozenset()
 
     @property
     def event(self) -> str:
         """The column with the event time."""
         return event_column(self.table.view)
+
+    @property
+    def unpublished(self) -> list[str]:
+        """The columns that are there for the contract alone."""
+        return sorted(self.checked - set(promised(self.table.view)) - {created_column(self.table.view)})
 
     @property
     def replaced(self) -> str:

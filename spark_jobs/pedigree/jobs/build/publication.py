@@ -44,7 +44,7 @@ def publish(computed: ComputedSlice, marked: DataFrame, verdict: Verdict, report
     """Write the rejected rows, then the good ones, and account for all of them."""
     name, is_good = computed.table.name, F.size(BROKEN_RULES) == 0
     kept = set_apart(computed, marked.where(~is_good), report, run_id=run_id, published=True)
-    good = marked.where(is_good).drop(BROKEN_RULES)
+    good = marked.where(is_good).drop(BROKEN_RULES, *computed.unpublished)
     commit = report.published = contended(
         lambda: delta_tables.publish(
             good, report.uri, table=name, replaced=computed.replaced, run_id=run_id, passed_rows=verdict.rows - kept

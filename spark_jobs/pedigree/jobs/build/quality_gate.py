@@ -85,6 +85,14 @@ def batch_of(rows: DataFrame) -> Batch:
     return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": rows})
 
 
+def columns_checked(contract: gx.ExpectationSuite) -> frozenset[str]:
+    """The columns that a contract's rules look at."""
+    attributes = ("column", "column_A", "column_B")
+    named = {getattr(rule, name, None) for rule in contract.expectations for name in attributes}
+    listed = {name for rule in contract.expectations for name in getattr(rule, "column_list", None) or ()}
+    return frozenset(str(name) for name in named | listed if name)
+
+
 def refuse_repeated_names(contract: gx.ExpectationSuite) -> None:
     """Raise where two rules have one name, since a verdict on one would hide the other's."""
     names = [rule_name(rule) for rule in contract.expectations]

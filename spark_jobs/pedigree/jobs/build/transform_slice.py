@@ -16,6 +16,7 @@ from pedigree.features.table import TransformTable
 from pedigree.jobs.build.build_report import BuildReport
 from pedigree.jobs.build.computed_slice import ComputedSlice, count_sources
 from pedigree.jobs.build.jobs import Jobs
+from pedigree.jobs.build.quality_gate import columns_checked
 from pedigree.jobs.conform import conform
 from pedigree.jobs.errors import TransformError
 from pedigree.jobs.sources.reader import SourceRead, read, refuse_changed, told_when_broken
@@ -31,14 +32,15 @@ def transform_slice(
     extent = None if table.is_whole else time_slice
     sources = {source.name: read(jobs.spark, source, jobs.repository, extent) for source in table.sources}
     event = event_column(table.view)
-    rows = conform(transformed(table, sources, jobs), table.view, created_at=created_at)
+    checked = columns_checked(table.contract)
+    rows = conform(transformed(table, sources, jobs), table.view, created_at=created_at, checked=checked)
     if not table.is_whole:
         rows = rows.where(time_slice.holds(F.col(event)) | F.col(event).isNull())
     with told_when_broken(source.uri for source in sources.values()):
         count_sources(sources.values(), report)
         refuse_changed(sources.values(), jobs.spark)
         jobs.progress(f"transforming {sum(report.source_rows.values()):,} rows")
-        yield ComputedSlice(table, time_slice, rows, is_whole=table.is_whole)
+        yield ComputedSlice(table, time_slice, rows, is_whole=table.is_whole, checked=checked)
 
 
 def transformed(table: TransformTable, sources: Mapping[str, SourceRead], jobs: Jobs) -> DataFrame:
