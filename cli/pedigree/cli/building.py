@@ -31,9 +31,16 @@ def silent(_stage: str) -> None:
 
 
 @contextmanager
-def open_jobs() -> Iterator[Jobs]:
-    """The repository, a Spark session and a recorder; silent until somebody listens to its progress."""
+def open_jobs(names: Sequence[str] = ()) -> Iterator[Jobs]:
+    """The repository, a Spark session and a recorder; silent until somebody listens to its progress.
+
+    Args:
+        names: tables that the repository must have, which is told before Spark starts.
+    Raises:
+        UnknownTableError: it has not.
+    """
     repository = load_repository(repository_settings())
+    repository.named(names)
     spark = open_session(job_settings())
     with Recorder.open(lineage_settings()) as recorder:
         jobs = Jobs(spark=spark, repository=repository, recorder=recorder, progress=silent)
