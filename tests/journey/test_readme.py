@@ -25,6 +25,7 @@ def copy(tmp_path: Path, workspace: Workspace) -> Workspace:
     return replace(copied, environment=environment)
 
 
+@pytest.mark.slow
 def test_the_example_table_is_built(copy: Workspace) -> None:
     """View, contract and transform of the README, as they stand there, build a table with one version and no refused row."""
     command = "from pedigree.cli.main import main; main()"

@@ -54,7 +54,13 @@ def spoil_delays(jobs: Jobs, file: str = "flights.csv") -> None:
     flights.to_csv(path, index=False)
 
 
-@pytest.mark.parametrize("table", ["carrier_delays", "origin_weather", "plane_usage", "route_delays"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "origin_weather",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("carrier_delays", "plane_usage", "route_delays")),
+    ],
+)
 def test_publishing_a_slice_twice_leaves_one_copy(jobs: Jobs, table: str) -> None:
     """The same slice again replaces itself: equal rows, one more version."""
     first = build(jobs.repository.tables[table], MARCH, jobs)
@@ -65,7 +71,7 @@ def test_publishing_a_slice_twice_leaves_one_copy(jobs: Jobs, table: str) -> Non
     assert len(before) == first.rows.published > 0
 
 
-@pytest.mark.parametrize("table", ["plane_usage", "origin_weather"])
+@pytest.mark.parametrize("table", ["origin_weather", pytest.param("plane_usage", marks=pytest.mark.slow)])
 def test_two_slices_equal_one(jobs: Jobs, table: str) -> None:
     """A slice looks back into the time before it, so building in parts gives what building at once gives."""
     build(jobs.repository.tables[table], TimeSlice(MARCH.start_at, MIDDLE), jobs)

@@ -187,12 +187,15 @@ def test_a_deleted_row_gives_way_to_the_one_before_it(table: Table, bank: RedisS
     assert 7 not in stored(bank)
 
 
-def test_whatever_happens_to_the_table_the_store_follows(table: Table, bank: RedisStore, spark: SparkSession) -> None:
-    """After each of a dozen commits of every kind, in a random order, a load leaves what a loop over the table finds."""
+@pytest.mark.parametrize("commits", [4, pytest.param(12, marks=pytest.mark.slow)])
+def test_whatever_happens_to_the_table_the_store_follows(
+    table: Table, bank: RedisStore, spark: SparkSession, commits: int
+) -> None:
+    """After each of some commits of every kind, in a random order, a load leaves what a loop over the table finds."""
     rng = random.Random(5)
     table.append(rows_at(200, customers=40, seed=100))
     loaded(table.loading(), bank, spark)
-    for number in range(12):
+    for number in range(commits):
         first = EVENTS[rng.randrange(len(EVENTS) - 3)]
         slice_of = f"event_at >= '{first}' AND event_at < '{first + 3 * DAY}'"
         fresh = rows_at(60, customers=40, seed=number)
@@ -213,7 +216,7 @@ def test_the_newest_made_of_rows_of_one_instant_is_served(table: Table, bank: Re
     rng = random.Random(7)
     table.append(rows_at(10, customers=5, seed=100).assign(event_at=EVENTS[0]))
     loaded(table.loading(), bank, spark)
-    for number in range(5):
+    for number in range(3):
         fresh = rows_at(40, customers=5, seed=number).assign(event_at=[EVENTS[row % 2] for row in range(40)])
         fresh["created_at"] = rng.sample([*rows_at(2000, customers=5, seed=50 - number).created_at], 40)
         fresh.loc[number, "created_at"] = pd.NaT

@@ -123,7 +123,8 @@ def cut(seed: int) -> list[TimeSlice]:
     return slices
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
 def test_slices_in_any_order_equal_one_build(spark: SparkSession, tmp_path: Path, seed: int) -> None:
     """Slices cut anywhere and built in any order, the first of them again at the end, have the values of one full build."""
     given_facts, slices = events(spark, seed).persist(), cut(seed)
