@@ -153,13 +153,21 @@ def stop(service: Service) -> bool:
     process = running(service)
     if process is not None:
         process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired:
+        if not has_ended(service):
             process.kill()
-            process.wait(STOP_SECONDS)
+            has_ended(service)
     service.pid_file.unlink(missing_ok=True)
     return process is not None
+
+
+def has_ended(service: Service) -> bool:
+    """True once a service that was told to end has; a zombie has, which stays where no parent waits for it, as in a container."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        if running(service) is None:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def running(service: Service) -> psutil.Process | None:
