@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from pedigree.jobs.materialize import redis_writer
 from pedigree.jobs.materialize.rollback import StoreRecovery
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import lineage_settings
+from pedigree.online.errors import NotLoadedError
 from pedigree.online.load_state import LoadState
 from pedigree.online.record import micros
 from pedigree.online.redis_store import RedisStore
@@ -45,6 +46,7 @@ from .repositories import working_in
 
 END = EVENTS[-1] + DAY
 EPOCH = datetime.fromtimestamp(0, START.tzinfo)
+CUSTOMER = Entity(name="customer", join_keys=["customer"], value_type=ValueType.INT64)
 COLUMNS = "customer BIGINT, event_at TIMESTAMP, created_at TIMESTAMP, spend DOUBLE"
 
 
@@ -122,7 +124,6 @@ class Shop:
 
 
 def purchases(folder: Path, *, is_keyed: bool = True) -> FeatureView:
-    customer = Entity(name="customer", join_keys=["customer"], value_type=ValueType.INT64)
     source = SparkSource(
         name="purchases",
         path=(folder / "purchases").as_uri(),
@@ -133,19 +134,19 @@ def purchases(folder: Path, *, is_keyed: bool = True) -> FeatureView:
     keys = [Field(name="customer", dtype=Int64)] if is_keyed else []
     return FeatureView(
         name="purchases",
-        entities=[customer] if is_keyed else [],
+        entities=[CUSTOMER] if is_keyed else [],
         ttl=timedelta(0),
         schema=[*keys, Field(name="spend", dtype=Float64)],
         source=source,
     )
 
 
-@pytest.fixture
-def shop(spark: SparkSession, tmp_path: Path, bank: RedisStore) -> Iterator[Shop]:
-    config = RepoConfig(
-        project="shop",
+def config_of(project: str, folder: Path, bank: RedisStore) -> RepoConfig:
+    """A project of the registry in a folder, and of a Redis."""
+    return RepoConfig(
+        project=project,
         provider="local",
-        registry={"registry_type": "sql", "path": f"sqlite:///{tmp_path}/registry.db", "cache_ttl_seconds": 0},
+        registry={"registry_type": "sql", "path": f"sqlite:///{folder}/registry.db", "cache_ttl_seconds": 0},
         offline_store={"type": "pedigree.jobs.historical.offline_store.PedigreeOfflineStore"},
         online_store={
             "type": "pedigree.online.feast_plugin.PedigreeOnlineStore",
@@ -154,8 +155,12 @@ def shop(spark: SparkSession, tmp_path: Path, bank: RedisStore) -> Iterator[Shop
         batch_engine={"type": "pedigree.jobs.materialize.compute_engine.PedigreeSparkEngine"},
         entity_key_serialization_version=3,
     )
-    made = Shop(spark, tmp_path, FeatureStore(config=config), bank)
-    made.store.apply([Entity(name="customer", join_keys=["customer"], value_type=ValueType.INT64), purchases(tmp_path)])
+
+
+@pytest.fixture
+def shop(spark: SparkSession, tmp_path: Path, bank: RedisStore) -> Iterator[Shop]:
+    made = Shop(spark, tmp_path, FeatureStore(config=config_of("shop", tmp_path, bank)), bank)
+    made.store.apply([CUSTOMER, purchases(tmp_path)])
     yield made
     asyncio.run(made.store.close())
 
@@ -680,3 +685,36 @@ def test_commits_of_form_only_are_no_end_of_a_history(shop: Shop) -> None:
     assert shop.served(1) == [1.0]
     with pytest.raises(WithheldError):
         shop.load()
+
+
+def test_two_repositories_share_a_redis_and_a_registry_and_nothing_else(shop: Shop) -> None:
+    """A view of one name in two projects: each serves its own rows, and tearing one down leaves the other's as they were.
+
+    What is torn down is the store: Feast's own registry is emptied for all projects by `feast teardown`.
+    """
+    other = replace(
+        shop, folder=shop.folder / "bank", store=FeatureStore(config=config_of("bank", shop.folder, shop.bank))
+    )
+    other.folder.mkdir()
+    other.store.apply([CUSTOMER, purchases(other.folder)])
+    shop.publish(row(1, 2, 10.0), row(2, 2, 20.0))
+    other.publish(row(1, 2, 99.0))
+    shop.load()
+    with pytest.raises(NotLoadedError, match="purchases is not loaded"):
+        other.served(1)
+    other.load()
+    other.push(2, 3, 98.0)
+    assert (shop.served(1, 2), other.served(1, 2)) == ([10.0, 20.0], [99.0, 98.0])
+    other.store._get_provider().teardown_infra("bank", [other.view], [CUSTOMER])
+    assert set(other.bank.redis.scan_iter("*bank*")) <= {
+        b"bank:loads",
+        b"bank:schemas",
+        b"bank:plan",
+        b"bank:last-load",
+    }
+    assert shop.served(1, 2) == [10.0, 20.0]
+    shop.publish(row(1, 4, 11.0))
+    shop.load()
+    assert shop.served(1, 2) == [11.0, 20.0]
+    assert [view.name for view in shop.store.list_feature_views()] == ["purchases"]
+    asyncio.run(other.store.close())
