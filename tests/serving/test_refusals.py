@@ -13,8 +13,13 @@ from feast.protos.feast.types.Value_pb2 import Null, Value
 from pedigree.online import redis_keys
 from pedigree.online.feast_plugin import key_of
 from pedigree.online.on_demand import ADVICE
-from pedigree.serving.transport import servicer
+from pedigree.serving import status_codes
+from pedigree.serving.errors import InvalidRequestError
+from pedigree.serving.limits import Rates
+from pedigree.serving.refusals import UnauthenticatedError
+from pedigree.serving.telemetry.refusal_log import RefusalLog
 
+from ..redis_server import wait_for
 from .asking import Columns, asking, refused, told
 from .conftest import Client, Repo, running
 from .flightless import FRESH, key, season, weights, write
@@ -136,7 +141,7 @@ def test_bytes_that_are_no_record_are_told_without_what_they_are(client: Client,
 def test_an_unknown_error_tells_only_an_id_that_the_log_knows(caplog: pytest.LogCaptureFixture) -> None:
     """An error that nobody foresaw is INTERNAL: the caller reads an id, the log has the error under it."""
     with caplog.at_level(logging.ERROR):
-        code, details = servicer.told(ZeroDivisionError("secret"))
+        code, details = status_codes.told(ZeroDivisionError("secret"))
     assert code == grpc.StatusCode.INTERNAL
     request_id = details.removesuffix(".").rpartition(" ")[2]
     [record] = [one for one in caplog.records if request_id in one.getMessage()]
@@ -157,3 +162,40 @@ def test_the_real_clock_judges_when_none_is_set(repo: Repo) -> None:
         answer = told(today.stub.GetOnlineFeatures(asking("diet", {"bird_id": [1]}), timeout=20))
         assert answer["nickname"][0].status == "OUTSIDE_MAX_AGE"
         assert told(today.stub.GetOnlineFeatures(asking("calendar"), timeout=20))[season.features[0].name]
+
+
+def refusal_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The log lines of refused requests."""
+    return [one.getMessage() for one in caplog.records if one.name.endswith("refusal_log")]
+
+
+def test_a_refused_request_leaves_a_line_with_reason_and_caller(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can never be answered is logged once per request: the code, what the caller was told, and where it called from."""
+    with caplog.at_level(logging.INFO):
+        refused(client.stub.GetOnlineFeatures, asking("no\nsuch", {"bird_id": [1]}))
+        refused(client.channel.unary_unary("/pedigree.serving.v1.FeatureService/Explain"), b"\xff")
+    unknown, unparsed = refusal_lines(caplog)
+    assert unknown.startswith("refused 'ipv4:127.0.0.1' with NOT_FOUND (NOT_FOUND): ")
+    assert "feature service" in unknown and "\n" not in unknown
+    assert "INVALID_ARGUMENT" in unparsed and "is not the message that this method takes" in unparsed
+
+
+def test_a_flood_of_refused_requests_is_no_flood_of_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """A bounded number of refusals of one kind is logged; the next line says how many were left out. Other kinds are logged."""
+    refusals = RefusalLog(Rates(rate=50, burst=3))
+    with caplog.at_level(logging.INFO):
+        for number in range(10):
+            refusals.note(InvalidRequestError(f"reason {number}"), INVALID, "x" * 1000)
+        refusals.note(UnauthenticatedError("expired"), grpc.StatusCode.UNAUTHENTICATED, "ipv4:1.2.3.4")
+        assert len(refusal_lines(caplog)) == 4
+        assert refusal_lines(caplog)[-1] == "refused 'ipv4:1.2.3.4' with UNAUTHENTICATED (token): 'expired'"
+        wait_for(lambda: "more like it were not logged" in note_once(refusals, caplog))
+    assert all(len(line) < 400 for line in refusal_lines(caplog))
+
+
+def note_once(refusals: RefusalLog, caplog: pytest.LogCaptureFixture) -> str:
+    """The last line after one more refusal."""
+    refusals.note(InvalidRequestError("again"), INVALID, "ipv4:1.2.3.4")
+    return refusal_lines(caplog)[-1]

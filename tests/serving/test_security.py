@@ -215,6 +215,16 @@ def test_what_no_permission_names_is_denied(client: Client, issuer: Issuer, clai
     assert (code, "that you may read" in details) == (DENIED, True)
 
 
+def test_who_was_denied_is_in_the_log(client: Client, issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    """A line of a refused request names the subject of the token, and nothing else of it."""
+    token = issuer.token(sub="kea@example.org", roles=[])
+    with caplog.at_level(logging.INFO):
+        refusal(client, token)
+    [line] = [one.getMessage() for one in caplog.records if one.name.endswith("refusal_log")]
+    assert line.startswith("refused 'subject:kea@example.org' with PERMISSION_DENIED (permission): ")
+    assert not [part for part in token.split(".") if part in line]
+
+
 def test_views_are_read_by_reference_with_permissions_for_each(client: Client, issuer: Issuer) -> None:
     """References to views that a group may read are answered to it."""
     token = issuer.token(roles=[], groups=["ecology"])

@@ -104,9 +104,9 @@ def test_a_server_has_loaded_neither_spark_nor_our_jobs(repo: Repo, tmp_path: Pa
     assert done.stdout.splitlines() == ["flightless", "[]"]
 
 
-@pytest.mark.parametrize("name", ["", "liveness", "feast.serving.ServingService"])
+@pytest.mark.parametrize("name", ["", "liveness", "feast.serving.ServingService", "pedigree.serving.v1.FeatureService"])
 def test_health_answers_by_name(client: Client, name: str) -> None:
-    """Health is SERVING for the whole server, for liveness and for the service."""
+    """Health is SERVING for the whole server, for liveness and for both services."""
     stub = health_pb2_grpc.HealthStub(client.channel)
     assert stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=20).status == SERVING
 
@@ -122,6 +122,16 @@ def test_reflection_lists_and_describes_feast_s_service(client: Client) -> None:
     assert request.full_name == "feast.serving.GetOnlineFeaturesRequest"
     assert pool.FindMessageTypeByName("feast.types.Value").fields_by_name["zoned_timestamp_val"].number == 48
     assert pool.FindServiceByName("grpc.health.v1.Health").methods_by_name["Check"]
+
+
+def test_reflection_lists_and_describes_our_own_service(client: Client) -> None:
+    """A stock reflection client can also call our own service, knowing nothing but the address."""
+    database = ProtoReflectionDescriptorDatabase(client.channel)
+    assert "pedigree.serving.v1.FeatureService" in database.get_services()
+    service = DescriptorPool(database).FindServiceByName("pedigree.serving.v1.FeatureService")
+    assert [method.name for method in service.methods] == ["GetVectors", "Explain"]
+    entity = service.methods_by_name["Explain"].input_type.fields_by_name["entity"].message_type
+    assert "unix_timestamp_val" in entity.fields_by_name["value"].message_type.fields_by_name
 
 
 def test_a_worker_that_ends_is_replaced_and_none_outlives_the_server(repo: Repo, tmp_path: Path) -> None:

@@ -35,12 +35,12 @@ from pedigree.serving.transport.draining import cut_connections
 from pedigree.serving.transport.interceptor import Interceptor
 from pedigree.serving.transport.readiness import READINESS, Readiness
 from pedigree.serving.transport.reflection import reflection_servicer
-from pedigree.serving.transport.servicer import SERVICE, ServingServicer
+from pedigree.serving.transport.servicer import OWN_SERVICE, SERVICE, ServingServicer
 from pedigree.serving.transport.tls import credentials
 
 log = logging.getLogger(__name__)
 
-HEALTHY_NAMES = ("", "liveness", SERVICE)
+HEALTHY_NAMES = ("", "liveness", SERVICE, OWN_SERVICE)
 """What health answers for by itself. All say whether this process takes requests; none asks the online store, so that a
 store that is down for a moment does not make an orchestrator kill every server. `readiness` does ask it."""
 
@@ -143,7 +143,9 @@ def server_of(settings: ServingSettings, servicer: ServingServicer, healthy: Any
     server.add_generic_rpc_handlers(servicer.handlers())
     health_pb2_grpc.add_HealthServicer_to_server(healthy, Sparing(server, frozenset({"Check"})))
     if settings.auth is None:
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_servicer(SERVICE), Sparing(server))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection_servicer(SERVICE, OWN_SERVICE), Sparing(server)
+        )
     elif settings.tls is None:
         log.warning(
             "tokens are taken without TLS: whoever listens on the way can use them; set PEDIGREE_SERVING_TLS_CERT"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -20,15 +19,13 @@ from pedigree.serving.refusals import (
     CrowdedError,
     DeniedError,
     StoppingError,
-    TooFastError,
     UnauthenticatedError,
 )
 from pedigree.serving.settings import ServingSettings
-from pedigree.serving.status_codes import REFUSED, code_of, told, with_retry
-from pedigree.serving.telemetry.logs import REQUEST_ID, id_of
+from pedigree.serving.status_codes import REFUSED, STATUS, code_of, told, with_retry
+from pedigree.serving.telemetry.logs import CALLER, REQUEST_ID, id_of
+from pedigree.serving.telemetry.refusal_log import RefusalLog
 from pedigree.serving.telemetry.traces import Tracing
-
-log = logging.getLogger(__name__)
 
 Work = Callable[[Any, Any, Principal | None], Awaitable[bytes]]
 """What answers a request: the message, gRPC's context, and who asks (None: everybody is answered)."""
@@ -67,7 +64,7 @@ class Interceptor:
     tracing: Tracing | None = None
     inside: int = 0
     rules: PermissionRules | None = None
-    lines: Rates = field(default_factory=lambda: Rates(rate=10, burst=20))
+    refusals: RefusalLog = field(default_factory=RefusalLog)
     is_stopping: bool = False
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -102,7 +99,7 @@ class Interceptor:
             return reply
         except Exception as error:
             code, message = told(error, request_id)
-            self.note(error, code)
+            self.note(error, code, context)
             await context.abort(code, message, (("x-request-id", request_id), *with_retry(error)))
             raise
         finally:
@@ -122,8 +119,10 @@ class Interceptor:
             raise CrowdedError(self.limit)
         self.take()
         who = None if self.tokens is None else await self.tokens.principal(metadata)
+        if who is not None:
+            CALLER.set(f"subject:{who.subject}")
         if self.rates is not None:
-            self.rates.spend(f"subject:{who.subject}" if who else client_name(context))
+            self.rates.spend(CALLER.get() or client_name(context))
         return await work(request, context, who)
 
     def take(self) -> None:
@@ -179,15 +178,10 @@ class Interceptor:
         name: str = getattr(request, "feature_service", "")
         return name if not name or self.is_known(name) else "(unknown)"
 
-    def note(self, error: Exception, code: grpc.StatusCode) -> None:
-        """Count somebody who was not let in, and log who it was; a flood of requests is no flood of lines."""
+    def note(self, error: Exception, code: grpc.StatusCode, context: Any) -> None:
+        """Count a caller who was not let in, and log every request that was refused and who sent it."""
         reason = REFUSED.get(type(error))
-        if reason is None:
-            return
-        if self.metrics is not None:
+        if reason is not None and self.metrics is not None:
             self.metrics.count_refused(reason)
-        try:
-            self.lines.spend(reason)
-        except TooFastError:
-            return
-        log.info("refused with %s (%s): %r", code.name, reason, getattr(error, "reason", getattr(error, "name", "")))
+        if type(error) in STATUS:  # others are errors of the server, and logged as such
+            self.refusals.note(error, code, CALLER.get() or client_name(context))
