@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pedigree.serving.codec.field_count import GET_ONLINE_FEATURES, GET_VECTORS, has_more_fields
-from pedigree.serving.codec.protowire import told as field
+from pedigree.serving.codec.protowire import delimited as field
 from pedigree.serving.lru import Lru
 from pedigree.serving.settings import ServingSettings
 from pedigree.serving.status_codes import LONGEST_MESSAGE

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from feast.protos.feast.types.Value_pb2 import Value
 
-from pedigree.serving.codec.protowire import told as field
+from pedigree.serving.codec.protowire import delimited as field
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, Keys
 from pedigree.serving.v1.value_pb2 import Value as OwnValue
 

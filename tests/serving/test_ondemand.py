@@ -225,7 +225,7 @@ NO_ROWS: dict[str, list[Any]] = {}
     [
         (["in_python:total"], {"bird_id": [1], "crowd": [1], "mood": ["x"]}, NO_ROWS, "'wind' (DOUBLE) is missing"),
         (["in_python:total"], sent([1], wind=[]), NO_ROWS, "'wind' has no values"),
-        (["in_python:total"], sent([1, 2], wind=[0.5]), NO_ROWS, "There are 2 rows"),
+        (["in_python:total"], sent([1, 2], wind=[0.5]), NO_ROWS, "The request has 2 rows"),
         (["in_python:total"], sent([1], wind=["much"]), NO_ROWS, "'wind' is DOUBLE: row 0 must set double_val"),
         (["in_python:total"], sent([1], crowd=[0.5]), NO_ROWS, "'crowd' is INT64: row 0 must set int64_val"),
         (["in_python:total"], sent([1]), {"wind": [1.0]}, "wind: sent twice"),
@@ -396,8 +396,8 @@ def test_statuses_of_on_demand_features_are_counted(computing: Repo, computer: C
         ("aged", "NOT_FOUND"): 1,
     }
     names = FeatureNames(names=["aged:grams", "bird_weight:nickname"])
-    dense = vectors(computer, features=names, keys=[Keys(name="bird_id", ints=[1, 404])]).SerializeToString()
-    assert statuses_of_vectors(dense, selection) == statuses_of_features(reply, selection)
+    matrix = vectors(computer, features=names, keys=[Keys(name="bird_id", ints=[1, 404])]).SerializeToString()
+    assert statuses_of_vectors(matrix, selection) == statuses_of_features(reply, selection)
 
 
 def plan_text(repo: Repo) -> bytes:

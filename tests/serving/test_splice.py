@@ -96,7 +96,8 @@ def value(draw: Any, kind: str) -> Value:
 
 def alone(case: Case) -> MultiViewDecoder:
     """A case's view as the only one of its group."""
-    return MultiViewDecoder(((ResponseEncoder(case.view), 0),), 1)
+    encoder = ResponseEncoder(case.view)
+    return MultiViewDecoder(((encoder, 0),), (encoder,))
 
 
 def rows_of(*records: Sequence[bytes | None]) -> list[tuple[bytes | None, ...]]:
@@ -104,13 +105,13 @@ def rows_of(*records: Sequence[bytes | None]) -> list[tuple[bytes | None, ...]]:
     return list(zip(*records, strict=True))
 
 
-def room(dense: VectorDecoder, records: Sequence[object]) -> Matrix:
+def room(decoder: VectorDecoder, records: Sequence[object]) -> Matrix:
     """Where the numbers of records go."""
-    return np.empty((len(records), len(dense.numbers)))
+    return np.empty((len(records), len(decoder.numbers)))
 
 
 @pytest.mark.parametrize("kinds", [SIMPLE, ["FLOAT", "DOUBLE", "BOOL"]], ids=["simple", "fixed"])
-def test_views_that_are_read_abreast_tell_what_each_tells_alone(kinds: list[str]) -> None:
+def test_views_that_are_decoded_together_give_what_each_gives_alone(kinds: list[str]) -> None:
     """Columns and numbers of two or three views about the same rows, in any order of records, are those of each by itself."""
 
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -122,16 +123,18 @@ def test_views_that_are_read_abreast_tell_what_each_tells_alone(kinds: list[str]
             one.older.fingerprint: one.older for one in some if one.older is not None
         }
         order = data.draw(st.permutations(range(len(some))))
-        splicers = [ResponseEncoder(case.view) for case in some]
-        abreast = MultiViewDecoder(tuple((splicers[one], place) for place, one in enumerate(order)), len(some))
+        encoders = [ResponseEncoder(case.view) for case in some]
+        together_decoder = MultiViewDecoder(
+            tuple((encoders[one], place) for place, one in enumerate(order)), tuple(encoders[one] for one in order)
+        )
         rows = rows_of(*(records[one] for one in order))
-        told = abreast.columns(rows, now_us=NOW_US, schemas=schemas)
-        assert told == [splicers[one].columns(records[one], now_us=NOW_US, schemas=schemas) for one in order]
-        denses = [VectorDecoder(splicers[one]) for one in order]
-        together, apart = ([room(dense, rows) for dense in denses] for _ in range(2))
-        read = abreast.told(denses, rows, together, now_us=NOW_US, schemas=schemas)
-        for dense, one, mine, theirs, found in zip(denses, order, together, apart, read, strict=True):
-            expected = dense.told(records[one], theirs, now_us=NOW_US, schemas=schemas)
+        told = together_decoder.columns(rows, now_us=NOW_US, schemas=schemas)
+        assert told == [encoders[one].columns(records[one], now_us=NOW_US, schemas=schemas) for one in order]
+        decoders = [VectorDecoder(encoders[one]) for one in order]
+        together, apart = ([room(decoder, rows) for decoder in decoders] for _ in range(2))
+        read = together_decoder.decode(decoders, rows, together, now_us=NOW_US, schemas=schemas)
+        for decoder, one, mine, theirs, found in zip(decoders, order, together, apart, read, strict=True):
+            expected = decoder.decode(records[one], theirs, now_us=NOW_US, schemas=schemas)
             assert np.array_equal(mine, theirs, equal_nan=True)
             assert np.array_equal(found.events_us, expected.events_us)
             assert np.array_equal(found.loads, expected.loads)
@@ -175,21 +178,21 @@ def test_a_matrix_holds_what_the_rows_hold(kinds: list[str]) -> None:
     @given(case=cases(kinds))
     def same(case: Case) -> None:
         schemas: dict[bytes, Schema | None] = {} if case.older is None else {case.older.fingerprint: case.older}
-        dense = VectorDecoder(ResponseEncoder(case.view))
-        numbers = np.empty((len(case.rows), len(dense.numbers)))
+        decoder = VectorDecoder(ResponseEncoder(case.view))
+        numbers = np.empty((len(case.rows), len(decoder.numbers)))
         rows = rows_of(case.records())
-        [found] = alone(case).told([dense], rows, [numbers], now_us=NOW_US, schemas=schemas)
+        [found] = alone(case).decode([decoder], rows, [numbers], now_us=NOW_US, schemas=schemas)
         for place, row in enumerate(case.rows):
             assert found.events_us[place] == (0 if row is None else row[0])
             assert found.loads[place] == (0 if row is None else 3)
-            for column, at in enumerate(dense.numbers):
+            for column, at in enumerate(decoder.numbers):
                 told, status, _ = case.told(place, case.view.stored.index(case.view.features[at]))
                 assert (S.PRESENT if found.statuses is None else found.statuses[place, column]) == status
                 expected = float(getattr(told, str(told.WhichOneof("val")))) if status == S.PRESENT else math.nan
                 assert numbers[place, column] == expected or (
                     math.isnan(numbers[place, column]) and math.isnan(expected)
                 )
-            for column, at in enumerate(dense.others):
+            for column, at in enumerate(decoder.others):
                 told, status, _ = case.told(place, case.view.stored.index(case.view.features[at]))
                 assert case.view.features[at].value_type not in NUMBERS
                 assert (found.others[column][place] or b"") == told.SerializeToString()
@@ -218,10 +221,10 @@ def test_a_damaged_record_takes_no_other_with_it(data: st.DataObject, case: Case
         for place, (value, status) in enumerate(zip(column.values, column.statuses, strict=True)):
             told, expected, _ = case.told(place, case.view.stored.index(feature))
             assert (value, status) == ((told, expected) if place != at else (Value(), S.INVALID))
-    dense = VectorDecoder(ResponseEncoder(case.view))
-    numbers = room(dense, records)
-    [found] = alone(case).told([dense], rows_of(records), [numbers], now_us=NOW_US, schemas=schemas)
-    assert found.statuses is not None or not dense.numbers
+    decoder = VectorDecoder(ResponseEncoder(case.view))
+    numbers = room(decoder, records)
+    [found] = alone(case).decode([decoder], rows_of(records), [numbers], now_us=NOW_US, schemas=schemas)
+    assert found.statuses is not None or not decoder.numbers
     assert found.statuses is None or (found.statuses[at] == S.INVALID).all()
     assert np.isnan(numbers[at]).all()
     assert found.events_us[at] == found.loads[at] == 0

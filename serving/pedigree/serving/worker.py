@@ -86,7 +86,7 @@ async def listening(settings: ServingSettings, *, leaves: bool = False) -> Async
         if metrics is not None:
             reader.store = metrics.TimedStore(reader.store)
         tokens = tokens_of(settings.auth) if settings.auth else None
-        door = Interceptor.of(
+        interceptor = Interceptor.of(
             settings,
             is_known=lambda name: name in plans.current.plan.services,
             tokens=tokens,
@@ -96,8 +96,8 @@ async def listening(settings: ServingSettings, *, leaves: bool = False) -> Async
         healthy = health.aio.HealthServicer()
         await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
         sampler = Sampler(metrics.count_values) if metrics else None
-        server = server_of(settings, ServingServicer(DataPlane(plans, reader, settings), door, sampler), healthy)
-        watch = Readiness(reader, plans, tokens.keys if tokens else None, healthy, door, settings, metrics)
+        server = server_of(settings, ServingServicer(DataPlane(plans, reader, settings), interceptor, sampler), healthy)
+        watch = Readiness(reader, plans, tokens.keys if tokens else None, healthy, interceptor, settings, metrics)
         await watch.look()
         with without_ipv6(settings.address) as place:
             address = bind(server, place, settings.tls)
@@ -106,7 +106,7 @@ async def listening(settings: ServingSettings, *, leaves: bool = False) -> Async
             stack.callback(asyncio.create_task(going_on(work)).cancel)
         await server.start()
         last.push_async_exit(Ending(server, address, leaves))
-        stack.push_async_callback(drain, healthy, door, settings)
+        stack.push_async_callback(drain, healthy, interceptor, settings)
         await say_healthy(healthy)
         yield Listening(repo.project, address, scraped)
 
@@ -222,10 +222,10 @@ async def say_healthy(healthy: Any) -> None:
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
 
 
-async def drain(healthy: Any, door: Interceptor, settings: ServingSettings) -> None:
+async def drain(healthy: Any, interceptor: Interceptor, settings: ServingSettings) -> None:
     """Say that we stop, refuse what comes, and let what is under way end in its time."""
     await healthy.enter_graceful_shutdown()
-    await door.drain(settings.drain.total_seconds())
+    await interceptor.drain(settings.drain.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

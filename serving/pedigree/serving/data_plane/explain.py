@@ -92,10 +92,10 @@ async def explained(
     entity = {name: RepeatedValue(val=[request.entity[name]]) for name in selection.keys if name in request.entity}
     columns, rows = columns_of(entity, selection, current.plan)
     read = await plane.read(selection, columns, rows, remaining=remaining)
-    [splicer], [[[record]]] = selection.splicers, read
+    [encoder], [[[record]]] = selection.encoders, read
     reply = messages.ExplainResponse(feature=selection.columns[-1], status=NOT_FOUND)
     if record is not None:
-        await plane.with_layouts(lambda: tell_value(reply, splicer, record, plane), selection, read, remaining)
+        await plane.with_layouts(lambda: tell_value(reply, encoder, record, plane), selection, read, remaining)
         number = head_of(record).load
         loads = await plane.reader.learn_loads({number})
         if number in loads:
@@ -107,14 +107,14 @@ async def explained(
     return bytes(reply.SerializeToString())
 
 
-def tell_value(reply: messages.ExplainResponse, splicer: ResponseEncoder, record: bytes, plane: DataPlane) -> None:
+def tell_value(reply: messages.ExplainResponse, encoder: ResponseEncoder, record: bytes, plane: DataPlane) -> None:
     """What is served, and the times of its row.
 
     Raises:
         DamagedRecordError: it is not what was written.
     """
-    oldest_us = splicer.oldest_us(plane.now_us())
-    found = splicer.found(record, oldest_us=oldest_us, schemas=plane.reader.schemas, alone=True)
+    oldest_us = encoder.oldest_us(plane.now_us())
+    found = encoder.found(record, oldest_us=oldest_us, schemas=plane.reader.schemas, alone=True)
     head = head_of(record)
     reply.event_time.FromMicroseconds(head.event_us)
     if head.created_us is not None:

@@ -42,7 +42,7 @@ VIEWS_KEPT = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Lookup:
     """The records of some views, by their stored names, for some entities that all these views are about."""
 
     views: tuple[str, ...]
@@ -143,7 +143,7 @@ class Way:
     fields: tuple[tuple[bytes, ...], ...]
     views: tuple[str, ...]
     marks: list[object]
-    asked_marks: tuple[tuple[bytes], tuple[bytes, ...]]
+    state_lookup: tuple[tuple[bytes], tuple[bytes, ...]]
 
 
 @dataclass(slots=True)
@@ -172,7 +172,7 @@ class Reader:
         """A reader of the store at an address, which never waits longer than `timeout` for an answer."""
         return cls(project, open_store(address, patience=timeout.total_seconds()))
 
-    async def read(self, wanted: Sequence[Wanted]) -> list[list[Row]]:
+    async def read(self, wanted: Sequence[Lookup]) -> list[list[Row]]:
         """For each of `wanted`, for each key, the record of each view; None where there is none.
 
         The marks are read behind the records: what they say was true when the records were read. Where a view is found to be
@@ -188,7 +188,7 @@ class Reader:
         way = self.ways.get(views) or self.way(views)
         for _ in range(ATTEMPTS):
             asked = [(one.keys, fields) for one, fields in zip(wanted, way.fields, strict=True)]
-            replies = await self.answer(self.store.hmget([*asked, way.asked_marks]))
+            replies = await self.answer(self.store.hmget([*asked, way.state_lookup]))
             marks = replies.pop()
             if marks == way.marks:
                 return await self.whole(dealt(replies, wanted), way, views)
@@ -252,7 +252,7 @@ class Reader:
             fields=tuple(tuple(redis_keys.field(view, generations.get(view, 0)) for view in group) for group in views),
             views=every,
             marks=[known[view][0] if view in known else UNKNOWN for view in every],
-            asked_marks=((redis_keys.marks_key(self.project),), tuple(view.encode() for view in every)),
+            state_lookup=((redis_keys.marks_key(self.project),), tuple(view.encode() for view in every)),
         )
         self.ways.keep(views, way, weight=1 + len(every))
         return way
@@ -311,7 +311,7 @@ class Reader:
         await self.store.close()
 
 
-def dealt(replies: list[Row], wanted: Sequence[Wanted]) -> list[list[Row]]:
+def dealt(replies: list[Row], wanted: Sequence[Lookup]) -> list[list[Row]]:
     """Replies in the shape of what was wanted."""
     if len(wanted) == 1:
         return [replies]

@@ -78,7 +78,7 @@ class Interceptor:
         metrics: RequestObserver | None,
         tracing: Tracing | None,
     ) -> Interceptor:
-        """The door that settings describe."""
+        """The interceptor that settings describe."""
         limits = settings.limits
         rates = Rates(limits.rate, limits.burst) if limits.rate else None
         return cls(limits.concurrent, is_known, tokens, rates, metrics, tracing)

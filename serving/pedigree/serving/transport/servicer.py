@@ -19,7 +19,6 @@ from pedigree.serving.codec.field_count import (
     Shape,
     has_more_fields,
 )
-from pedigree.serving.data_plane import on_demand_requests
 from pedigree.serving.data_plane.data_plane import DataPlane
 from pedigree.serving.data_plane.explain import asked_of, explained
 from pedigree.serving.data_plane.explain import selection_of as feature_of
@@ -60,14 +59,9 @@ class ServingServicer:
         current = self.plane.plans.current
         current.bounds.check_features(request, rows=self.plane.settings.max_entities)
         self.interceptor.permit(who, current.plan, Asked(request.feature_service, request.features.val))
-        selection = self.plane.selection(current, request)
-        remaining = context.time_remaining()
-        if selection.on_demand:
-            reply = await on_demand_requests.online_features(
-                self.plane, request, selection, current, remaining=remaining
-            )
-        else:
-            reply = await self.plane.online_features(request, selection, current, remaining=remaining)
+        service = request.feature_service if request.WhichOneof("kind") == "feature_service" else None
+        selection = current.selection(service, request.features.val, full_names=request.full_feature_names)
+        reply = await self.plane.online_features(request, selection, current, remaining=context.time_remaining())
         if self.sampler is not None:
             self.sampler.see(statuses_of_features, reply, selection)
         return reply
@@ -82,11 +76,7 @@ class ServingServicer:
         current.bounds.check_vectors(request, rows=self.plane.settings.max_entities)
         self.interceptor.permit(who, current.plan, Asked(request.feature_service, request.features.names))
         selection = current.selection(request.feature_service, request.features.names, full_names=True)
-        remaining = context.time_remaining()
-        if selection.on_demand:
-            reply = await on_demand_requests.vectors(self.plane, request, selection, current, remaining=remaining)
-        else:
-            reply = await self.plane.vectors(request, selection, current, remaining=remaining)
+        reply = await self.plane.vectors(request, selection, current, remaining=context.time_remaining())
         if self.sampler is not None:
             self.sampler.see(statuses_of_vectors, reply, selection)
         return reply
