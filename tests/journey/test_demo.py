@@ -99,7 +99,7 @@ def test_explain_walks_back_from_a_served_value(workspace: Workspace, printed: s
         "planes.csv",
     ):
         assert word in told.stdout
-    assert re.search(r"(\d+) of \1 facts held", told.stdout)
+    assert re.search(r"(\d+) of \1 rules held", told.stdout)
     assert "columns: seats, tailnum" in told.stdout
 
 

@@ -22,8 +22,9 @@ from feast.permissions.policy import RoleBasedPolicy
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 
-from pedigree.cli.errors import UnexplainedError
-from pedigree.cli.explain import refuse_computed
+from pedigree.cli.entity_row import typed_row
+from pedigree.cli.errors import AskedInVainError, UnexplainedError
+from pedigree.cli.explain import explain as explain_command
 from pedigree.cli.serve import sources_of
 from pedigree.cli.serve import vectors as vectors_of
 from pedigree.online.apply import publish_plan
@@ -358,18 +359,17 @@ def test_explain_names_what_a_feature_was_computed_from(computer: Client) -> Non
     with pytest.raises(grpc.RpcError) as caught:
         explain(computer, "renamed", "sums:total")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "what a request sends: wind); explain bird_flight:height of the same service" in caught.value.details()
+    assert "request data, too: wind); explain bird_flight:height of the same service" in caught.value.details()
     assert explain(computer, "renamed", "bird_flight:height").value.double_val == 1.5
 
 
 def test_the_command_explain_names_what_a_feature_was_computed_from(computing: Repo, computer: Client) -> None:
-    """`pedigree explain` of an on-demand feature names what can be explained; of others it says nothing of the kind."""
-    settings = computing.settings(address=computer.address)
-    with pytest.raises(
-        UnexplainedError, match="It is made of bird_flight:height; explain that by a service that has it"
-    ):
-        refuse_computed("renamed", "sums", "total", settings)
-    refuse_computed("flight", "bird_weight", "nickname", settings)
+    """`pedigree explain` of an on-demand feature says what the server says, whether or not request data is given with the key."""
+    row = typed_row(decoded(plan_text(computing)), "renamed", {"bird_id": "1", "wind": "0.5"})
+    with pytest.raises(AskedInVainError, match="explain bird_flight:height of the same service"):
+        explain_command(computer.address, "renamed", "sums:total", row)
+    with pytest.raises(UnexplainedError, match="The row of bird_flight__height was pushed"):
+        explain_command(computer.address, "renamed", "bird_flight:height", row)
 
 
 def test_lineage_has_the_sources_of_on_demand_features(computing: Repo) -> None:
