@@ -12,22 +12,20 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from pedigree.online.feature_store_yaml import located
-from pedigree.serving.errors import ServingSettingsError
-from pedigree.serving.setting_parsers import (
+from pedigree.lineage.setting_parsers import (
     Reading,
-    algorithms,
     count,
     file,
     host_and_port,
     instant,
-    key_source,
-    leeway,
     one_of,
     rate,
     span,
     words,
 )
+from pedigree.online.feature_store_yaml import located
+from pedigree.serving.errors import ServingSettingsError
+from pedigree.serving.setting_parsers import algorithms, key_source, leeway
 
 Insecurity = Literal["no-tls", "no-tokens", "open-metrics"]
 INSECURITIES: tuple[Insecurity, ...] = ("no-tls", "no-tokens", "open-metrics")
