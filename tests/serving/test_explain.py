@@ -18,14 +18,14 @@ from pedigree.lineage.outbox import Outbox
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings, lineage_settings
 from pedigree.online import redis_keys
-from pedigree.online.feast_plugin import open_bank
+from pedigree.online.feast_plugin import open_redis_store
 from pedigree.online.load_state import Load
 from pedigree.online.record import Head, Schema, micros
 from pedigree.serving.settings import serving_settings
 
 from ..lineage.conftest import Backend
+from .birds import FRESH, key, visits
 from .conftest import Client, Repo, repository, running
-from .flightless import FRESH, key, visits
 
 TABLE, FILE, ARCHIVE = "file:///lake/bird_on_island", "file:///landing/sightings.csv", "file:///sightings.zip"
 DAY = (datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 7, 2, tzinfo=UTC))
@@ -46,7 +46,7 @@ def lineage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LineageSetting
     backend.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PEDIGREE_LINEAGE_URL", url)
-        patch.setenv("PEDIGREE_OUTBOX", str(settings.outbox))
+        patch.setenv("PEDIGREE_LINEAGE_OUTBOX", str(settings.outbox))
         lineage_settings.cache_clear()
         yield settings
     lineage_settings.cache_clear()
@@ -84,7 +84,7 @@ def record_runs(repo: Repo, settings: LineageSettings) -> str:
 
 def load_row(repo: Repo, run_id: str) -> None:
     """Write a row with a composite key as the load of a run writes it."""
-    store = open_bank(repo.store.config)
+    store = open_redis_store(repo.store.config)
     store.register(LAYOUT)
     number = store.begin(Load("bird_on_island", run_id, TABLE, 3))
     values = [value.SerializeToString() for value in visits(4, 2).values()]

@@ -15,11 +15,11 @@ from pedigree.serving.limits import PRINCIPALS, Rates
 from pedigree.serving.settings import Limits
 
 from ..redis_server import wait_for
-from .asking import asking, refused
 from .conftest import Client, Repo, feast_stub, running
-from .issuing import Authority, issuing
+from .feast_requests import features_request, refused
+from .token_issuer import Authority, issuing
 
-DIET = asking("diet", {"bird_id": [1]})
+DIET = features_request("diet", {"bird_id": [1]})
 INFO = GetFeastServingInfoRequest()
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 PATIENT = {"store_timeout": timedelta(seconds=60), "deadline": timedelta(seconds=60)}
@@ -124,7 +124,7 @@ def by_certificate(client: Client, authority: Authority, name: str, count: int) 
 def test_a_message_that_is_too_large_is_refused(repo: Repo) -> None:
     """A request above the limit is RESOURCE_EXHAUSTED; one below is read."""
     with running(repo.settings(limits=Limits(message_bytes=1000))) as client:
-        large = asking("diet", {"bird_id": ["x" * 2000]})
+        large = features_request("diet", {"bird_id": ["x" * 2000]})
         assert refused(client.stub.GetOnlineFeatures, large)[0] is EXHAUSTED
         assert client.stub.GetOnlineFeatures(DIET, timeout=20).results
 

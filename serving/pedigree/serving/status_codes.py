@@ -82,7 +82,7 @@ metadata, in which each byte may take three.
 GAP = " ... "
 
 
-def told(error: Exception, request_id: str | None = None) -> tuple[grpc.StatusCode, str]:
+def status_of(error: Exception, request_id: str | None = None) -> tuple[grpc.StatusCode, str]:
     """What a caller is told of an error: its code and its message, or, of an unknown one, only an id to find it in the log."""
     code = STATUS.get(type(error))
     if code is not None:

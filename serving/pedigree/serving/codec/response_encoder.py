@@ -194,9 +194,9 @@ class ResponseEncoder:
                 values.append([in_values(value or b"") for value in found])
                 statuses.append(bytes(PRESENT if value else NULL_VALUE for value in found))
         tail = b"".join(stamps)
-        told_statuses = [bytes(column) for column in zip(*statuses, strict=True)]
+        status_columns = [bytes(column) for column in zip(*statuses, strict=True)]
         bodies = [b"".join(column) for column in zip(*values, strict=True)]
-        pairs = zip(bodies, told_statuses, strict=True)
+        pairs = zip(bodies, status_columns, strict=True)
         return b"".join(delimited(2, body + delimited(2, status) + tail) for body, status in pairs)
 
     def found(self, record: bytes | None, *, oldest_us: int, schemas: Schemas, alone: bool) -> list[bytes | None] | int:

@@ -194,10 +194,10 @@ class VectorDecoder:
             numbers[:, columns] = np.ascontiguousarray(heads[:, places]).view(dtype)
         at = starts + width + varying_sizes(heads[:, first:width].astype(np.int64), buffer, starts + width)
         self.read_whole(numbers, buffer, at, starts + np.array(sizes, np.int64) - at)
-        told_nulls = heads[:, HEAD.size : HEAD.size + schema.null_bytes]
-        if not told_nulls.any():
+        null_bytes = heads[:, HEAD.size : HEAD.size + schema.null_bytes]
+        if not null_bytes.any():
             return numbers, np.full(numbers.shape, PRESENT, np.uint8)
-        is_null = np.unpackbits(told_nulls, axis=1, bitorder="little")[:, self.null_bits].astype(bool)
+        is_null = np.unpackbits(null_bytes, axis=1, bitorder="little")[:, self.null_bits].astype(bool)
         numbers[is_null] = np.nan
         return numbers, np.where(is_null, NULL_VALUE, PRESENT).astype(np.uint8)
 

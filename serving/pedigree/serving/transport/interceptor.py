@@ -22,7 +22,7 @@ from pedigree.serving.refusals import (
     UnauthenticatedError,
 )
 from pedigree.serving.settings import ServingSettings
-from pedigree.serving.status_codes import REFUSED, STATUS, code_of, told, with_retry
+from pedigree.serving.status_codes import REFUSED, STATUS, code_of, status_of, with_retry
 from pedigree.serving.telemetry.logs import CALLER, REQUEST_ID, id_of
 from pedigree.serving.telemetry.refusal_log import RefusalLog
 from pedigree.serving.telemetry.traces import Tracing
@@ -98,7 +98,7 @@ class Interceptor:
             context.set_trailing_metadata((("x-request-id", request_id),))
             return reply
         except Exception as error:
-            code, message = told(error, request_id)
+            code, message = status_of(error, request_id)
             self.note(error, code, context)
             await context.abort(code, message, (("x-request-id", request_id), *with_retry(error)))
             raise
