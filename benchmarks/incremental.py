@@ -1,4 +1,4 @@
-"""What one more day costs: a year of facts in Delta with windows of 7 and 90 days is built whole, then day by day.
+"""What one more day costs: a year of events in Delta with windows of 7 and 90 days is built whole, then day by day.
 
 The days' values are compared with those of a rebuild of everything, in a lake of its own, before a figure is given. `QUICK=1`
 takes fewer keys.
@@ -39,12 +39,12 @@ from pedigree.lineage.settings import LineageSettings
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAYS = 365
 ADDED = 3
-FACTS_PER_TILE = 2
+EVENTS_PER_TILE = 2
 TRIPS = Source(
     name="trips",
     file="trips",
     schema="place STRING, known_at TIMESTAMP, amount DOUBLE",
-    description="Synthetic: every place has facts in every hour",
+    description="Synthetic: every place has events in every hour",
     format="delta",
     time_column=KNOWN_AT,
 )
@@ -65,7 +65,7 @@ def day(number: int, days: int = 1) -> TimeSlice:
 
 
 def table() -> Table:
-    """A table of nothing but windows, over the synthetic facts."""
+    """A table of nothing but windows, over the synthetic events."""
     place = Entity(name="place", join_keys=["place"], value_type=ValueType.STRING)
     view = FeatureView(
         name="place_amounts",
@@ -74,29 +74,29 @@ def table() -> Table:
         schema=[Field(name="place", dtype=String), *WINDOWS.fields],
         source=delta_table("place_amounts", description="Amounts by place"),
     )
-    facts = EventSet(
+    events = EventSet(
         name="trips",
         sources=(TRIPS,),
         derive=lambda inputs: inputs[TRIPS.name].select("*", F.lit("seen").alias("outcome")),
         columns={name: ((TRIPS.name, name),) for name in ("place", KNOWN_AT, "amount")},
     )
     positive = between("amount_count_7d_is_positive", "amount_count_7d", 1, None)
-    return Table(view, contract(view, [positive]), facts, WINDOWS, frozenset({"seen"}))
+    return Table(view, contract(view, [positive]), events, WINDOWS, frozenset({"seen"}))
 
 
-def add_facts(spark: SparkSession, path: Path, time_slice: TimeSlice, *, places: int) -> None:
-    """Append the facts of which a slice's rows are the first to know, in files of consecutive times."""
+def add_events(spark: SparkSession, path: Path, time_slice: TimeSlice, *, places: int) -> None:
+    """Append the events of which a slice's rows are the first to know, in files of consecutive times."""
     hours = (time_slice.end_at - time_slice.start_at) // HOUR
-    numbers = spark.range(hours * places * FACTS_PER_TILE)
+    numbers = spark.range(hours * places * EVENTS_PER_TILE)
     first = int((time_slice.start_at - HOUR).timestamp())
-    hour = F.floor(F.col("id") / (places * FACTS_PER_TILE))
+    hour = F.floor(F.col("id") / (places * EVENTS_PER_TILE))
     seconds = F.lit(first) + hour * 3600 + F.pmod(F.xxhash64("id"), F.lit(3600))
-    facts = numbers.select(
+    events = numbers.select(
         F.concat(F.lit("place-"), F.col("id") % places).alias("place"),
         F.timestamp_seconds(seconds).alias(KNOWN_AT),
         (F.pmod(F.xxhash64("id", F.lit(1)), F.lit(100_000)) / 1000).alias("amount"),
     )
-    facts.write.format("delta").mode("append").save(path.as_uri())
+    events.write.format("delta").mode("append").save(path.as_uri())
 
 
 def repository(folder: Path, lake: str) -> Repository:
@@ -130,12 +130,12 @@ def incremental_share(spark: SparkSession, folder: Path, quick: bool) -> dict[st
     """Seconds of the full build and of a further day, the day's share of the full build, and how many rows differ.
 
     Args:
-        folder: an empty place for facts and tables.
+        folder: an empty place for events and tables.
         quick: take fewer keys.
     """
     places = 30 if quick else 800
     lineage = LineageSettings("http://127.0.0.1:9", "bench", folder / "outbox", SecretStr("sqlite://"), None)
-    add_facts(spark, folder / TRIPS.file, day(0, DAYS), places=places)
+    add_events(spark, folder / TRIPS.file, day(0, DAYS), places=places)
     with Recorder.open(lineage) as recorder:
         kept, rebuilt = (
             Jobs(spark, repository(folder, lake), recorder, progress=lambda _stage: None)
@@ -143,7 +143,7 @@ def incremental_share(spark: SparkSession, folder: Path, quick: bool) -> dict[st
         )
         full, days = seconds_of(day(0, DAYS), kept), []
         for number in range(DAYS, DAYS + ADDED):
-            add_facts(spark, folder / TRIPS.file, day(number), places=places)
+            add_events(spark, folder / TRIPS.file, day(number), places=places)
             days.append(seconds_of(day(number), kept))
         seconds_of(day(0, DAYS + ADDED), rebuilt)
     tables = [

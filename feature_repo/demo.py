@@ -20,7 +20,7 @@ from rich.table import Table
 from feature_repo import model
 from feature_repo.bad_delivery import delays_in_seconds
 from feature_repo.landing import land_samples
-from pedigree import features
+from feature_repo.tables import carrier_delays
 from pedigree.cli import local_stack
 from pedigree.cli.building import build_slices, open_jobs
 from pedigree.cli.checkout import enter
@@ -31,6 +31,7 @@ from pedigree.cli.feast_commands import feast
 from pedigree.cli.loading import materialize
 from pedigree.cli.main import run_command
 from pedigree.cli.online_client import Served, ask, shown
+from pedigree.features.table import FeatureTable
 from pedigree.jobs.build.build import Built, Jobs, build
 from pedigree.jobs.errors import QualityGateFailedError
 from pedigree.jobs.time_slice import TimeSlice
@@ -107,7 +108,7 @@ def build_step(tour: DemoState) -> None:
     built = build_slices(tuple(tour.jobs.repository.tables.values()), YEAR, tour.jobs, tour.console)
     tour.console.print(totals(built))
     tour.console.print(
-        "  source rows = facts used + set aside, and computed = published + quarantined, for each table."
+        "  source rows = events used + set aside, and computed = published + quarantined, for each table."
     )
 
 
@@ -126,21 +127,21 @@ def totals(built: list[Built]) -> Table:
     Raises:
         DemoFailedError: the counts of a table do not add up.
     """
-    columns = ("table", "source rows", "facts used", "set aside", "computed", "published", "quarantined")
+    columns = ("table", "source rows", "events used", "set aside", "computed", "published", "quarantined")
     table = Table(*columns, box=None, padding=(0, 2))
     for one in built:
-        rows, facts = one.rows, one.rows.facts
-        aside = sum(facts.set_aside.values())
-        if facts.used + aside != facts.total or rows.published + rows.quarantined != rows.computed:
+        rows, events = one.rows, one.rows.events
+        aside = sum(events.set_aside.values())
+        if events.used + aside != events.total or rows.published + rows.quarantined != rows.computed:
             raise DemoFailedError(f"The rows of {one.table} do not add up: {rows}.")
-        counts = (facts.total, facts.used, aside, rows.computed, rows.published, rows.quarantined)
+        counts = (events.total, events.used, aside, rows.computed, rows.published, rows.quarantined)
         table.add_row(one.table, *(f"{count:,}" for count in counts))
     return table
 
 
 def check_step(tour: DemoState) -> None:
     """Plant a bad delivery and see it stopped; then the good one replaces its own slice."""
-    table, jobs = tour.jobs.repository.tables["carrier_delays"], tour.jobs
+    table, jobs = carrier_delays, tour.jobs
     since = WEEK.start_at - table.lookback - timedelta(days=1)
     tour.console.print(
         f"  planted: the flights from {since:%Y-%m-%d} on, delivered with delays in seconds instead of minutes"
@@ -149,13 +150,13 @@ def check_step(tour: DemoState) -> None:
         try:
             build(table, WEEK, jobs)
         except QualityGateFailedError as stopped:
-            tour.console.print("  [bold]stopped at the gate[/bold], because these facts did not hold:")
+            tour.console.print("  [bold]stopped at the gate[/bold], because these rules did not hold:")
             for reason in stopped.broken:
                 tour.console.print(f"    {reason}")
             tour.console.print(
                 f"  the table stays at version {stopped.version}; all {stopped.rows:,} rows of the slice are kept,"
             )
-            tour.console.print(f"  with the names of the facts they broke, in {stopped.quarantine}")
+            tour.console.print(f"  with the names of the rules they broke, in {stopped.quarantine}")
         else:
             raise DemoFailedError("The gate let the planted bad delivery pass.")
     tour.console.print("  the good delivery is back; its week is built again and replaces itself:")
@@ -166,7 +167,7 @@ def check_step(tour: DemoState) -> None:
     tour.console.print(f"  the table has {before:,} rows, as before")
 
 
-def rows_of(table: features.Table, jobs: Jobs) -> int:
+def rows_of(table: FeatureTable, jobs: Jobs) -> int:
     """How many rows a table has."""
     return int(jobs.spark.read.format("delta").load(jobs.repository.lake.table(table.name)).count())
 

@@ -189,7 +189,7 @@ def test_a_build_on_a_full_disk_changes_nothing(model: Model) -> None:
         process = place.start()
         fill_up(process, lock, most_bytes)
         out, _ = process.communicate(timeout=600)
-        assert process.returncode == 1, out
+        assert process.returncode == os.EX_TEMPFAIL, out
         assert f"{what}{TABLE} could not be written to: " in out
         assert "File too large" in out and "Traceback" not in out
         assert place.rows() == model.states[1][0]

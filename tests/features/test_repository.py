@@ -19,6 +19,7 @@ from pedigree.features.errors import (
 from pedigree.features.repository import Repository, load_repository
 from pedigree.features.settings import settings_of
 from pedigree.features.sources import Source
+from pedigree.features.table import Table
 
 FEATURES = """
 from feast import Entity, FeatureView, Field, ValueType
@@ -75,9 +76,10 @@ def test_a_folder_is_loaded_with_its_tables_and_contracts(tmp_path: Path, packag
     assert repository.settings.project == f"shop_{package}"
     assert list(repository.tables) == list(repository.contracts) == ["purchases"]
     table = repository.tables["purchases"]
+    assert isinstance(table, Table)
     assert table.windows.names == ("price_sum_1d",)
     assert [source.name for source in table.sources] == ["sales"]
-    assert [rule.meta["fact"] for rule in table.contract.expectations] == [
+    assert [rule.meta["rule"] for rule in table.contract.expectations] == [
         "customer_is_present",
         "event_at_is_present",
         "key_and_instant_are_unique",
@@ -96,7 +98,9 @@ def test_two_repositories_of_one_process_do_not_mix(tmp_path: Path) -> None:
     ):
         repository = loaded(yaml)
         assert list(repository.tables) == [table]
-        assert repository.tables[table].windows.names == (f"{feature}_sum_1d",)
+        [declared] = repository.tables.values()
+        assert isinstance(declared, Table)
+        assert declared.windows.names == (f"{feature}_sum_1d",)
 
 
 def test_a_repository_without_tables_has_none(tmp_path: Path) -> None:

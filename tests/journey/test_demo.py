@@ -19,7 +19,7 @@ def test_the_demo_takes_its_six_steps_in_order(printed: str) -> None:
     """Each step is announced, timed, and followed by the next."""
     places = [printed.index(step) for step in STEPS]
     assert places == sorted(places)
-    assert "stopped at the gate, because these facts did not hold" in printed
+    assert "stopped at the gate, because these rules did not hold" in printed
     assert "the table stays at version 0" in printed
     assert "online equals offline in all 23 features" in printed
     assert "Delta table" in printed

@@ -68,12 +68,15 @@ def test_the_way_back_ends_at_the_file_in_the_package(
     assert (found.loaded.job, found.loaded.state) == ("materialize.carrier_delays", "COMPLETED")
     assert (found.load.table.rpartition("/")[2], found.load.version) == ("carrier_delays", 1)
     assert (found.built.job, found.built.state, found.built_version) == ("build.carrier_delays", "COMPLETED", 0)
-    assert {rule.name for rule in found.verdict.rules} >= {"carrier_is_present", "mean_arrival_delay_is_plausible"}
-    assert all(rule.held for rule in found.verdict.rules)
+    assert {result.rule for result in found.verdict.results} >= {
+        "carrier_is_present",
+        "mean_arrival_delay_is_plausible",
+    }
+    assert all(result.held for result in found.verdict.results)
     source = next(each for each in found.sources if each.name.endswith("/landing/flights.csv"))
     assert list(source.columns) == ["arr_delay"]
     archive = source.landed_from[0].name
     with zipfile.ZipFile(archive) as packed:
         lines = len(pd.read_csv(io.BytesIO(packed.read("flights.csv")), usecols=["flight"]))
     with LineageClient(settings) as lineage:
-        assert lines == lineage.run(found.built_by).notes["rows"]["facts"] == 336_776
+        assert lines == lineage.run(found.built_by).notes["rows"]["events"] == 336_776

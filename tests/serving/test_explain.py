@@ -120,7 +120,7 @@ def test_a_value_is_traced_to_the_file_that_was_landed(client: Client) -> None:
     assert found.stored_in.name == "flightless.bird_on_island"
     assert (found.loaded.job, found.built.job) == ("materialize.bird_on_island", "build.bird_on_island")
     assert found.loaded.id == found.load.run_id and found.built.id == found.built_by
-    assert {rule.name: (rule.held, rule.broken_rows) for rule in found.verdict.rules} == {
+    assert {result.rule: (result.held, result.broken_rows) for result in found.verdict.results} == {
         "bird_is_present": (True, 0),
         "count_is_plausible": (False, 2),
     }

@@ -1,4 +1,4 @@
-"""Declared windows as `docs/windows.md` defines them, asked of DuckDB over the facts themselves: no tiles, no frames."""
+"""Declared windows as `docs/windows.md` defines them, asked of DuckDB over the events themselves: no tiles, no frames."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ SQL = {
 }
 
 
-def answers(facts: pd.DataFrame, windows: Windows) -> pd.DataFrame:
-    """One row per key and tile with facts, with each feature, ordered by key and event time.
+def answers(events: pd.DataFrame, windows: Windows) -> pd.DataFrame:
+    """One row per key and tile with events, with each feature, ordered by key and event time.
 
     Args:
-        facts: the keys, `known_at` (naive, UTC) and the columns that the windows are of.
+        events: the keys, `known_at` (naive, UTC) and the columns that the windows are of.
     """
     database = duckdb.connect()
-    database.register("facts_given", facts)
+    database.register("events_given", events)
     length = windows.every // SECOND
     seconds = "epoch_us(known_at) // 1000000"
-    database.execute(f"CREATE TABLE facts AS SELECT *, {seconds} AS second FROM facts_given")
+    database.execute(f"CREATE TABLE events AS SELECT *, {seconds} AS second FROM events_given")
     keys = ", ".join(windows.keys)
     database.execute(
-        f"CREATE TABLE rows_at AS SELECT DISTINCT {keys}, (second // {length} + 1) * {length} AS t FROM facts ORDER BY ALL"
+        f"CREATE TABLE rows_at AS SELECT DISTINCT {keys}, (second // {length} + 1) * {length} AS t FROM events ORDER BY ALL"
     )
     columns = ", ".join(f"({subquery(feature, windows)}) AS {feature.name}" for feature in windows.features)
     found: pd.DataFrame = database.sql(
@@ -56,13 +56,13 @@ def subquery(feature: Aggregation, windows: Windows) -> str:
     column = f"f.{feature.column}"
     if feature.operation is Operation.TOP_K:
         counts = (
-            f"SELECT {column} AS v, count(*) AS n FROM facts f WHERE {within} AND {column} IS NOT NULL GROUP BY ALL"
+            f"SELECT {column} AS v, count(*) AS n FROM events f WHERE {within} AND {column} IS NOT NULL GROUP BY ALL"
         )
         best = f"SELECT v, n FROM ({counts}) ORDER BY n DESC, v LIMIT {feature.argument:g}"
         return f"SELECT list(v ORDER BY n DESC, v) FROM ({best})"
     value = NAN_IS_NO_VALUE.format(column) if feature.column == "amount" else column
     sql = SQL[feature.operation].format(v=value, share=(feature.argument or 0) / 100)
-    return f"SELECT {sql} FROM facts f WHERE {within}"
+    return f"SELECT {sql} FROM events f WHERE {within}"
 
 
 def bounds(feature: Aggregation, every: timedelta) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from pedigree.features.table import Table
 from pedigree.features.windows import DAY
 from pedigree.jobs.build.backfill import chunks, pending
 from pedigree.jobs.build.build import Jobs, build
@@ -23,6 +24,7 @@ def test_chunks_are_consecutive_and_end_where_the_slice_does() -> None:
 def test_what_is_built_from_the_same_is_not_pending(jobs: Jobs) -> None:
     """A built chunk is left out; with another delivery of a source or another declaration it is pending again."""
     table, parts = jobs.repository.tables["origin_weather"], list(chunks(MARCH, 5 * DAY))
+    assert isinstance(table, Table)
     assert pending(table, parts, jobs) == parts
     build(table, parts[0], jobs)
     assert pending(table, parts, jobs) == parts[1:]

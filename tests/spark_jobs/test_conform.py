@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from feature_repo import views
 from pedigree.features.repository import load_repository
 from pedigree.features.settings import repository_settings
+from pedigree.features.table import Table
 from pedigree.jobs.conform import conform
 from pedigree.jobs.errors import SchemaBrokenError
 
@@ -52,5 +53,6 @@ def test_every_view_has_a_table_and_every_column_an_origin() -> None:
     tables = load_repository(repository_settings()).tables
     assert set(tables) == {view.name for view in views.VIEWS}
     for table in tables.values():
+        assert isinstance(table, Table)
         columns = {field.name for field in (*table.view.entity_columns, *table.view.features)}
         assert set(table.columns) == columns | {"event_at"}

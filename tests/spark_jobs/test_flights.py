@@ -37,10 +37,10 @@ def airports(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> D
 
 def test_every_flight_is_one_fact_with_an_outcome(flights: DataFrame, airports: DataFrame) -> None:
     """No flight is lost or doubled: 327,346 landed, 1,175 were diverted, 8,255 were cancelled, and of each it is known when."""
-    facts = flight_events(flights, airports)
-    outcomes = {row["outcome"]: row["count"] for row in facts.groupBy("outcome").count().collect()}
+    events = flight_events(flights, airports)
+    outcomes = {row["outcome"]: row["count"] for row in events.groupBy("outcome").count().collect()}
     assert outcomes == {"landed": 327_346, "diverted": 1_175, "cancelled": 8_255}
-    assert facts.where("known_at IS NULL").count() == 0
+    assert events.where("known_at IS NULL").count() == 0
 
 
 def test_scheduled_departures_fall_into_the_hour_that_the_data_gives_in_utc(

@@ -20,6 +20,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from pyspark.sql import SparkSession
 
 from pedigree.jobs import delta_tables
+from pedigree.jobs.audited_versions import audited_version
 from pedigree.jobs.errors import NothingToRollBackError
 from pedigree.jobs.gate_mark import CommitMark
 from pedigree.jobs.materialize import redis_writer
@@ -70,7 +71,7 @@ class Table:
 
     def loading(self, **more: Any) -> Loading:
         """The newest audited version on its way into the store."""
-        audited = delta_tables.audited_version(self.spark, self.uri, "purchases")
+        audited = audited_version(self.spark, self.uri, "purchases")
         return replace(LOADING, uri=self.uri, version=audited.version, published=audited.published, **more)
 
     def newest(self, loading: Loading) -> dict[int, tuple[int, float]]:
@@ -230,7 +231,7 @@ def test_rows_that_no_audited_run_wrote_are_not_loaded(table: Table, bank: Redis
     """A commit from elsewhere is not served: the last audited version before it is."""
     table.append(rows_at(50, customers=10, seed=1))
     table.append(rows_at(50, customers=10, seed=2), audited=False)
-    audited = delta_tables.audited_version(spark, table.uri, "purchases")
+    audited = audited_version(spark, table.uri, "purchases")
     assert (audited.version, audited.unaudited) == (0, (1,))
     loaded(table.loading(), bank, spark)
     assert stored(bank) == table.newest(replace(table.loading(), version=0))

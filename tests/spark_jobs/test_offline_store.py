@@ -250,7 +250,7 @@ def test_rows_written_through_feast_pass_the_gate(
     assert DeltaTable(folder / "loads").to_pyarrow_table().num_rows == 1099
     kept = DeltaTable(lake.quarantine("loads")).to_pyarrow_table()
     assert sorted(kept["published"].to_pylist()) == [False, False, True]
-    assert kept["broken_facts"].to_pylist().count(["kg_is_possible"]) == 2
+    assert kept["broken_rules"].to_pylist().count(["kg_is_possible"]) == 2
     events = [json.loads(path.read_text()) for path in sorted(lineage_settings().outbox.glob("*.json"))]
     states = [event["eventType"] for event in events if event["job"]["name"] == "write.loads"]
     assert states == ["START", "COMPLETE", "START", "FAIL"]

@@ -9,24 +9,26 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pyspark.sql import SparkSession
 
 from feature_repo.sources import FLIGHTS, PLANES
+from pedigree.features.errors import SourceDeclarationError
 from pedigree.features.repository import Repository
 from pedigree.features.settings import RepositorySettings
-from pedigree.features.sources import Encoding, Source
+from pedigree.features.sources import Encoding, JdbcSource, Source
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.build import Jobs, build
-from pedigree.jobs.errors import SourceBrokenError, SourceChangedError
-from pedigree.jobs.sources.reader import read, refuse_changed
+from pedigree.jobs.errors import SourceBrokenError, SourceChangedError, VariableMissingError
+from pedigree.jobs.sources.reader import read, refuse_changed, told_when_broken
 from pedigree.jobs.sources.rfc4180 import NotCsvError, layout_of
 from pedigree.jobs.time_slice import TimeSlice
 
 from .sample import MARCH, sample
 
-MAKERS = Source("makers", "makers.csv", "number INT, maker STRING", "Who made what")
+MAKERS = Source(name="makers", file="makers.csv", schema="number INT, maker STRING", description="Who made what")
 
 A_DAY = TimeSlice(datetime(2013, 3, 9, tzinfo=UTC), datetime(2013, 3, 10, tzinfo=UTC))
 
@@ -227,3 +229,103 @@ def test_a_change_of_a_source_is_noticed(spark: SparkSession, landing: Repositor
     path.write_bytes(sample(PLANES.name) + b"\n")
     with pytest.raises(SourceChangedError):
         refuse_changed([found], spark)
+
+
+def deliver(landing: Repository, name: str, content: bytes) -> None:
+    """Put a file in the landing place."""
+    (Path(landing.settings.landing.removeprefix("file://")) / name).write_bytes(content)
+
+
+SESSIONS = Source(
+    name="sessions", file="s.jsonl", format="jsonl", schema="user BIGINT, at TIMESTAMP, tags ARRAY<STRING>"
+)
+
+
+def test_json_lines_are_read_by_the_schema(spark: SparkSession, landing: Repository) -> None:
+    """Members that are not declared are left out, those that are not there are null, lists and UTC instants are themselves."""
+    lines = b'{"user": 1, "at": "2026-01-01T10:00:00Z", "tags": ["a", "b"], "more": {"x": 1}}\n'
+    lines += b'{"at": "2026-01-02T00:00:00+02:00"}\n'
+    deliver(landing, "s.jsonl", lines)
+    found = read(spark, SESSIONS, landing).rows.selectExpr("user", "unix_seconds(at)", "tags").collect()
+    at = int(datetime(2026, 1, 1, 10, tzinfo=UTC).timestamp())
+    assert [tuple(row) for row in found] == [(1, at, ["a", "b"]), (None, at + 12 * 3600, None)]
+
+
+@pytest.mark.parametrize("line", [b'{"user": 1', b'{"user": "one"}', b"[1, 2]", b'{"user": 1, "at": "soon"}'])
+def test_json_that_does_not_fit_is_refused_with_its_file(spark: SparkSession, landing: Repository, line: bytes) -> None:
+    """A line that is no JSON, or has a value of another type, stops the read and names the file; nothing becomes null."""
+    deliver(landing, "s.jsonl", b'{"user": 1}\n' + line + b"\n")
+    source = read(spark, SESSIONS, landing)
+    with pytest.raises(SourceBrokenError, match=r"s\.jsonl"), told_when_broken([source.uri]):
+        source.rows.collect()
+
+
+def test_a_format_that_nobody_knows_is_refused_where_it_is_declared() -> None:
+    """The message names the source, what was written and what may be."""
+    with pytest.raises(
+        SourceDeclarationError, match=r"'sales' has the format 'json'\. Known formats: csv, parquet, jsonl"
+    ):
+        Source(name="sales", file="sales.json", format="json", schema="a INT")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "delta", "catalog"])
+def test_columns_that_are_not_as_declared_are_told_before_a_row_is_read(
+    spark: SparkSession, landing: Repository, kind: str
+) -> None:
+    """A declared column that is missing or of another type is named; a narrower number is widened; others are left out."""
+    place = f"{landing.settings.landing}/sales"
+    rows = spark.createDataFrame([(1, "a", 2.5)], "number INT, maker STRING, price DOUBLE")
+    if kind == "catalog":
+        spark.sql("DROP TABLE IF EXISTS sales_in_catalog")
+        rows.write.format("delta").option("path", place).saveAsTable("sales_in_catalog")
+    else:
+        rows.write.format(kind).save(place)
+    file = "sales_in_catalog" if kind == "catalog" else "sales"
+    fitting = Source(name="sales", file=file, format=kind, schema="number BIGINT, maker STRING")  # type: ignore[arg-type]
+    assert [tuple(row) for row in read(spark, fitting, landing).rows.collect()] == [(1, "a")]
+    odd = replace(fitting, schema="number INT, maker INT, colour STRING")
+    with pytest.raises(SourceBrokenError, match="colour is missing; maker is string, promised is int"):
+        read(spark, odd, landing)
+    spark.sql("DROP TABLE IF EXISTS sales_in_catalog")
+
+
+def test_another_teams_feature_table_is_read_as_far_as_it_is_audited(spark: SparkSession, landing: Repository) -> None:
+    """Rows that no gate let through stay out, though the table has them in its newest version."""
+    uri = landing.lake.table("theirs")
+    good = spark.createDataFrame([(1,)], "number INT")
+    delta_tables.replace(good, uri, predicate="true", run_id=str(uuid4()), passed_rows=1)
+    spark.createDataFrame([(2,)], "number INT").write.format("delta").mode("append").save(uri)
+    source = Source(name="theirs", file="theirs", format="feature_table", schema="number INT")
+    seen = read(spark, source, landing)
+    assert (seen.version, [row[0] for row in seen.rows.collect()]) == ("0", [1])
+    assert read(spark, replace(source, file=uri), landing).uri == uri
+
+
+def test_a_uri_is_read_where_it_is(spark: SparkSession, landing: Repository, tmp_path: Path) -> None:
+    """A file with a scheme is not looked for in the landing folder."""
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "elsewhere" / "makers.csv"
+    path.write_bytes(b"number,maker\n1,X\n")
+    assert [tuple(row) for row in read(spark, replace(MAKERS, file=path.as_uri()), landing).rows.collect()] == [
+        (1, "X")
+    ]
+
+
+TABLE = JdbcSource(
+    name="t", url="jdbc:postgresql://127.0.0.1:1/shop", table="t", schema="a INT", password="${T_PASSWORD}"
+)
+
+
+def test_a_database_is_told_without_its_password(
+    spark: SparkSession, landing: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that is not set is named; a database that does not answer is named by host, port and table."""
+    monkeypatch.delenv("T_PASSWORD", raising=False)
+    with pytest.raises(VariableMissingError, match="'t' needs T_PASSWORD in the environment"):
+        read(spark, TABLE, landing)
+    monkeypatch.setenv("T_PASSWORD", "s3cret")
+    with pytest.raises(
+        SourceBrokenError, match=r"postgres://127.0.0.1:1/shop.public.t cannot be read: .*refused"
+    ) as caught:
+        read(spark, TABLE, landing)
+    assert "s3cret" not in str(caught.value)

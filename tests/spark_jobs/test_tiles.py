@@ -1,4 +1,4 @@
-"""Tiles that are kept: slices that look back on them against one build over all facts."""
+"""Tiles that are kept: slices that look back on them against one build over all events."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ WINDOWS = Windows(
 
 
 def table(windows: Windows = WINDOWS) -> Table:
-    """A table of synthetic facts, which the tests hand over themselves."""
+    """A table of synthetic events, which the tests hand over themselves."""
     source = Source(name="arrivals", file="arrivals", schema="carrier STRING, delay DOUBLE", description="Synthetic")
     carrier = Entity(name="carrier", join_keys=["carrier"], value_type=ValueType.STRING)
     view = FeatureView(
@@ -65,12 +65,12 @@ def table(windows: Windows = WINDOWS) -> Table:
         schema=[Field(name="carrier", dtype=String), *windows.fields],
         source=delta_table("arrivals", description="Synthetic"),
     )
-    facts = EventSet(name="arrivals", sources=(source,), derive=lambda inputs: inputs["arrivals"], columns={})
-    return Table(view=view, contract=contract(view), events=facts, used=frozenset({"seen"}), windows=windows)
+    events = EventSet(name="arrivals", sources=(source,), derive=lambda inputs: inputs["arrivals"], columns={})
+    return Table(view=view, contract=contract(view), events=events, used=frozenset({"seen"}), windows=windows)
 
 
-def facts(spark: SparkSession, seed: int) -> DataFrame:
-    """Facts of three keys over everything and a little more: dense and sparse times, nulls, some on the edges of tiles."""
+def events(spark: SparkSession, seed: int) -> DataFrame:
+    """Events of three keys over everything and a little more: dense and sparse times, nulls, some on the edges of tiles."""
     chance = random.Random(seed)
     seconds = int(DAYS * DAY / timedelta(seconds=1))
     rows = [
@@ -93,13 +93,13 @@ def facts(spark: SparkSession, seed: int) -> DataFrame:
 
 
 def at_once(given_facts: DataFrame, time_slice: TimeSlice) -> pd.DataFrame:
-    """The rows of a slice out of all facts, with no kept tiles."""
+    """The rows of a slice out of all events, with no kept tiles."""
     tiles = gathered(given_facts, WINDOWS).persist()
     return ordered(featured(tiles, WINDOWS, row_tiles(time_slice, HOUR)))
 
 
 def by_tiles(given_facts: DataFrame, time_slice: TimeSlice, store: Path) -> tuple[pd.DataFrame, TilePlan]:
-    """The rows of a slice out of kept tiles and only those facts that its plan asks for; its own tiles are kept."""
+    """The rows of a slice out of kept tiles and only those events that its plan asks for; its own tiles are kept."""
     spark, rows = given_facts.sparkSession, row_tiles(time_slice, HOUR)
     opened = TileStore.open(spark, table(), store.as_uri())
     plan = TilePlan(table(), time_slice, rows, opened, look_back(WINDOWS, rows, opened.coverage))
@@ -126,7 +126,7 @@ def cut(seed: int) -> list[TimeSlice]:
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_slices_in_any_order_equal_one_build(spark: SparkSession, tmp_path: Path, seed: int) -> None:
     """Slices cut anywhere and built in any order, the first of them again at the end, have the values of one full build."""
-    given_facts, slices = facts(spark, seed).persist(), cut(seed)
+    given_facts, slices = events(spark, seed).persist(), cut(seed)
     expected = at_once(given_facts, EVERYTHING)
     for time_slice in [*slices, slices[0]]:
         found, _ = by_tiles(given_facts, time_slice, tmp_path / "tiles")
@@ -137,20 +137,20 @@ def test_slices_in_any_order_equal_one_build(spark: SparkSession, tmp_path: Path
 
 
 def test_a_day_folds_no_facts_but_its_own(spark: SparkSession, tmp_path: Path) -> None:
-    """After a build of everything before it, a day asks for the facts of that day alone, reads coarse tiles, and is right."""
-    given_facts, last = facts(spark, 3).persist(), TimeSlice(EVERYTHING.end_at - DAY, EVERYTHING.end_at)
+    """After a build of everything before it, a day asks for the events of that day alone, reads coarse tiles, and is right."""
+    given_facts, last = events(spark, 3).persist(), TimeSlice(EVERYTHING.end_at - DAY, EVERYTHING.end_at)
     by_tiles(given_facts, TimeSlice(START, last.start_at), tmp_path / "tiles")
     found, plan = by_tiles(given_facts, last, tmp_path / "tiles")
-    assert plan.lookback.facts == (plan.rows,)
+    assert plan.lookback.events == (plan.rows,)
     assert plan.lookback.coarse
     pd.testing.assert_frame_equal(found, at_once(given_facts, last), rtol=1e-9, check_dtype=False)
 
 
 def test_a_correction_reaches_later_slices_through_its_tiles(spark: SparkSession, tmp_path: Path) -> None:
-    """A middle slice built again from corrected facts, and then the one after it, have the values of the corrected facts."""
+    """A middle slice built again from corrected events, and then the one after it, have the values of the corrected events."""
     before, middle = START + 10 * DAY, START + 12 * DAY + 5 * HOUR
     slices = [TimeSlice(START, before), TimeSlice(before, middle), TimeSlice(middle, EVERYTHING.end_at)]
-    wrong = facts(spark, 4).persist()
+    wrong = events(spark, 4).persist()
     for time_slice in slices:
         by_tiles(wrong, time_slice, tmp_path / "tiles")
     is_corrected = (F.col(KNOWN_AT) >= F.lit(before)) & (F.col(KNOWN_AT) < F.lit(middle - HOUR))
@@ -162,7 +162,7 @@ def test_a_correction_reaches_later_slices_through_its_tiles(spark: SparkSession
 
 def test_tiles_of_another_definition_are_not_read(spark: SparkSession, tmp_path: Path) -> None:
     """With another operation over a column, what was kept covers nothing, and the next build replaces it."""
-    given_facts, uri = facts(spark, 5), (tmp_path / "tiles").as_uri()
+    given_facts, uri = events(spark, 5), (tmp_path / "tiles").as_uri()
     by_tiles(given_facts, EVERYTHING, tmp_path / "tiles")
     fewer = replace(WINDOWS, features=WINDOWS.features[:1])
     opened = TileStore.open(spark, table(fewer), uri)
@@ -185,10 +185,10 @@ spans = st.lists(st.tuples(st.integers(-500, 500), st.integers(1, 300)), max_siz
 def test_a_lookback_holds_every_second_once(
     start: int, length: int, fine: tuple[Interval, ...], days: frozenset[int]
 ) -> None:
-    """Whatever is kept, facts, fine and coarse tiles do not meet, and together they are the slice and its lookback."""
+    """Whatever is kept, events, fine and coarse tiles do not meet, and together they are the slice and its lookback."""
     unit, rows = kept_unit(WINDOWS), Interval(start * 3600, (start + length) * 3600)
     plan = look_back(WINDOWS, rows, Coverage(fine, frozenset(day * unit for day in days)))
-    every = [*plan.facts, *plan.fine, *plan.coarse]
+    every = [*plan.events, *plan.fine, *plan.coarse]
     assert joined(every) == (Interval(rows.start - whole(WINDOWS.lookback), rows.end),)
     assert sum(span.end - span.start for span in every) == rows.end - rows.start + whole(WINDOWS.lookback)
     assert all(not rows.within(span) for span in (*plan.fine, *plan.coarse))

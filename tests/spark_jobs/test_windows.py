@@ -1,4 +1,4 @@
-"""Declared windows, compiled to tiles, against DuckDB, which sees the facts themselves."""
+"""Declared windows, compiled to tiles, against DuckDB, which sees the events themselves."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def moments(every: timedelta, over: timedelta) -> st.SearchStrategy[datetime]:
 
 
 def case(every: timedelta, over: timedelta) -> st.SearchStrategy[list[tuple[datetime, float | None, str | None]]]:
-    """The facts of one key: repeated instants and values, nulls, NaN, and numbers far from zero."""
+    """The events of one key: repeated instants and values, nulls, NaN, and numbers far from zero."""
     amounts = st.none() | st.just(math.nan) | st.integers(-3, 3).map(float) | st.floats(1e6, 1e6 + 1)
     return st.lists(
         st.tuples(moments(every, over), amounts, st.none() | st.sampled_from("abcd")), min_size=1, max_size=40
@@ -73,7 +73,7 @@ def case(every: timedelta, over: timedelta) -> st.SearchStrategy[list[tuple[date
 
 @pytest.mark.parametrize(("every", "over", "kind"), SHAPES, ids=lambda part: str(part))
 def test_windows_equal_those_of_duckdb(spark: SparkSession, every: timedelta, over: timedelta, kind: Kind) -> None:
-    """Every operation over every kind and length of window equals DuckDB's over the facts of the window's bounds."""
+    """Every operation over every kind and length of window equals DuckDB's over the events of the window's bounds."""
     windows = every_operation(every, over, kind)
 
     @settings(
@@ -81,11 +81,11 @@ def test_windows_equal_those_of_duckdb(spark: SparkSession, every: timedelta, ov
     )
     @given(st.lists(case(every, over), min_size=40, max_size=60))
     def holds(cases: list[list[tuple[datetime, float | None, str | None]]]) -> None:
-        assume(len({len(case) for case in cases}) > 5)  # the first that is drawn is the simplest, with one fact each
-        facts = [(number, *fact) for number, facts in enumerate(cases) for fact in facts]
-        rows = featured(gathered(spark.createDataFrame(facts, SCHEMA), windows), windows, EVER)
+        assume(len({len(case) for case in cases}) > 5)  # the first that is drawn is the simplest, with one event each
+        events = [(number, *event) for number, events in enumerate(cases) for event in events]
+        rows = featured(gathered(spark.createDataFrame(events, SCHEMA), windows), windows, EVER)
         found = rows.orderBy("case_id", "event_at").toPandas()
-        frame = pd.DataFrame(facts, columns=["case_id", "known_at", "amount", "place"])
+        frame = pd.DataFrame(events, columns=["case_id", "known_at", "amount", "place"])
         expected = answers(frame.astype({"amount": "float64"}), windows)
         assert_same(found, expected)
 
@@ -105,7 +105,7 @@ def test_a_deviation_far_from_zero_is_right(spark: SparkSession) -> None:
     """Values of a billion and a bit, in tiles far apart, keep the deviation that they have, which squares would lose."""
     windows = Windows(("case_id",), HOUR, (Aggregation("amount", Operation.STDDEV, 7 * DAY),))
     values = [1e9 + offset for offset in (1.0, 2.0, 4.0, 8.0, 16.0)]
-    facts = [(1, START + number * 20 * HOUR, value, None) for number, value in enumerate(values)]
-    rows = featured(gathered(spark.createDataFrame(facts, SCHEMA), windows), windows, EVER)
+    events = [(1, START + number * 20 * HOUR, value, None) for number, value in enumerate(values)]
+    rows = featured(gathered(spark.createDataFrame(events, SCHEMA), windows), windows, EVER)
     last = rows.orderBy("event_at").collect()[-1]
     assert last["amount_stddev_7d"] == pytest.approx(pd.Series([1.0, 2.0, 4.0, 8.0, 16.0]).std(), rel=1e-7)

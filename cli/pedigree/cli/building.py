@@ -13,9 +13,10 @@ from pedigree.cli.console import Stopwatch, working
 from pedigree.features.lake import current_lake
 from pedigree.features.repository import load_repository
 from pedigree.features.settings import repository_settings
-from pedigree.features.table import Table
+from pedigree.features.table import FeatureTable
 from pedigree.jobs.build.backfill import pending
 from pedigree.jobs.build.build import Built, Jobs, build
+from pedigree.jobs.build.row_reconciliation import RowCounts
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
 from pedigree.jobs.time_slice import TimeSlice
@@ -30,9 +31,16 @@ def silent(_stage: str) -> None:
 
 
 @contextmanager
-def open_jobs() -> Iterator[Jobs]:
-    """The repository, a Spark session and a recorder; silent until somebody listens to its progress."""
+def open_jobs(names: Sequence[str] = ()) -> Iterator[Jobs]:
+    """The repository, a Spark session and a recorder; silent until somebody listens to its progress.
+
+    Args:
+        names: tables that the repository must have, which is told before Spark starts.
+    Raises:
+        UnknownTableError: it has not.
+    """
     repository = load_repository(repository_settings())
+    repository.named(names)
     spark = open_session(job_settings())
     with Recorder.open(lineage_settings()) as recorder:
         jobs = Jobs(spark=spark, repository=repository, recorder=recorder, progress=silent)
@@ -48,13 +56,13 @@ def open_workshop() -> TrainingSetService:
     return TrainingSetService(store, TrainingSetStore(current_lake().datasets))
 
 
-def build_slices(tables: Sequence[Table], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
+def build_slices(tables: Sequence[FeatureTable], time_slice: TimeSlice, jobs: Jobs, console: Console) -> list[Built]:
     """Build one slice of each table, with one line for each; see `backfill`."""
     return backfill(tables, [time_slice], jobs, console, resume=False)
 
 
 def backfill(
-    tables: Sequence[Table], parts: Sequence[TimeSlice], jobs: Jobs, console: Console, *, resume: bool
+    tables: Sequence[FeatureTable], parts: Sequence[TimeSlice], jobs: Jobs, console: Console, *, resume: bool
 ) -> list[Built]:
     """Build consecutive slices of each table, in order, with one line for each.
 
@@ -83,11 +91,18 @@ def tell_stage(say: Callable[[str], None], table: str, stage: str) -> None:
 
 
 def line_of(built: Built, *, seconds: float) -> str:
-    """One build in one line: what became of its facts and its rows."""
+    """One build in one line: what became of what it read."""
     rows = built.rows
-    aside = "".join(f", {count:,} {outcome} set aside" for outcome, count in rows.facts.set_aside.items())
     return (
         f"  {built.table:<15} {built.time_slice.start_at:%Y-%m-%d}…{built.time_slice.end_at:%Y-%m-%d}"
-        f"  {rows.facts.used:>7,} facts{aside} → {rows.computed:,} computed = {rows.published:,} published"
+        f"  {read_by(rows)} → {rows.computed:,} computed = {rows.published:,} published"
         f" + {rows.quarantined:,} quarantined → version {built.version}  ({seconds:.1f} s)"
     )
+
+
+def read_by(rows: RowCounts) -> str:
+    """What a build was made of: the events it used and set aside, or the rows of each source."""
+    if not rows.events.counts:
+        return ", ".join(f"{count:,} of {source}" for source, count in rows.sources.items())
+    aside = "".join(f", {count:,} {outcome} set aside" for outcome, count in rows.events.set_aside.items())
+    return f"{rows.events.used:>7,} events{aside}"

@@ -73,7 +73,7 @@ def drawn(reply: ExplainResponse) -> Tree:
     node = node.add(f"Delta table   {reply.load.table.removeprefix('file://')} @ version {reply.load.version}")
     verdict = reply.verdict
     node = node.add(
-        f"verdict       {verdict.held} of {verdict.facts} rules held; rows that broke one: {verdict.broken_rows}"
+        f"verdict       {verdict.held} of {verdict.rules} rules held; rows that broke one: {verdict.broken_rows}"
     )
     counts = f"{verdict.rows_published:,} rows published, {verdict.rows_quarantined:,} quarantined"
     node = node.add(

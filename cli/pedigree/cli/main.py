@@ -6,6 +6,7 @@ What a command needs is imported when it runs, since Feast and Spark take second
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -59,6 +60,8 @@ def cli(context: click.Context) -> None:
     """A feature store where every value can show where it came from.
 
     Run it within a feature repository: a folder with a feature_store.yaml, its Feast definitions and its tables.
+
+    Exit codes: 0 done, 1 something is wrong, 2 the command is, 75 the same command may work later.
     """
     if context.invoked_subcommand != "init":
         enter()
@@ -115,7 +118,7 @@ def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, chun
         from pedigree.jobs.time_slice import TimeSlice
 
         parts = list(chunks(TimeSlice(start_at, end_at), chunk))
-        with building.open_jobs() as jobs:
+        with building.open_jobs(tables) as jobs:
             building.backfill(jobs.repository.named(tables), parts, jobs, console, resume=resume)
     tell_waiting()
 
@@ -323,7 +326,10 @@ def main() -> None:
 
 
 def run_command(command: click.Command) -> None:
-    """Run a command; an error that we know is told in its own words, without a traceback. No error shows a password."""
+    """Run a command; an error that we know is told in its own words, without a traceback. No error shows a password.
+
+    The exit code says whether the same command may work later: 75 if so, as a scheduler's retry rule wants to know it.
+    """
     redact_tracebacks()
     signal.signal(signal.SIGTERM, end_on_sigterm)
     if not sys.warnoptions:
@@ -345,4 +351,4 @@ def run_command(command: click.Command) -> None:
         if not is_told(error):
             raise
         click.echo(redacted(f"pedigree: {error}"), err=True)
-        sys.exit(1)
+        sys.exit(os.EX_TEMPFAIL if getattr(error, "transient", False) else 1)

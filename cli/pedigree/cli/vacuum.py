@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from pedigree.features.errors import UnknownTableError
 from pedigree.features.repository import Repository
+from pedigree.features.table import ExternalTable
 from pedigree.jobs.delta_tables import current_version
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
@@ -17,14 +18,16 @@ from pedigree.jobs.training_sets.store import TrainingSetStore
 def clean_tables(
     names: Sequence[str], repository: Repository, shelf: TrainingSetStore, *, retention: timedelta, is_dry_run: bool
 ) -> Iterator[Cleaned]:
-    """Clean the tables of these names, one after the other; all that are built, where none is named.
+    """Clean the tables of these names, one after the other; all that we write, where none is named.
 
     Raises:
         UnknownTableError: a name is no table's; nothing was cleaned.
         VacuumUnsafeError: it cannot be told what the kept sets need of a table; the tables before it are clean.
     """
     held = {source.name: source.uri for holder in shelf.holders() for source in holder.sources}
+    external = {name for name, table in repository.tables.items() if isinstance(table, ExternalTable)}
     known = {**held, **{name: repository.lake.table(name) for name in repository.tables}}
+    known = {name: uri for name, uri in known.items() if name not in external}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UnknownTableError(unknown[0], sorted(known))

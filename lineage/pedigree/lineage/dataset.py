@@ -31,9 +31,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """The verdict on one fact that must hold; `broken_rows` broke it."""
+    """The verdict on one rule that must hold; `broken_rows` broke it."""
 
-    fact: str
+    rule: str
     held: bool
     column: str | None = None
     broken_rows: int = 0

@@ -97,7 +97,7 @@ def verdicts(assertions: Iterable[Assertion]) -> ol.BaseFacet:
     of_quality = ol.data_quality_assertions_dataset
     found = [
         of_quality.Assertion(
-            assertion.fact,
+            assertion.rule,
             assertion.held,
             column=assertion.column,
             description=assertion.detail or None,
@@ -124,9 +124,9 @@ def engine() -> ol.RunFacet:
     )
 
 
-def custom(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A run facet of ours: any JSON facts, marked as the specification wants it."""
-    return {**facts, "_producer": PRODUCER, "_schemaURL": f"urn:pedigree:facet:{name}:1"}
+def custom(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A run facet of ours: any JSON values, marked as the specification wants it."""
+    return {**values, "_producer": PRODUCER, "_schemaURL": f"urn:pedigree:facet:{name}:1"}
 
 
 def versions(datasets: Iterable[Dataset]) -> list[dict[str, str]]:

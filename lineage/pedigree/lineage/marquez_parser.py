@@ -80,7 +80,7 @@ def assertions(body: Json) -> tuple[Assertion, ...]:
     found = listed(facet(body, "dataQualityAssertions").get("assertions"), "assertion")
     return tuple(
         Assertion(
-            fact=each["assertion"],
+            rule=each["assertion"],
             held=each["success"],
             column=each.get("column"),
             broken_rows=broken_rows(each),
@@ -176,9 +176,9 @@ def rows(body: Json) -> Mapping[DatasetName, int]:
 def notes(body: Json) -> Mapping[str, Json]:
     """What a job noted about its run."""
     return {
-        name.removeprefix(NOTE): {key: value for key, value in facts.items() if key not in MARKS}
-        for name, facts in (body.get("facets") or {}).items()
-        if name.startswith(NOTE) and name != IO and isinstance(facts, Mapping)
+        name.removeprefix(NOTE): {key: value for key, value in values.items() if key not in MARKS}
+        for name, values in (body.get("facets") or {}).items()
+        if name.startswith(NOTE) and name != IO and isinstance(values, Mapping)
     }
 
 

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from pedigree.lineage.errors import UnnameablePlaceError
 
 NodeKind = Literal["dataset", "datasetField", "job"]
+PORTS = {"postgres": 5432, "mysql": 3306}
+"""Where databases listen if nobody says otherwise."""
+
 SCHEME = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)$", re.DOTALL)
 
 
@@ -31,7 +34,7 @@ def at_path(uri: str) -> DatasetName:
     Percent signs are taken literally, as Hadoop and Spark do: `file:///a%20b` is the folder `/a%20b`.
 
     Raises:
-        UnnameablePlaceError: not an absolute local path, `file:` or `s3:`/`s3a:` URI.
+        UnnameablePlaceError: not an absolute local path, or a URI of a file system that OpenLineage names.
     """
     match = SCHEME.match(uri)
     if match is None:
@@ -39,12 +42,16 @@ def at_path(uri: str) -> DatasetName:
     scheme, rest = match["scheme"].lower(), match["rest"]
     if scheme == "file":
         return local_path(uri, path=rest.removeprefix("//"))
-    if scheme in {"s3", "s3a"} and rest.startswith("//"):
-        bucket, _, key = rest[2:].partition("/")
-        bucket = bucket.rpartition("@")[2]  # keys of access, as old URIs have them
+    holder, _, path = rest.removeprefix("//").partition("/")
+    if scheme in {"s3", "s3a", "gs"} and rest.startswith("//"):
+        bucket = holder.rpartition("@")[2]  # keys of access, as old URIs have them
         if bucket:
-            return DatasetName(f"s3://{bucket}", key.rstrip("/") or "/")
-    raise UnnameablePlaceError(uri, "only local paths and S3 objects have names by path")
+            return DatasetName(f"{scheme.rstrip('a')}://{bucket}", path.rstrip("/") or "/")
+    if scheme in {"hdfs", "abfs", "abfss", "wasb", "wasbs"} and holder:
+        return DatasetName(
+            f"{scheme}://{holder}", "/" + path.rstrip("/") if scheme == "hdfs" else path.rstrip("/") or "/"
+        )
+    raise UnnameablePlaceError(uri, "it is neither local nor on S3, Google or Azure storage or HDFS")
 
 
 def local_path(uri: str, *, path: str) -> DatasetName:
@@ -52,6 +59,23 @@ def local_path(uri: str, *, path: str) -> DatasetName:
     if not path.startswith("/"):
         raise UnnameablePlaceError(uri, "the path is not absolute")
     return DatasetName("file", posixpath.normpath("/" + path.lstrip("/")))
+
+
+def jdbc_table(url: str, table: str) -> DatasetName:
+    """The name of a table of a database, by its JDBC URL. What the URL says of users and passwords never reaches the name.
+
+    Raises:
+        UnnameablePlaceError: the URL has no host and database.
+    """
+    system, _, place = url.removeprefix("jdbc:").partition("://")
+    parts = urlsplit(f"//{place.rpartition('@')[2]}")
+    database = parts.path.strip("/").partition(";")[0]
+    if not system or not parts.hostname or not database:
+        raise UnnameablePlaceError("a JDBC URL", "it is not jdbc:<system>://<host>:<port>/<database>")
+    system = {"postgresql": "postgres"}.get(system, system)
+    port = parts.port or PORTS.get(system)
+    schema = "public." if system == "postgres" and "." not in table else ""
+    return DatasetName(f"{system}://{parts.hostname}{f':{port}' if port else ''}", f"{database}.{schema}{table}")
 
 
 def redis_view(connection: str, *, project: str, view: str) -> DatasetName:

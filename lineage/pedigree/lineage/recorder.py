@@ -57,10 +57,10 @@ class Run:
         with self._lock:
             self._outputs[dataset.name] = dataset
 
-    def note(self, facet: str, facts: Mapping[str, JSON]) -> None:
-        """Facts about the run that no standard facet holds; readers find them as `pedigree_<facet>`, without nulls."""
+    def note(self, facet: str, values: Mapping[str, JSON]) -> None:
+        """Values about the run that no standard facet holds; readers find them as `pedigree_<facet>`, without nulls."""
         with self._lock:
-            self._notes[f"pedigree_{facet}"] = custom(facet, strict_json.plain(facts))
+            self._notes[f"pedigree_{facet}"] = custom(facet, strict_json.plain(values))
 
     def event(self, kind: event.RunState, *, namespace: str, error: BaseException | None = None) -> event.RunEvent:
         """What has been said so far, as an OpenLineage event of now."""

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from pedigree.features.columns import CREATED_AT, EVENT_AT
     from pedigree.features.delta_source import delta_table
     from pedigree.features.events import KNOWN_AT, EventSet, Inputs
-    from pedigree.features.sources import Source
-    from pedigree.features.table import Table
+    from pedigree.features.sources import JdbcSource, Source
+    from pedigree.features.table import ExternalTable, Table, TransformTable
+    from pedigree.features.validity import valid_rows, validity_in_order
     from pedigree.features.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
 
 __all__ = [
@@ -29,21 +30,27 @@ __all__ = [
     "SECOND",
     "Aggregation",
     "EventSet",
+    "ExternalTable",
     "Inputs",
+    "JdbcSource",
     "Kind",
     "Operation",
     "Source",
     "Table",
+    "TransformTable",
     "Windows",
     "delta_table",
+    "valid_rows",
+    "validity_in_order",
 ]
 
 HOMES = {
     "columns": ("CREATED_AT", "EVENT_AT"),
     "delta_source": ("delta_table",),
     "events": ("KNOWN_AT", "EventSet", "Inputs"),
-    "sources": ("Source",),
-    "table": ("Table",),
+    "sources": ("JdbcSource", "Source"),
+    "table": ("ExternalTable", "Table", "TransformTable"),
+    "validity": ("valid_rows", "validity_in_order"),
     "windows": ("DAY", "HOUR", "MINUTE", "SECOND", "Aggregation", "Kind", "Operation", "Windows"),
 }
 """The module of each name."""

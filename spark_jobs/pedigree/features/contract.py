@@ -13,7 +13,7 @@ import great_expectations.expectations as gxe
 from feast import FeatureView
 from great_expectations.expectations.expectation import Expectation
 
-from pedigree.features.columns import EVENT_AT
+from pedigree.features.columns import event_column, stored_names
 
 MOSTLY = 0.95
 """The least share of rows that must keep a row-level rule for the rest of the slice to be published."""
@@ -21,7 +21,7 @@ MOSTLY = 0.95
 
 def rule(name: str, expectation: type[Expectation], **arguments: object) -> Expectation:
     """An expectation under the name of what must hold."""
-    return expectation(meta={"fact": name}, **arguments)
+    return expectation(meta={"rule": name}, **arguments)
 
 
 def present(column: str) -> Expectation:
@@ -46,9 +46,8 @@ def contract(view: FeatureView, rules: Iterable[Expectation] = ()) -> gx.Expecta
     Args:
         rules: about columns as the table has them, where its source maps them to other names.
     """
-    stored_as = {name: column for column, name in (view.batch_source.field_mapping or {}).items()}
+    stored_as, event_at = stored_names(view), event_column(view)
     keys = [stored_as.get(key, key) for key in view.join_keys]
-    event_at = view.batch_source.timestamp_field or EVENT_AT
     unique = rule(
         "key_and_instant_are_unique",
         gxe.ExpectCompoundColumnsToBeUnique,

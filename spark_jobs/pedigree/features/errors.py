@@ -34,6 +34,13 @@ class TableDeclarationError(RepositoryError):
         super().__init__(f"The tables of {path} cannot be built: {'; '.join(problems)}. Nothing was started.")
 
 
+class SourceDeclarationError(RepositoryError):
+    """A source is declared in a way that cannot be read."""
+
+    def __init__(self, source: str, what: str, remedy: str) -> None:
+        super().__init__(f"The source {source!r} {what}. {remedy} Nothing was started.")
+
+
 class UnknownTableError(RepositoryError):
     """A table was named that the repository does not declare."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pedigree.features.sources import Source
+from pedigree.features.sources import DeclaredSource
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -40,12 +40,12 @@ class EventSet:
     """
 
     name: str
-    sources: tuple[Source, ...]
+    sources: tuple[DeclaredSource, ...]
     derive: Callable[[Inputs], DataFrame]
     columns: Mapping[str, tuple[SourceColumn, ...]]
 
     @classmethod
-    def of(cls, source: Source, *, known_at: str) -> EventSet:
+    def of(cls, source: DeclaredSource, *, known_at: str) -> EventSet:
         """Every row of a source as one event, under the names of its columns.
 
         Args:
@@ -56,7 +56,7 @@ class EventSet:
         return cls(source.name, (source,), derive, {**columns, KNOWN_AT: ((source.name, known_at),)})
 
 
-def rows_as_events(inputs: Inputs, *, source: Source, known_at: str) -> DataFrame:
+def rows_as_events(inputs: Inputs, *, source: DeclaredSource, known_at: str) -> DataFrame:
     """The rows of a source, each with the outcome `HAPPENED`."""
     from pyspark.sql import functions as F
 

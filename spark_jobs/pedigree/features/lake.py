@@ -25,6 +25,10 @@ class Lake:
         """The URI of the table that keeps the rejected rows of one feature table."""
         return f"{self.uri}/quarantine/{name}"
 
+    def audits(self, name: str) -> str:
+        """The URI of the table that keeps the verdicts on one table that somebody else writes."""
+        return f"{self.uri}/audits/{name}"
+
     @property
     def datasets(self) -> str:
         """The URI of the folder that keeps the training sets."""

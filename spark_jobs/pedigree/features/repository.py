@@ -1,7 +1,7 @@
 """A feature repository, loaded once into one frozen value that is handed to jobs.
 
 It is a folder with a `feature_store.yaml` and Feast definitions, and beside them `tables.py` (or a package `tables/`): its
-`Table`s say how the rows of views are made, and its contracts what must hold of them. Modules import each other as they do
+tables say how the rows of views are made, and its contracts what must hold of them. Modules import each other as they do
 for Feast: by their names within the folder, or, where the folder has an `__init__.py`, by the folder's name.
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pedigree.features.errors import TableDeclarationError, UnknownTableError
 from pedigree.features.lake import Lake
 from pedigree.features.settings import RepositorySettings
-from pedigree.features.table import Table
+from pedigree.features.table import FeatureTable
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -39,7 +39,7 @@ class Repository:
     """
 
     settings: RepositorySettings
-    tables: Mapping[str, Table]
+    tables: Mapping[str, FeatureTable]
     contracts: Mapping[str, ExpectationSuite]
 
     @property
@@ -48,10 +48,10 @@ class Repository:
         return Lake(self.settings.lake)
 
     def source(self, file: str) -> str:
-        """The URI of a source file."""
-        return f"{self.settings.landing}/{file}"
+        """The URI of a source file: within the landing folder, unless it is a URI itself."""
+        return file if ":/" in file else f"{self.settings.landing}/{file}"
 
-    def named(self, names: Sequence[str]) -> list[Table]:
+    def named(self, names: Sequence[str]) -> list[FeatureTable]:
         """The tables of these names; all, where none is named.
 
         Raises:
@@ -82,7 +82,9 @@ def load_repository(settings: RepositorySettings) -> Repository:
     declared = [
         value for module in modules_of(importlib.import_module(f"{prefix}{TABLES}")) for value in vars(module).values()
     ]
-    tables = by_name({id(value): value for value in declared if isinstance(value, Table)}.values(), settings.folder)
+    tables = by_name(
+        {id(value): value for value in declared if isinstance(value, FeatureTable)}.values(), settings.folder
+    )
     suites = {value.name: value for value in declared if isinstance(value, ExpectationSuite)}
     return Repository(settings, tables, suites | {name: table.contract for name, table in tables.items()})
 
@@ -120,7 +122,7 @@ def modules_of(module: ModuleType) -> Iterator[ModuleType]:
         yield importlib.import_module(f"{module.__name__}.{found.name}")
 
 
-def by_name(tables: Iterable[Table], folder: Path) -> dict[str, Table]:
+def by_name(tables: Iterable[FeatureTable], folder: Path) -> dict[str, FeatureTable]:
     """Tables by their names, in the order of these.
 
     Raises:

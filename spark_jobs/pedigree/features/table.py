@@ -1,4 +1,4 @@
-"""A feature table: how the rows of one feature view are made, and what must hold of them."""
+"""A feature table: how the rows of one feature view are made, and what must hold of them. `docs/tables.md` shows each way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from feast import FeatureView
 
 from pedigree.features.columns import EVENT_AT
 from pedigree.features.events import HAPPENED, KNOWN_AT, EventSet, Inputs, SourceColumn
-from pedigree.features.sources import Source
+from pedigree.features.sources import DeclaredSource
 from pedigree.features.windows import Windows
 
 if TYPE_CHECKING:
@@ -24,13 +24,33 @@ def as_they_are(rows: DataFrame, _inputs: Inputs) -> DataFrame:
     return rows
 
 
+Transform = Callable[[Inputs], "DataFrame"]
+"""Makes a table's rows from the rows of its sources, by their names. Pure."""
+
+
 @dataclass(frozen=True, slots=True)
-class Table:
-    """How a view's rows are made.
+class FeatureTable:
+    """What every table has.
 
     Attributes:
         view: the promise; its name, keys, columns and types are the table's.
         contract: what must hold of the rows; see `pedigree.features.contract`.
+    """
+
+    view: FeatureView
+    contract: ExpectationSuite
+
+    @property
+    def name(self) -> str:
+        """The table's name, which is its view's."""
+        return str(self.view.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(FeatureTable):
+    """A table of windows over events.
+
+    Attributes:
         events: what is aggregated in windows.
         windows: the features that are aggregations, and the keys.
         used: the outcomes of events that this table uses; the others are set aside and counted by outcome.
@@ -39,19 +59,12 @@ class Table:
         joined: further sources that the transform looks things up in.
     """
 
-    view: FeatureView
-    contract: ExpectationSuite
     events: EventSet
     windows: Windows
     used: frozenset[str] = frozenset({HAPPENED})
     transform: Callable[[DataFrame, Inputs], DataFrame] = as_they_are
     added: Mapping[str, tuple[SourceColumn, ...]] = field(default_factory=dict)
-    joined: tuple[Source, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The table's name, which is its view's."""
-        return str(self.view.name)
+    joined: tuple[DeclaredSource, ...] = ()
 
     @property
     def lookback(self) -> timedelta:
@@ -66,6 +79,44 @@ class Table:
         return {**{key: columns[key] for key in windows.keys}, EVENT_AT: columns[KNOWN_AT], **features, **self.added}
 
     @property
-    def sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[DeclaredSource, ...]:
         """Everything that is read, the source of the events first."""
         return (*self.events.sources, *self.joined)
+
+
+@dataclass(frozen=True, slots=True)
+class TransformTable(FeatureTable):
+    """A table whose rows a transform makes of its sources.
+
+    Attributes:
+        sources: what the transform reads. A build reads a source with a `time_column` for its slice and the source's margin.
+        transform: a function, or the name of a file with a query in Spark SQL, in the folder of `feature_store.yaml`; the
+            sources are the query's tables.
+        columns: the source columns that a column of the table is made of, if the author says so; lineage shows no others.
+        is_whole: each build replaces the whole table, whatever its slice. Otherwise it replaces the rows of its slice, and
+            rows of other times that the transform gives stay out.
+    """
+
+    sources: tuple[DeclaredSource, ...]
+    transform: Transform | str
+    columns: Mapping[str, tuple[SourceColumn, ...]] = field(default_factory=dict)
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalTable(FeatureTable):
+    """A Delta table that somebody else writes, at the `path` of its view's source. It is audited, and never written to.
+
+    A version that keeps the contract may be loaded. If rows break rules, they are kept in our quarantine, and the version
+    stays out as a whole, since we cannot take rows out of a table that is not ours.
+
+    Attributes:
+        tolerates: let a version pass where no rule is broken by more rows than its `mostly` allows; the broken rows are served.
+    """
+
+    tolerates: bool = False
+
+    @property
+    def uri(self) -> str:
+        """Where the table is."""
+        return str(self.view.batch_source.path)

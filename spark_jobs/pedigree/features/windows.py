@@ -50,7 +50,7 @@ class Operation(StrEnum):
 
 
 class Kind(StrEnum):
-    """Which facts a row at `t` sees.
+    """Which events a row at `t` sees.
 
     Attributes:
         SLIDING: those of `[t - over, t)`.
@@ -73,12 +73,12 @@ TYPES: dict[Operation, FeastType] = {
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """One feature: an operation over a column of facts, within a window.
+    """One feature: an operation over a column of events, within a window.
 
     Attributes:
         what: what the feature is about, the first part of its name.
         over: how long the window is.
-        of: the column of the facts; by default it is called `what`.
+        of: the column of the events; by default it is called `what`.
         argument: the percentage of a percentile, or the k of a top-k.
         dtype: the feature's type, where it is not its operation's (a sum of integers, the last value of a string).
     """
@@ -100,7 +100,7 @@ class Aggregation:
 
     @property
     def column(self) -> str:
-        """The column of the facts."""
+        """The column of the events."""
         return self.of or self.what
 
     @property
@@ -138,7 +138,7 @@ class Windows:
     """The windowed features of one view.
 
     Attributes:
-        keys: the columns of the facts that say what a row is about.
+        keys: the columns of the events that say what a row is about.
         every: the length of a tile. Rows stand at its multiples, counted from the Unix epoch.
     Raises:
         WindowError: a window is not made of whole tiles, or two features have one name.
@@ -183,7 +183,7 @@ class Windows:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the facts that features are of."""
+        """The columns of the events that features are of."""
         return tuple(sorted({feature.column for feature in self.features}))
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from feast import FeatureView
@@ -22,7 +22,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from pedigree.features.columns import CREATED_AT, EVENT_AT
+from pedigree.features.columns import created_column, event_column, stored_names
 from pedigree.jobs.errors import SchemaBrokenError
 
 WIDENS = {
@@ -34,12 +34,14 @@ WIDENS = {
 
 
 def promised(view: FeatureView) -> dict[str, DataType]:
-    """The Spark types of a view's columns, keys first, with the event time last."""
-    columns = {field.name: spark_type(field.dtype) for field in (*view.entity_columns, *view.features)}
+    """The Spark types of the columns that a view promises, as its table calls them: keys first, the event time last."""
+    stored_as = stored_names(view)
+    fields = (*view.entity_columns, *view.features)
+    columns = {stored_as.get(field.name, field.name): spark_type(field.dtype) for field in fields}
     unsupported = [f"{name} has a type that Spark has not" for name, dtype in columns.items() if dtype is None]
     if unsupported:
         raise SchemaBrokenError(view.name, unsupported)
-    return {name: dtype for name, dtype in columns.items() if dtype is not None} | {EVENT_AT: TimestampType()}
+    return {name: dtype for name, dtype in columns.items() if dtype is not None} | {event_column(view): TimestampType()}
 
 
 def spark_type(dtype: FeastType) -> DataType | None:
@@ -47,18 +49,24 @@ def spark_type(dtype: FeastType) -> DataType | None:
     return BinaryType() if dtype in (PdfBytes, ImageBytes) else from_feast_to_spark_type(dtype)
 
 
-def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime) -> DataFrame:
-    """The rows as the view promises them, with `created_at` (aware) beside the event time.
+def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime, checked: Collection[str] = ()) -> DataFrame:
+    """The rows as the view promises them, with `created_at` beside the event time.
 
+    Args:
+        rows: the promised columns as the table calls them.
+        created_at: aware.
+        checked: columns that may stand beside the promised ones, for the contract to look at.
     Raises:
         SchemaBrokenError: a column is missing, was not promised, or has a type that cannot be widened to the promised one.
     """
     expected = promised(view)
-    problems = differences(expected, {field.name: field.dataType for field in rows.schema})
+    beside = [name for name in rows.columns if name in checked and name not in expected]
+    found = {field.name: field.dataType for field in rows.schema if field.name not in beside}
+    problems = differences(expected, found)
     if problems:
         raise SchemaBrokenError(view.name, problems)
     columns = [F.col(name).cast(dtype).alias(name) for name, dtype in expected.items()]
-    return rows.select(*columns, F.lit(created_at).cast("timestamp").alias(CREATED_AT))
+    return rows.select(*columns, *beside, F.lit(created_at).cast("timestamp").alias(created_column(view)))
 
 
 def fits(found: DataType, expected: DataType) -> bool:

@@ -10,10 +10,9 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pedigree.features.columns import EVENT_AT
 from pedigree.jobs.conform import differences
-from pedigree.jobs.errors import SchemaBrokenError, UnauditedTableError, UnbuiltTableError
-from pedigree.jobs.gate_mark import Audited, CommitMark, TableCommit, audited, content_of, passed, table_name
+from pedigree.jobs.errors import SchemaBrokenError, UnbuiltTableError
+from pedigree.jobs.gate_mark import CommitMark, TableCommit, table_name
 from pedigree.jobs.time_slice import TimeSlice
 
 RUN_ID = "run_id"
@@ -59,32 +58,45 @@ def at_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
     return spark.read.format("delta").option("versionAsOf", version).load(uri)
 
 
-def publish(rows: DataFrame, uri: str, *, table: str, time_slice: TimeSlice, run_id: str, passed_rows: int) -> Commit:
-    """Replace the table's slice by `rows` in one commit that carries the gate's mark.
+def publish(rows: DataFrame, uri: str, *, table: str, replaced: str, run_id: str, passed_rows: int) -> Commit:
+    """Replace a part of the table by `rows` in one commit that carries the gate's mark.
 
     Args:
+        replaced: a predicate in SQL that selects the part; `rows` lie in it.
         passed_rows: how many rows the gate let through. A commit of another number is not taken for audited.
     Raises:
         SchemaBrokenError: the table that is there has other columns or types.
     """
     refuse_another_schema(rows, uri, table=table)
-    return replace(rows, uri, predicate=time_slice.predicate(EVENT_AT), run_id=run_id, passed_rows=passed_rows)
+    return replace(rows, uri, predicate=replaced, run_id=run_id, passed_rows=passed_rows)
 
 
-def quarantine(rows: DataFrame, uri: str, *, time_slice: TimeSlice, run_id: str, published: bool) -> Commit:
+def quarantine(
+    rows: DataFrame,
+    uri: str,
+    *,
+    event: str,
+    time_slice: TimeSlice,
+    run_id: str,
+    published: bool,
+    is_whole: bool = False,
+) -> Commit:
     """Keep rejected rows, in place of those of an earlier build of the slice.
 
     A slice of which nothing was rejected writes no rows, so that every table has its quarantine, empty or not.
 
     Args:
-        rows: the rejected rows, with `broken_facts`.
+        rows: the rejected rows, with `broken_rules`.
+        event: their column with the event time.
         published: whether the rest of the slice was published. Rows of a slice that the gate stopped stand beside those
             of the slice that is visible, and neither replaces the other. Rows without an event time count to the slice's start.
+        is_whole: the slice stands for the whole table: the rows replace those of every earlier build.
     """
-    slice_at = F.coalesce(EVENT_AT, F.lit(time_slice.start_at).cast("timestamp"))
+    slice_at = F.coalesce(event, F.lit(time_slice.start_at).cast("timestamp"))
     kept = quarantined(rows, slice_at, run_id=run_id, published=published)
-    predicate = f"{time_slice.predicate(SLICE_AT)} AND {PUBLISHED} = {str(published).lower()}"
-    return replace(kept, uri, predicate=predicate, run_id=run_id)
+    of_slice = "true" if is_whole else time_slice.predicate(SLICE_AT)
+    predicate = f"{of_slice} AND {PUBLISHED} = {str(published).lower()}"
+    return replace(kept, uri, predicate=predicate, run_id=run_id, adds_columns=True)
 
 
 def quarantined(rows: DataFrame, slice_at: Column, *, run_id: str, published: bool) -> DataFrame:
@@ -92,26 +104,39 @@ def quarantined(rows: DataFrame, slice_at: Column, *, run_id: str, published: bo
     return rows.select("*", slice_at.alias(SLICE_AT), F.lit(run_id).alias(RUN_ID), F.lit(published).alias(PUBLISHED))
 
 
-def replace(rows: DataFrame, uri: str, *, predicate: str, run_id: str, passed_rows: int | None = None) -> Commit:
+def replace(
+    rows: DataFrame,
+    uri: str,
+    *,
+    predicate: str,
+    run_id: str,
+    passed_rows: int | None = None,
+    adds_columns: bool = False,
+) -> Commit:
     """Replace what `predicate` selects by `rows`. Where nothing is replaced by nothing, Delta makes no commit.
 
     Args:
         passed_rows: how many rows the gate let through; None where no gate looked at them.
+        adds_columns: add columns that the table does not have yet; its other rows have null there.
     """
     mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
-    write = rows.write.format("delta").mode("overwrite")
+    write = rows.write.format("delta").mode("overwrite").option("mergeSchema", str(adds_columns).lower())
     write.option("replaceWhere", predicate).option("userMetadata", mark).option(CHANGE_FEED, "true").save(uri)
     return commit_of(rows.sparkSession, uri, mark)
 
 
-def append(rows: DataFrame, uri: str, *, run_id: str, passed_rows: int | None = None) -> Commit:
+def append(
+    rows: DataFrame, uri: str, *, run_id: str, passed_rows: int | None = None, adds_columns: bool = False
+) -> Commit:
     """Add rows in one commit that names its run.
 
     Args:
         passed_rows: how many rows the gate let through; None where no gate looked at them.
+        adds_columns: add columns that the table does not have yet; its other rows have null there.
     """
     mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
-    rows.write.format("delta").mode("append").option("userMetadata", mark).save(uri)
+    write = rows.write.format("delta").mode("append").option("mergeSchema", str(adds_columns).lower())
+    write.option("userMetadata", mark).save(uri)
     return commit_of(rows.sparkSession, uri, mark)
 
 
@@ -194,37 +219,3 @@ def committed_us(spark: SparkSession, uri: str, version: int) -> int | None:
     older = (commit for commit in commits(spark, uri) if commit.version <= version)
     found = next(older, None)
     return found.at_us if found is not None and found.version == version else None
-
-
-def audited_version(spark: SparkSession, uri: str, table: str) -> Audited:
-    """The newest version of a table that may be served: written by a run that passed its gate, or changed in form only.
-
-    Raises:
-        UnbuiltTableError: there is no table.
-        UnauditedTableError: none of its commits passed the gate.
-    """
-    if not DeltaTable.isDeltaTable(spark, uri):
-        raise UnbuiltTableError(table, uri)
-    every = list(commits(spark, uri))
-    found = audited(every, uri)
-    if found is None:
-        former = [commit.version for commit in every if commit.run_of_a_release_before]
-        raise UnauditedTableError(table, uri, commits=len(every), former=former)
-    return found
-
-
-def version_before(spark: SparkSession, uri: str, version: int) -> int | None:
-    """The last audited version with other rows than `version` has; None where there is none that Delta still tells of."""
-    every = list(commits(spark, uri))
-    content = content_of(every, version)
-    below = version if content is None else content.version
-    return max((commit.version for commit in passed(every, uri) if commit.version < below), default=None)
-
-
-def may_be_named(spark: SparkSession, uri: str, version: int) -> bool:
-    """True where a person may ask for a version: its rows passed the gate, or are of a run of a release without marks."""
-    every = list(commits(spark, uri))
-    content = content_of(every, version)
-    if content is None or version not in {commit.version for commit in every}:
-        return False
-    return content in passed(every, uri) or content.run_of_a_release_before is not None

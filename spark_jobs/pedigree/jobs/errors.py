@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class JobError(Exception):
@@ -57,8 +58,17 @@ class SourceBrokenError(JobError):
     def __init__(self, path: str, *, reason: str) -> None:
         self.path = path
         super().__init__(
-            f"{path} cannot be read: {reason} Nothing was changed. "
-            "Have the file delivered again, or change its schema in spark_jobs/pedigree/jobs/sources/reader.py."
+            f"{path} cannot be read: {reason} Nothing was changed. Have it delivered again, or change the schema of its `Source`."
+        )
+
+
+class VariableMissingError(JobError):
+    """A declaration names environment variables that are not set."""
+
+    def __init__(self, source: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"The source {source!r} needs {', '.join(names)} in the environment. Set it and run the command again. "
+            "Nothing was changed."
         )
 
 
@@ -125,10 +135,45 @@ class SchemaBrokenError(JobError):
 
 
 class ContractError(JobError):
-    """A contract states a fact in a way that cannot be checked."""
+    """A contract states a rule in a way that cannot be checked."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}. {remedy}")
+
+
+class TransformError(JobError):
+    """A transform's query cannot be run."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"The query in {path} cannot be run: {reason}. Nothing was changed.")
+
+
+class ExternalTableMissingError(JobError):
+    """Somebody else's table is not where it was declared."""
+
+    transient = True
+
+    def __init__(self, table: str, uri: str) -> None:
+        self.table, self.uri = table, uri
+        super().__init__(
+            f"There is no Delta table at {uri}, where {table} is declared to be. Nothing was changed. Wait for its owner to "
+            "write it, or set the path of the view's source to where it is."
+        )
+
+
+class VersionRefusedError(JobError):
+    """A version of somebody else's table breaks its contract."""
+
+    def __init__(
+        self, table: str, uri: str, *, version: int, broken: Sequence[str], stays: int | None, quarantine: str
+    ) -> None:
+        self.table, self.version, self.quarantine = table, version, quarantine
+        served = "no version of it may be loaded" if stays is None else f"version {stays} is the one that may be loaded"
+        super().__init__(
+            f"Version {version} of {uri} breaks the contract of {table}: {'; '.join(broken)}. It is not loaded, and {served}. "
+            f"The rows that break rules are kept in {quarantine} with the rules' names. When the table's owner has mended it: "
+            f"`pedigree build {table}`."
+        )
 
 
 class UnbuiltTableError(JobError):
@@ -211,7 +256,7 @@ class QualityGateFailedError(JobError):
         state = "does not exist yet" if version is None else f"stays at version {version}"
         super().__init__(
             f"The gate stopped this slice of {table}: {'; '.join(self.broken)}. The table {state}; "
-            f"all {rows:,} rows of the slice are kept in {quarantine} with the names of the facts they broke."
+            f"all {rows:,} rows of the slice are kept in {quarantine} with the names of the rules they broke."
         )
 
 

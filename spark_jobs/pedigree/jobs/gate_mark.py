@@ -101,10 +101,15 @@ class Audited:
     beneath: tuple[int, ...] = ()
 
 
-def passed(commits: Iterable[TableCommit], uri: str) -> list[TableCommit]:
-    """The commits to the table at `uri` that passed the gate, the newest first."""
-    found: dict[str, TableCommit] = {}
-    for commit in sorted(commits, key=lambda commit: commit.version):
+def passed(commits: Iterable[TableCommit], uri: str, by_audit: frozenset[int] = frozenset()) -> list[TableCommit]:
+    """The commits to the table at `uri` that passed the gate, the newest first.
+
+    Args:
+        by_audit: versions of a table that somebody else writes, which an audit let pass.
+    """
+    every = sorted(commits, key=lambda commit: commit.version)
+    found = {str(commit.version): commit for commit in every if commit.version in by_audit}
+    for commit in every:
         mark = CommitMark.read(commit.metadata)
         if mark is not None and mark.run not in found and is_borne_out(mark, commit, uri):
             found[mark.run] = commit
@@ -117,10 +122,10 @@ def is_borne_out(mark: CommitMark, commit: TableCommit, uri: str) -> bool:
     return says_so and commit.operation == WRITE and commit.rows == mark.rows
 
 
-def audited(commits: Iterable[TableCommit], uri: str) -> Audited | None:
+def audited(commits: Iterable[TableCommit], uri: str, by_audit: frozenset[int] = frozenset()) -> Audited | None:
     """The newest version that may be served; None where no commit passed the gate."""
     every = sorted(commits, key=lambda commit: -commit.version)
-    good = [commit.version for commit in passed(every, uri)]
+    good = [commit.version for commit in passed(every, uri, by_audit)]
     if not good:
         return None
     published = good[0]
@@ -128,11 +133,14 @@ def audited(commits: Iterable[TableCommit], uri: str) -> Audited | None:
     former = {commit.version for commit in every if commit.run_of_a_release_before}
     newer = sorted(version for version in foreign if version > published)
     before = good[1] if len(good) > 1 else -1
+    is_whole = published in by_audit  # an audit looks at all rows, those of the commits beneath too
     return Audited(
         version=min(newer, default=every[0].version + 1) - 1,
         published=published,
         unaudited=tuple(newer),
-        beneath=tuple(sorted(version for version in foreign if before < version < published and version not in former)),
+        beneath=()
+        if is_whole
+        else tuple(sorted(version for version in foreign if before < version < published and version not in former)),
     )
 
 

@@ -210,12 +210,14 @@ def verdict_of(run: RunRecord) -> messages.Verdict:
     """What the quality gate found in a build."""
     rows: Mapping[str, int] = run.notes.get("rows", {})
     return messages.Verdict(
-        facts=len(run.assertions),
+        rules=len(run.assertions),
         held=sum(rule.held for rule in run.assertions),
         rows_published=rows.get("published", 0),
         rows_quarantined=rows.get("quarantined", 0),
         broken_rows=sum(rule.broken_rows for rule in run.assertions),
-        rules=[messages.Rule(name=rule.fact, held=rule.held, broken_rows=rule.broken_rows) for rule in run.assertions],
+        results=[
+            messages.RuleResult(rule=one.rule, held=one.held, broken_rows=one.broken_rows) for one in run.assertions
+        ],
     )
 
 

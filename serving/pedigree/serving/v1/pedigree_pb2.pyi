@@ -174,30 +174,30 @@ class Dataset(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("facts", "held", "rows_published", "rows_quarantined", "broken_rows", "rules")
-    FACTS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("rules", "held", "rows_published", "rows_quarantined", "broken_rows", "results")
+    RULES_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     ROWS_PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     ROWS_QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     BROKEN_ROWS_FIELD_NUMBER: _ClassVar[int]
-    RULES_FIELD_NUMBER: _ClassVar[int]
-    facts: int
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    rules: int
     held: int
     rows_published: int
     rows_quarantined: int
     broken_rows: int
-    rules: _containers.RepeatedCompositeFieldContainer[Rule]
-    def __init__(self, facts: _Optional[int] = ..., held: _Optional[int] = ..., rows_published: _Optional[int] = ..., rows_quarantined: _Optional[int] = ..., broken_rows: _Optional[int] = ..., rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ...) -> None: ...
+    results: _containers.RepeatedCompositeFieldContainer[RuleResult]
+    def __init__(self, rules: _Optional[int] = ..., held: _Optional[int] = ..., rows_published: _Optional[int] = ..., rows_quarantined: _Optional[int] = ..., broken_rows: _Optional[int] = ..., results: _Optional[_Iterable[_Union[RuleResult, _Mapping]]] = ...) -> None: ...
 
-class Rule(_message.Message):
-    __slots__ = ("name", "held", "broken_rows")
-    NAME_FIELD_NUMBER: _ClassVar[int]
+class RuleResult(_message.Message):
+    __slots__ = ("rule", "held", "broken_rows")
+    RULE_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     BROKEN_ROWS_FIELD_NUMBER: _ClassVar[int]
-    name: str
+    rule: str
     held: bool
     broken_rows: int
-    def __init__(self, name: _Optional[str] = ..., held: _Optional[bool] = ..., broken_rows: _Optional[int] = ...) -> None: ...
+    def __init__(self, rule: _Optional[str] = ..., held: _Optional[bool] = ..., broken_rows: _Optional[int] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("namespace", "name", "version", "columns", "landed", "landed_from")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from pedigree.features.table import Table
+from pedigree.features.table import FeatureTable, Table
 from pedigree.jobs import delta_tables
-from pedigree.jobs.build.build import Jobs
+from pedigree.jobs.build.jobs import Jobs
 from pedigree.jobs.sources.reader import read
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.jobs.windows.tile_plan import built_from, open_store
@@ -23,12 +23,14 @@ def chunks(time_slice: TimeSlice, length: timedelta) -> Iterator[TimeSlice]:
         start_at = end_at
 
 
-def pending(table: Table, parts: Sequence[TimeSlice], jobs: Jobs) -> Sequence[TimeSlice]:
-    """The parts that are not yet published from the sources and the declarations as they are now.
+def pending(table: FeatureTable, parts: Sequence[TimeSlice], jobs: Jobs) -> Sequence[TimeSlice]:
+    """The parts that are not yet published from the sources and the declarations as they are now; all, but for tables of windows.
 
     Raises:
         SourceMissingError: a source is not there.
     """
+    if not isinstance(table, Table):
+        return parts  # what a transform or somebody else's table is made from is not remembered
     if delta_tables.current_version(jobs.spark, jobs.repository.lake.table(table.name)) is None:
         return parts
     sources = {source.name: read(jobs.spark, source, jobs.repository) for source in table.sources}

@@ -1,5 +1,5 @@
-"""The gate. Great Expectations decides whether a slice may pass; here its row-level facts become Spark columns as well,
-so that each rejected row can be kept with the names of the facts it broke.
+"""The gate. Great Expectations decides whether a slice may pass; here its row-level rules become Spark columns as well,
+so that each rejected row can be kept with the names of the rules it broke.
 """
 
 from __future__ import annotations
@@ -22,58 +22,58 @@ from great_expectations.expectations.expectation import (
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pedigree.jobs.build.verdict import BROKEN_FACTS, RuleResult, Verdict
+from pedigree.jobs.build.verdict import BROKEN_RULES, RuleResult, Verdict
 from pedigree.jobs.errors import ContractError
 
 ROW_LEVEL = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
 
 
 def mark(rows: DataFrame, contract: gx.ExpectationSuite) -> DataFrame:
-    """The rows with `broken_facts`: the names of the row-level facts that each one breaks, in the contract's order.
+    """The rows with `broken_rules`: the names of the row-level rules that each one breaks, in the contract's order.
 
     Raises:
-        ContractError: a fact has no name or another's, or is of a kind or with a setting that cannot be told row by row.
+        ContractError: a rule has no name or another's, or is of a kind or with a setting that cannot be told row by row.
     """
     refuse_repeated_names(contract)
-    broken = [F.when(breaks(fact), F.lit(fact_name(fact))) for fact in contract.expectations if is_row_level(fact)]
-    return rows.select("*", F.array_compact(F.array(*broken)).cast("array<string>").alias(BROKEN_FACTS))
+    broken = [F.when(breaks(rule), F.lit(rule_name(rule))) for rule in contract.expectations if is_row_level(rule)]
+    return rows.select("*", F.array_compact(F.array(*broken)).cast("array<string>").alias(BROKEN_RULES))
 
 
 def judge(marked: DataFrame, contract: gx.ExpectationSuite) -> Verdict:
-    """The verdict of Great Expectations' own engine over rows from `mark`, with how many rows broke each fact."""
-    names = [fact_name(fact) for fact in contract.expectations]
-    tallies = [F.count_if(F.array_contains(BROKEN_FACTS, name)).alias(name) for name in names]
+    """The verdict of Great Expectations' own engine over rows from `mark`, with how many rows broke each rule."""
+    names = [rule_name(rule) for rule in contract.expectations]
+    tallies = [F.count_if(F.array_contains(BROKEN_RULES, name)).alias(name) for name in names]
     counts = marked.agg(F.count(F.lit(1)).alias("rows"), *tallies).collect()[0].asDict()
-    batch = batch_of(marked.drop(BROKEN_FACTS))
+    batch = batch_of(marked.drop(BROKEN_RULES))
     held = {
-        result.expectation_config.meta["fact"]: bool(result.success)
+        stated_name(result.expectation_config.meta): bool(result.success)
         for result in batch.validate(contract, result_format="BOOLEAN_ONLY").results
     }
-    facts = (verdict_on(fact, batch, counts, held=held[fact_name(fact)]) for fact in contract.expectations)
-    return Verdict(rows=counts["rows"], facts=tuple(facts))
+    rules = (verdict_on(rule, batch, counts, held=held[rule_name(rule)]) for rule in contract.expectations)
+    return Verdict(rows=counts["rows"], rules=tuple(rules))
 
 
-def verdict_on(fact: Expectation, batch: Batch, counts: Mapping[str, int], *, held: bool) -> RuleResult:
-    """One fact's result, in words that a person can act on where it did not hold."""
-    name = fact_name(fact)
+def verdict_on(rule: Expectation, batch: Batch, counts: Mapping[str, int], *, held: bool) -> RuleResult:
+    """One rule's result, in words that a person can act on where it did not hold."""
+    name = rule_name(rule)
     broken = counts[name]
     if held:
         detail = ""
-    elif is_row_level(fact):
-        allowed = 1 - fact.mostly
+    elif is_row_level(rule):
+        allowed = 1 - rule.mostly
         detail = f"{broken:,} of {counts['rows']:,} rows broke it, at most {allowed:.0%} may"
     else:
-        observed = batch.validate(fact, result_format="BASIC").result.get("observed_value")
+        observed = batch.validate(rule, result_format="BASIC").result.get("observed_value")
         shown = f"{observed:.6g}" if isinstance(observed, float) else observed
-        detail = f"observed {shown}, must be {bounds(fact)}"
-    return RuleResult(name=name, held=held, column=getattr(fact, "column", None), broken_rows=broken, detail=detail)
+        detail = f"observed {shown}, must be {bounds(rule)}"
+    return RuleResult(name=name, held=held, column=getattr(rule, "column", None), broken_rows=broken, detail=detail)
 
 
-def bounds(fact: Expectation) -> str:
+def bounds(rule: Expectation) -> str:
     """What an aggregate had to be."""
-    low, high = getattr(fact, "min_value", None), getattr(fact, "max_value", None)
+    low, high = getattr(rule, "min_value", None), getattr(rule, "max_value", None)
     limits = [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None)
-    return " and ".join(limits) or fact.expectation_type
+    return " and ".join(limits) or rule.expectation_type
 
 
 def batch_of(rows: DataFrame) -> Batch:
@@ -85,78 +85,90 @@ def batch_of(rows: DataFrame) -> Batch:
     return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": rows})
 
 
+def columns_checked(contract: gx.ExpectationSuite) -> frozenset[str]:
+    """The columns that a contract's rules look at."""
+    attributes = ("column", "column_A", "column_B")
+    named = {getattr(rule, name, None) for rule in contract.expectations for name in attributes}
+    listed = {name for rule in contract.expectations for name in getattr(rule, "column_list", None) or ()}
+    return frozenset(str(name) for name in named | listed if name)
+
+
 def refuse_repeated_names(contract: gx.ExpectationSuite) -> None:
-    """Raise where two facts have one name, since a verdict on one would hide the other's."""
-    names = [fact_name(fact) for fact in contract.expectations]
+    """Raise where two rules have one name, since a verdict on one would hide the other's."""
+    names = [rule_name(rule) for rule in contract.expectations]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ContractError(
-            f"{contract.name} states {', '.join(repeated)} more than once", "Give each fact its own name."
+            f"{contract.name} states {', '.join(repeated)} more than once", "Give each rule its own name."
         )
 
 
-def is_row_level(fact: Expectation) -> bool:
-    """True where each row keeps or breaks the fact by itself."""
-    return isinstance(fact, ROW_LEVEL)
+def is_row_level(rule: Expectation) -> bool:
+    """True where each row keeps or breaks the rule by itself."""
+    return isinstance(rule, ROW_LEVEL)
 
 
-def fact_name(fact: Expectation) -> str:
-    """The name under which a contract states a fact."""
-    name = (fact.meta or {}).get("fact")
+def rule_name(rule: Expectation) -> str:
+    """The name of a contract's rule."""
+    name = stated_name(rule.meta)
     if not name:
-        raise ContractError(
-            f"{fact.expectation_type} states no fact", 'Give it meta={"fact": "<the fact that must hold>"}.'
-        )
-    return str(name)
+        raise ContractError(f"{rule.expectation_type} has no name", 'Give it meta={"rule": "<what must hold>"}.')
+    return name
 
 
-def breaks(fact: Expectation) -> Column:
-    """True where a row breaks a row-level fact; never null, and like Great Expectations it lets nulls pass.
+def stated_name(meta: Mapping[str, object] | None) -> str:
+    """The name of a rule; contracts of the release before have it under `fact`. Empty where there is none."""
+    stated = meta or {}
+    return str(stated.get("rule") or stated.get("fact") or "")
+
+
+def breaks(rule: Expectation) -> Column:
+    """True where a row breaks a row-level rule; never null, and like Great Expectations it lets nulls pass.
 
     Raises:
-        ContractError: the kind of the fact is not in `BREAKS`, or it is restricted to some rows by `row_condition`.
+        ContractError: the kind of the rule is not in `BREAKS`, or it is restricted to some rows by `row_condition`.
     """
-    compiled = BREAKS.get(type(fact))
+    compiled = BREAKS.get(type(rule))
     if compiled is None:
         kinds = ", ".join(kind.__name__ for kind in BREAKS)
-        raise ContractError(f"{fact_name(fact)} is a {type(fact).__name__}", f"Row by row can be told: {kinds}.")
-    if fact.row_condition:
-        raise ContractError(f"{fact_name(fact)} has a row_condition", "State the condition within the transform.")
-    return F.coalesce(compiled(fact), F.lit(False))
+        raise ContractError(f"{rule_name(rule)} is a {type(rule).__name__}", f"Row by row can be told: {kinds}.")
+    if rule.row_condition:
+        raise ContractError(f"{rule_name(rule)} has a row_condition", "State the condition within the transform.")
+    return F.coalesce(compiled(rule), F.lit(False))
 
 
-def is_null(fact: gxe.ExpectColumnValuesToNotBeNull) -> Column:
+def is_null(rule: gxe.ExpectColumnValuesToNotBeNull) -> Column:
     """Breaks `column_is_present`."""
-    return F.col(fact.column).isNull()
+    return F.col(rule.column).isNull()
 
 
-def is_outside(fact: gxe.ExpectColumnValuesToBeBetween) -> Column:
+def is_outside(rule: gxe.ExpectColumnValuesToBeBetween) -> Column:
     """Breaks a range; the bounds are part of it unless they are strict."""
-    value = F.col(fact.column)
-    below = operator.le if fact.strict_min else operator.lt
-    above = operator.ge if fact.strict_max else operator.gt
+    value = F.col(rule.column)
+    below = operator.le if rule.strict_min else operator.lt
+    above = operator.ge if rule.strict_max else operator.gt
     sides = [
         compare(value, F.lit(limit))
-        for compare, limit in ((below, fact.min_value), (above, fact.max_value))
+        for compare, limit in ((below, rule.min_value), (above, rule.max_value))
         if limit is not None
     ]
     return any_of(sides)
 
 
-def is_not_in_set(fact: gxe.ExpectColumnValuesToBeInSet) -> Column:
+def is_not_in_set(rule: gxe.ExpectColumnValuesToBeInSet) -> Column:
     """Breaks a set of values."""
-    return ~F.col(fact.column).isin(list(fact.value_set or []))
+    return ~F.col(rule.column).isin(list(rule.value_set or []))
 
 
-def does_not_match(fact: gxe.ExpectColumnValuesToMatchRegex) -> Column:
+def does_not_match(rule: gxe.ExpectColumnValuesToMatchRegex) -> Column:
     """Breaks a pattern."""
-    return ~F.col(fact.column).rlike(str(fact.regex))
+    return ~F.col(rule.column).rlike(str(rule.regex))
 
 
-def is_repeated(fact: gxe.ExpectCompoundColumnsToBeUnique) -> Column:
+def is_repeated(rule: gxe.ExpectCompoundColumnsToBeUnique) -> Column:
     """Breaks uniqueness: every row of a repeated combination does; a combination of nulls only does not count."""
-    alike = F.count(F.lit(1)).over(Window.partitionBy(*fact.column_list)) > 1
-    return alike & any_of(F.col(column).isNotNull() for column in fact.column_list)
+    alike = F.count(F.lit(1)).over(Window.partitionBy(*rule.column_list)) > 1
+    return alike & any_of(F.col(column).isNotNull() for column in rule.column_list)
 
 
 def any_of(conditions: Iterable[Column]) -> Column:

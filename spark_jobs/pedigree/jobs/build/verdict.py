@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BROKEN_FACTS = "broken_facts"
-"""The column of a rejected row that holds the names of the facts it broke."""
+BROKEN_RULES = "broken_rules"
+"""The column of a rejected row that holds the names of the rules it broke."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """Whether one fact held for a slice; `broken_rows` is 0 for facts about the slice as a whole."""
+    """Whether one rule held for a slice; `broken_rows` is 0 for rules about the slice as a whole."""
 
     name: str
     held: bool
@@ -24,17 +24,17 @@ class Verdict:
     """What the gate says of a slice of `rows` rows."""
 
     rows: int
-    facts: tuple[RuleResult, ...]
+    rules: tuple[RuleResult, ...]
 
     @property
     def broken(self) -> tuple[RuleResult, ...]:
-        """The facts that stop the slice."""
-        return tuple(fact for fact in self.facts if not fact.held)
+        """The rules that stop the slice."""
+        return tuple(rule for rule in self.rules if not rule.held)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the slice is stopped, one fact each, in words that a person can act on."""
-        return tuple(f"{fact.name} ({fact.detail})" for fact in self.broken)
+        """Why the slice is stopped, one rule each, in words that a person can act on."""
+        return tuple(f"{rule.name} ({rule.detail})" for rule in self.broken)
 
     @property
     def passed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.table_format import DeltaFormat
 
+from pedigree.jobs.errors import UnbuiltTableError
 from pedigree.lineage.errors import LineageError
 from pedigree.lineage.naming import at_path
 
@@ -66,6 +68,18 @@ def dataset_of(source: SparkSource, columns: Collection[str], *, at_most_bytes: 
     else:
         return Unreadable(f"{source.name} is neither Delta nor Parquet")
     return found if isinstance(found, Unreadable) else unless_odd(found, columns)
+
+
+def is_readable_without_spark(source: SparkSource) -> bool:
+    """True where a source is there and can be read without Spark, whatever its size.
+
+    Raises:
+        UnbuiltTableError: it is a Delta table on this machine that was never built.
+    """
+    path = local_path(source)
+    if path is not None and isinstance(source.table_format, DeltaFormat) and not DeltaTable.is_deltatable(path):
+        raise UnbuiltTableError(source.name, path)
+    return not isinstance(dataset_of(source, (), at_most_bytes=sys.maxsize), Unreadable)
 
 
 def local_path(source: SparkSource) -> str | None:

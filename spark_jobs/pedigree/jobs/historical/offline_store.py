@@ -29,7 +29,7 @@ from pyspark.sql import DataFrame
 from pedigree.jobs.delta_tables import built_version
 from pedigree.jobs.errors import EngineUnfitError, LogDestinationError
 from pedigree.jobs.historical import pointintime_duckdb, pointintime_spark
-from pedigree.jobs.historical.arrow_files import Unreadable
+from pedigree.jobs.historical.arrow_files import Unreadable, is_readable_without_spark
 from pedigree.jobs.historical.definitions import RequestedFeatures, Retrieval, histories_of, refuse_clashes
 from pedigree.jobs.historical.entity_frame import labels_of
 from pedigree.jobs.historical.logging_destination import DeltaLoggingDestination
@@ -122,11 +122,13 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
         )
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
-        """Look at a view's source in our own session, as `feast apply` does.
+        """Look at a view's source, as `feast apply` does: without Spark where the source can be read without it.
 
         Raises:
             UnbuiltTableError: it is a Delta table that was never built.
         """
+        if isinstance(data_source, SparkSource) and is_readable_without_spark(data_source):
+            return
         spark = open_session(job_settings())
         if (
             isinstance(data_source, SparkSource)

@@ -13,7 +13,7 @@ from pedigree.features.settings import repository_settings
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.lineage_datasets import assertions, fields_of
 from pedigree.jobs.build.quality_gate import judge, mark
-from pedigree.jobs.build.verdict import BROKEN_FACTS, Verdict
+from pedigree.jobs.build.verdict import BROKEN_RULES, Verdict
 from pedigree.jobs.cache import cached
 from pedigree.jobs.conform import differences
 from pedigree.jobs.contention import exclusive
@@ -74,11 +74,14 @@ def like_the_table(batch: pa.Table, source: SparkSource, table: str, spark: Spar
 def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run, *, quarantine: str) -> None:
     """Append the good rows and keep the others, or keep all and raise."""
     source = delta_source(view)
-    is_good = F.size(BROKEN_FACTS) == 0
+    is_good = F.size(BROKEN_RULES) == 0
     rejected = marked.where(~is_good) if verdict.passed else marked
     at = F.col(source.timestamp_field)
     kept = delta_tables.append(
-        delta_tables.quarantined(rejected, at, run_id=run.id, published=verdict.passed), quarantine, run_id=run.id
+        delta_tables.quarantined(rejected, at, run_id=run.id, published=verdict.passed),
+        quarantine,
+        run_id=run.id,
+        adds_columns=True,
     )
     if not verdict.passed:
         raise QualityGateFailedError(
@@ -88,7 +91,7 @@ def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run, *, qu
             version=delta_tables.current_version(marked.sparkSession, source.path),
             quarantine=quarantine,
         )
-    good = marked.where(is_good).drop(BROKEN_FACTS)
+    good = marked.where(is_good).drop(BROKEN_RULES)
     commit = delta_tables.append(good, source.path, run_id=run.id, passed_rows=verdict.rows - kept.rows)
     declare(run, source, good, commit, verdict=verdict)
 

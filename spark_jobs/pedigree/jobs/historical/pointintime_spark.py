@@ -125,8 +125,8 @@ def as_of(labels: DataFrame, line: TimeLine, *, instant: str, knowledge_time: bo
     Raises:
         EntityFrameError: a key of the labels is of another kind than the rows'.
     """
-    facts = fact_side(line, knowledge_time=knowledge_time)
-    both = label_side(labels, line, facts, instant=instant).unionByName(facts, allowMissingColumns=True)
+    rows = row_side(line, knowledge_time=knowledge_time)
+    both = label_side(labels, line, rows, instant=instant).unionByName(rows, allowMissingColumns=True)
     keys = [KEY.format(number) for number in range(len(line.keys))]
     so_far = Window.partitionBy(*keys).orderBy(AT, IS_LABEL).rowsBetween(Window.unboundedPreceding, Window.currentRow)
     newest = both.select("*", F.max(ROW).over(so_far).alias(NEWEST)).where(IS_LABEL)
@@ -135,7 +135,7 @@ def as_of(labels: DataFrame, line: TimeLine, *, instant: str, knowledge_time: bo
     return newest.select(f"{LABEL}.*", *features)
 
 
-def fact_side(line: TimeLine, *, knowledge_time: bool) -> DataFrame:
+def row_side(line: TimeLine, *, knowledge_time: bool) -> DataFrame:
     """The rows that some label may see, each at the instant from which it is visible."""
     rows = line.rows
     event_at = F.col(line.event_at).cast("timestamp")
@@ -153,9 +153,9 @@ def fact_side(line: TimeLine, *, knowledge_time: bool) -> DataFrame:
     )
 
 
-def label_side(labels: DataFrame, line: TimeLine, facts: DataFrame, *, instant: str) -> DataFrame:
-    """The labels at their instants, with keys of the facts' types and no row."""
-    types = {field.name: field.dataType for field in facts.schema}
+def label_side(labels: DataFrame, line: TimeLine, rows: DataFrame, *, instant: str) -> DataFrame:
+    """The labels at their instants, with keys of the rows' types and no row."""
+    types = {field.name: field.dataType for field in rows.schema}
     names = [KEY.format(number) for number in range(len(line.keys))]
     keys = [
         comparable(labels, key, types[name]).alias(name) for name, key in zip(names, line.keys.values(), strict=True)

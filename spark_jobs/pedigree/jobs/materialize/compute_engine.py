@@ -24,7 +24,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.table_format import DeltaFormat
 from pyspark.sql import SparkSession
 
-from pedigree.jobs import delta_tables
+from pedigree.jobs.audited_versions import audited_version
 from pedigree.jobs.build.lineage_datasets import view_fields
 from pedigree.jobs.errors import UnsupportedSourceError
 from pedigree.jobs.gate_mark import Audited
@@ -115,7 +115,7 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
 
 def version_to_load(view: FeatureView, source: SparkSource, spark: SparkSession) -> Audited:
     """The newest audited version of a view's table; what came after it is told of, and not loaded."""
-    audited = delta_tables.audited_version(spark, source.path, view.name)
+    audited = audited_version(spark, source.path, view.name)
     if audited.unaudited:
         log.warning(
             "versions %s of %s were written by no audited run; version %s is loaded",

@@ -9,7 +9,7 @@ from datetime import datetime
 from feast import FeatureStore, FeatureView
 from pyspark.sql import SparkSession
 
-from pedigree.jobs import delta_tables
+from pedigree.jobs.audited_versions import may_be_named, version_before
 from pedigree.jobs.errors import LoadOvertakenError, NothingToRollBackError
 from pedigree.jobs.gate_mark import Audited
 from pedigree.jobs.materialize.compute_engine import (
@@ -110,13 +110,13 @@ class StoreRecovery:
             raise NothingToRollBackError(view.name, "nothing was loaded of it")
         path = delta_source(view).path
         if to is None:
-            version = delta_tables.version_before(self.spark, path, mark.version)
+            version = version_before(self.spark, path, mark.version, view.name)
             if version is None:
                 raise NothingToRollBackError(view.name, f"there is no audited version before {mark.version}")
             return version
         if to >= mark.version:
             raise NothingToRollBackError(view.name, f"version {mark.version} is served, which is not after {to}")
-        if not delta_tables.may_be_named(self.spark, path, to):
+        if not may_be_named(self.spark, path, to, view.name):
             raise NothingToRollBackError(
                 view.name, f"version {to} was written by no audited run, or is no longer there"
             )

@@ -20,7 +20,7 @@ from pedigree.jobs.spark.java import require_java
 
 log = logging.getLogger(__name__)
 
-PACKAGES = ("io.delta:delta-spark_4.1_2.13:4.4.0",)
+PACKAGES = ("io.delta:delta-spark_4.1_2.13:4.4.0", "org.postgresql:postgresql:42.7.8")
 
 
 def artifact(jar: str) -> str:
@@ -49,12 +49,12 @@ def fetch(folder: Path) -> list[str]:
 
 
 def fetch_missing(folder: Path) -> None:
-    """Fetch the jars, once, where a folder has none.
+    """Fetch the jars, once, if a folder lacks one.
 
     Raises:
         JavaMissingError, JarsMissingError: as for `fetch`.
     """
-    if any(folder.glob("delta-spark_*.jar")):
+    if all(any(folder.glob(f"{package.split(':')[1]}-*.jar")) for package in PACKAGES):
         return
     log.warning("Fetching the jars that Spark needs into %s, once", folder)
     fetch(folder)

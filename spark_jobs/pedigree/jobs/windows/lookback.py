@@ -1,4 +1,4 @@
-"""What a slice must look back on, and where each part of it comes from: kept tiles where they are, else the facts themselves."""
+"""What a slice must look back on, and where each part of it comes from: kept tiles where they are, else the events themselves."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Lookback:
     """Where the tiles of a slice and of everything before it come from. No second is in two of them.
 
     Attributes:
-        facts: what is folded from facts, the slice itself among it.
+        events: what is folded from events, the slice itself among it.
         fine: what is read as fine tiles.
         coarse: what is read as coarse tiles.
     """
 
-    facts: tuple[Interval, ...]
+    events: tuple[Interval, ...]
     fine: tuple[Interval, ...]
     coarse: tuple[Interval, ...]
 
     @property
     def since(self) -> int:
-        """From when on facts are needed."""
-        return self.facts[0].start
+        """From when on events are needed."""
+        return self.events[0].start
 
 
 def look_back(windows: Windows, rows: Interval, coverage: Coverage) -> Lookback:
@@ -50,7 +50,7 @@ def look_back(windows: Windows, rows: Interval, coverage: Coverage) -> Lookback:
     rest = before.without(coarse)
     kept = [both for span in joined(coverage.fine) for part in rest if (both := part.within(span))]
     missing = [left for part in rest for left in part.without(kept)]
-    return Lookback(facts=joined([*missing, rows]), fine=joined(kept), coarse=joined(coarse))
+    return Lookback(events=joined([*missing, rows]), fine=joined(kept), coarse=joined(coarse))
 
 
 def fine_spans(windows: Windows, rows: Interval, unit: int) -> tuple[Interval, ...]:

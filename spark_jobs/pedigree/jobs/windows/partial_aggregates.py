@@ -1,6 +1,6 @@
 """What a tile remembers of a column, so that any window over tiles can be computed: partial aggregates that can be merged.
 
-Each kind is gathered from facts, folded over tiles (in a `groupBy` or over a frame of a window), and combined from a few
+Each kind is gathered from events, folded over tiles (in a `groupBy` or over a frame of a window), and combined from a few
 columns of one row. Everything is a Spark SQL expression. Partials of no values are null, or a count of 0.
 """
 
@@ -35,7 +35,7 @@ class Merging:
     """How partials of a kind come to be and become one.
 
     Attributes:
-        gather: an aggregate over the values of facts.
+        gather: an aggregate over the values of events.
         fold: an aggregate over partials.
         tidy: makes a partial of what `fold` yields.
         combine: makes a partial of several in one row, any of which may be null.
@@ -60,7 +60,7 @@ class Partial:
         return f"{self.of}__{self.kind}"
 
     def gathered(self) -> Column:
-        """The partial of a group of facts."""
+        """The partial of a group of events."""
         return MERGING[self.kind].gather(F.col(self.of)).alias(self.name)
 
     def folded(self, column: str, window: WindowSpec | None = None) -> Column:

@@ -1,4 +1,4 @@
-"""The tiles of one slice on its way: what is folded from facts, what is read, and what is kept once the slice is published."""
+"""The tiles of one slice on its way: what is folded from events, what is read, and what is kept once the slice is published."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pedigree.jobs.sources.reader import SourceRead
 from pedigree.jobs.time_slice import TimeSlice
 from pedigree.jobs.windows.lookback import Lookback, look_back
 from pedigree.jobs.windows.tile_store import TileStore, definition
-from pedigree.jobs.windows.tiles import FACTS, TILE_AT, gathered, row_tiles
+from pedigree.jobs.windows.tiles import EVENTS, TILE_AT, gathered, row_tiles
 from pedigree.jobs.windows.window_features import featured
 
 
@@ -29,7 +29,7 @@ class TilePlan:
     Attributes:
         rows: the starts of the slice's own tiles.
         store: the tiles that earlier builds kept, at the version that is read.
-        lookback: what is folded from facts, and what is read from the store.
+        lookback: what is folded from events, and what is read from the store.
     """
 
     table: Table
@@ -47,7 +47,7 @@ class TilePlan:
 
     @property
     def extent(self) -> TimeSlice:
-        """When the facts that are needed became known."""
+        """When the events that are needed became known."""
         return TimeSlice(instant(self.lookback.since), max(instant(self.rows.end), self.time_slice.end_at))
 
     @property
@@ -55,10 +55,10 @@ class TilePlan:
         """True where earlier builds' tiles are read."""
         return bool(self.lookback.fine or self.lookback.coarse)
 
-    def folded(self, facts: DataFrame) -> DataFrame:
-        """The fine tiles of the facts that no kept tile stands for."""
-        used = facts.where(F.col("outcome").isin(*self.table.used))
-        return gathered(used.where(held(F.unix_seconds(KNOWN_AT), self.lookback.facts)), self.table.windows)
+    def folded(self, events: DataFrame) -> DataFrame:
+        """The fine tiles of the events that no kept tile stands for."""
+        used = events.where(F.col("outcome").isin(*self.table.used))
+        return gathered(used.where(held(F.unix_seconds(KNOWN_AT), self.lookback.events)), self.table.windows)
 
     def completed(self, tiles: DataFrame) -> DataFrame:
         """The tiles with those that are kept."""
@@ -70,10 +70,10 @@ class TilePlan:
         return featured(tiles, self.table.windows, self.rows)
 
     def counts(self, tiles: DataFrame) -> tuple[int, int]:
-        """How many tiles the slice has, and of how many facts."""
+        """How many tiles the slice has, and of how many events."""
         own = tiles.where(held(F.col(TILE_AT), [self.rows]))
-        number, facts = own.agg(F.count(F.lit(1)), F.coalesce(F.sum(FACTS), F.lit(0))).collect()[0]
-        return int(number), int(facts)
+        number, events = own.agg(F.count(F.lit(1)), F.coalesce(F.sum(EVENTS), F.lit(0))).collect()[0]
+        return int(number), int(events)
 
     def publish(self, tiles: DataFrame, sources: Mapping[str, SourceRead], *, run_id: str) -> Commit:
         """Keep the tiles of the slice, now that it is published."""
@@ -88,5 +88,5 @@ def open_store(table: Table, spark: SparkSession, lake: Lake) -> TileStore:
 def built_from(table: Table, sources: Mapping[str, SourceRead]) -> str:
     """What a slice is made from, in one word: the versions of its sources, its windows and its contract."""
     versions = [f"{read.uri} {read.version}" for _, read in sorted(sources.items())]
-    facts = [f"{type(fact).__name__} {fact.meta} {fact.configuration.kwargs}" for fact in table.contract.expectations]
-    return digest([definition(table), table.windows.digest, *facts, *versions])
+    rules = [f"{type(rule).__name__} {rule.meta} {rule.configuration.kwargs}" for rule in table.contract.expectations]
+    return digest([definition(table), table.windows.digest, *rules, *versions])

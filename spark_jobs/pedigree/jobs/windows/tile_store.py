@@ -1,7 +1,7 @@
 """Tiles kept in Delta beside the table that they are for: one commit per published slice, with marks that say what it covers.
 
 A mark is a row without a key. It is written and replaced together with the tiles that it stands for, so what is marked is
-there; a mark that is lost costs only that tiles are folded from facts again.
+there; a mark that is lost costs only that tiles are folded from events again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pedigree.jobs.delta_tables import Commit
 from pedigree.jobs.intervals import Interval, held, joined, whole
 from pedigree.jobs.windows.lookback import Coverage, Lookback
 from pedigree.jobs.windows.operations import partials_for
-from pedigree.jobs.windows.tiles import SECONDS, TILE_AT, folded, tile_columns
+from pedigree.jobs.windows.tiles import EVENTS, SECONDS, TILE_AT, folded, tile_columns
 from pedigree.jobs.windows.window_frames import kept_unit
 
 TILE = "tile"
@@ -143,9 +143,9 @@ def replaced(rows: Interval, windows: Windows) -> str:
 
 
 def definition(table: Table) -> str:
-    """What tiles depend on beside the facts: keys, length, partials, and what the facts are made of."""
+    """What tiles depend on beside the events: keys, length, partials, and what the events are made of."""
     windows = table.windows
     partials = [partial.name for partial in partials_for(windows)]
     sources = [f"{source.name} {source.schema}" for source in table.events.sources]
     length = f"{windows.every} {kept_unit(windows)}"
-    return digest([*windows.keys, length, *partials, table.events.name, *sources, *sorted(table.used)])
+    return digest([EVENTS, *windows.keys, length, *partials, table.events.name, *sources, *sorted(table.used)])

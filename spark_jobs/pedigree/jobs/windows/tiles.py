@@ -1,4 +1,4 @@
-"""Tiles: facts folded by key and by a short span of time, and tiles folded into longer ones."""
+"""Tiles: events folded by key and by a short span of time, and tiles folded into longer ones."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TILE_AT = "tile_at"
 SECONDS = "tile_seconds"
 """The length of a tile."""
 
-FACTS = "facts"
-"""How many facts a tile was made of."""
+EVENTS = "events"
+"""How many events a tile was made of."""
 
 
 def tile_start(known_at: str, length: int) -> Column:
@@ -35,9 +35,9 @@ def tile_end(known_at: str, every: timedelta) -> Column:
     return F.timestamp_seconds(tile_start(known_at, whole(every)) + whole(every))
 
 
-def with_event_time(facts: DataFrame, windows: Windows) -> DataFrame:
-    """The facts with the event time of the row that first holds each; null where it is not known when a fact was known."""
-    return facts.withColumn(EVENT_AT, tile_end(KNOWN_AT, windows.every))
+def with_event_time(events: DataFrame, windows: Windows) -> DataFrame:
+    """The events with the event time of the row that first holds each; null where it is not known when an event was known."""
+    return events.withColumn(EVENT_AT, tile_end(KNOWN_AT, windows.every))
 
 
 def row_tiles(time_slice: TimeSlice, every: timedelta) -> Interval:
@@ -47,22 +47,22 @@ def row_tiles(time_slice: TimeSlice, every: timedelta) -> Interval:
     return Interval(start - length, end - length)
 
 
-def gathered(facts: DataFrame, windows: Windows) -> DataFrame:
-    """The fine tiles of facts.
+def gathered(events: DataFrame, windows: Windows) -> DataFrame:
+    """The fine tiles of events.
 
     Args:
-        facts: one row per fact, with `known_at` and the columns that the windows are of.
+        events: one row per event, with `known_at` and the columns that the windows are of.
     Returns:
-        the keys, `tile_at`, `tile_seconds`, `facts` and one column per partial.
+        the keys, `tile_at`, `tile_seconds`, `events` and one column per partial.
     """
     length = whole(windows.every)
-    types = {field.name: field.dataType for field in facts.schema}
+    types = {field.name: field.dataType for field in events.schema}
     values = [value(name, is_float=isinstance(types[name], DoubleType | FloatType)) for name in windows.columns]
-    placed = facts.select(
+    placed = events.select(
         *windows.keys, KNOWN_AT, tile_start(KNOWN_AT, length).alias(TILE_AT), *(each for each in values)
     )
     parts = [partial.gathered() for partial in partials_for(windows)]
-    tiles = placed.groupBy(*windows.keys, TILE_AT).agg(F.count(F.lit(1)).alias(FACTS), *parts)
+    tiles = placed.groupBy(*windows.keys, TILE_AT).agg(F.count(F.lit(1)).alias(EVENTS), *parts)
     return in_order(tiles.withColumn(SECONDS, F.lit(length).cast("long")), windows)
 
 
@@ -77,7 +77,7 @@ def folded(tiles: DataFrame, windows: Windows, length: int) -> DataFrame:
     """Tiles of `length` seconds out of finer ones."""
     start = (F.floor(F.col(TILE_AT) / length) * length).cast("long").alias(TILE_AT)
     parts = [partial.folded(partial.name).alias(partial.name) for partial in partials_for(windows)]
-    coarse = tiles.groupBy(*windows.keys, start).agg(F.sum(FACTS).alias(FACTS), *parts)
+    coarse = tiles.groupBy(*windows.keys, start).agg(F.sum(EVENTS).alias(EVENTS), *parts)
     return in_order(coarse.withColumn(SECONDS, F.lit(length).cast("long")), windows)
 
 
@@ -87,5 +87,5 @@ def in_order(tiles: DataFrame, windows: Windows) -> DataFrame:
 
 
 def tile_columns(windows: Windows) -> tuple[str, ...]:
-    """The columns of a tile: keys, place, count of facts, partials."""
-    return (*windows.keys, TILE_AT, SECONDS, FACTS, *(partial.name for partial in partials_for(windows)))
+    """The columns of a tile: keys, place, count of events, partials."""
+    return (*windows.keys, TILE_AT, SECONDS, EVENTS, *(partial.name for partial in partials_for(windows)))

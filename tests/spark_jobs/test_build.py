@@ -14,6 +14,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 
 from pedigree.features.events import Inputs
+from pedigree.features.table import Table
 from pedigree.jobs.build.build import Jobs, build
 from pedigree.jobs.build.row_reconciliation import EventPlace
 from pedigree.jobs.delta_tables import current_version
@@ -87,21 +88,21 @@ def test_a_part_of_a_slice_replaces_only_itself(jobs: Jobs) -> None:
 
 
 def test_every_row_is_accounted_for(jobs: Jobs) -> None:
-    """Facts by place add up to the source's rows; computed rows are published or quarantined."""
+    """Events by place add up to the source's rows; computed rows are published or quarantined."""
     built = build(jobs.repository.tables["plane_usage"], TimeSlice(MIDDLE, MARCH.end_at), jobs)
     flights = pd.read_csv(io.BytesIO(sample("flights")))
-    facts = built.rows.facts
-    assert facts.total == len(flights)
-    assert facts.at(EventPlace.LOOKBACK) > 0
-    assert facts.at(EventPlace.LATER) > 0
-    assert facts.used + sum(facts.set_aside.values()) == facts.at(EventPlace.SLICE)
-    assert set(facts.set_aside) == {"cancelled"}
+    events = built.rows.events
+    assert events.total == len(flights)
+    assert events.at(EventPlace.LOOKBACK) > 0
+    assert events.at(EventPlace.LATER) > 0
+    assert events.used + sum(events.set_aside.values()) == events.at(EventPlace.SLICE)
+    assert set(events.set_aside) == {"cancelled"}
     assert built.rows.computed == built.rows.published + built.rows.quarantined
     assert built.rows.published == len(contents("plane_usage", jobs))
     assert built.rows.quarantined == len(quarantined("plane_usage", jobs))
 
 
-def test_a_broken_row_is_kept_with_the_names_of_its_facts(jobs: Jobs) -> None:
+def test_a_broken_row_is_kept_with_the_names_of_its_rules(jobs: Jobs) -> None:
     """One gust that no anemometer measures is refused by name; the rest of the slice is published."""
     path = Path(jobs.repository.settings.landing.removeprefix("file://")) / "weather.csv"
     weather = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -110,7 +111,7 @@ def test_a_broken_row_is_kept_with_the_names_of_its_facts(jobs: Jobs) -> None:
     built = build(jobs.repository.tables["origin_weather"], MARCH, jobs)
     kept = quarantined("origin_weather", jobs)
     assert len(kept) == built.rows.quarantined == 6
-    assert {tuple(facts) for facts in kept["broken_facts"]} == {("wind_speed_max_6h_is_below_a_tornado",)}
+    assert {tuple(rules) for rules in kept["broken_rules"]} == {("wind_speed_max_6h_is_below_a_tornado",)}
     assert set(kept["run_id"]) == {built.run_id}
     assert built.rows.published == len(contents("origin_weather", jobs)) > 600
     assert contents("origin_weather", jobs)["wind_speed_max_6h"].max() < 200
@@ -129,7 +130,7 @@ def test_a_bad_slice_is_stopped_and_nothing_of_it_is_lost(jobs: Jobs) -> None:
     kept = quarantined(table.name, jobs)
     assert len(kept) == stopped.value.rows > 1000
     assert not kept["published"].any()
-    assert any("arrival_delay_avg_7d_is_plausible" in facts for facts in kept["broken_facts"])
+    assert any("arrival_delay_avg_7d_is_plausible" in rules for rules in kept["broken_rules"])
     assert "arrival_delay_avg_7d_is_plausible" in str(stopped.value)
     assert "stays at version 0" in str(stopped.value)
 
@@ -170,14 +171,15 @@ def test_a_broken_source_is_told_by_its_place(jobs: Jobs, found: str, planted: s
 
 
 def test_a_transform_that_drops_facts_is_found_out(jobs: Jobs) -> None:
-    """Facts that do not add up to the source's rows stop the build before anything is published."""
+    """Events that do not add up to the source's rows stop the build before anything is published."""
     table = jobs.repository.tables["origin_weather"]
+    assert isinstance(table, Table)
 
     def forgetful(inputs: Inputs) -> DataFrame:
         return table.events.derive(inputs).where("origin <> 'JFK'")
 
     broken = replace(table, events=replace(table.events, derive=forgetful))
-    with pytest.raises(RowsUnaccountedError, match="the facts have"):
+    with pytest.raises(RowsUnaccountedError, match="the events have"):
         build(broken, MARCH, jobs)
     assert current_version(jobs.spark, jobs.repository.lake.table(table.name)) is None
 
