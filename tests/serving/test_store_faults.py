@@ -7,7 +7,7 @@ from datetime import timedelta
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from pedigree.serving.settings import Limits
+from pedigree.serving.settings import RequestLimits
 
 from ..redis_server import wait_for
 from .conftest import Client, Repo, running
@@ -57,7 +57,7 @@ def test_a_paused_store_is_unavailable_health_goes_on_and_service_comes_back(own
 def test_many_requests_to_a_paused_store_all_end_and_leave_nothing_mixed_up(own_repo: Repo) -> None:
     """A hundred requests given up while Redis stood still leave no reply behind that a later request could take for its own."""
     with running(
-        own_repo.settings(limits=Limits(waiting=200))
+        own_repo.settings(limits=RequestLimits(waiting=200))
     ) as client:  # else gRPC refuses some before they are read
         assert nickname(client) == "kiwi"
         with own_repo.redis.paused():

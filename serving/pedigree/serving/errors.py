@@ -146,7 +146,7 @@ class ViewNotLoadedError(ServingError):
         )
 
 
-class RowsEvictedError(ServingError):
+class EvictedRowError(ServingError):
     """A row is missing, and the store may have evicted it."""
 
     transient = True

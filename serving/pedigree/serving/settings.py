@@ -66,7 +66,7 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What one process takes at most.
 
     Attributes:
@@ -124,7 +124,7 @@ class ServingSettings:
     clock_at: datetime | None = None
     tls: Tls | None = None
     auth: Auth | None = None
-    limits: Limits = Limits()
+    limits: RequestLimits = RequestLimits()
     metrics_address: str | None = None
     log_format: str = "json"
     traces: str = "auto"
@@ -217,11 +217,11 @@ def auth_of(reading: Reading) -> Auth | None:
     return auth if reading.together(needed) else None
 
 
-def limits_of(reading: Reading) -> Limits:
+def limits_of(reading: Reading) -> RequestLimits:
     """What one process takes at most; a burst is a second's worth of requests where it is not set."""
-    setting, default = reading.setting, Limits()
+    setting, default = reading.setting, RequestLimits()
     per_second = setting("PEDIGREE_SERVING_RATE", rate, otherwise=None)
-    return Limits(
+    return RequestLimits(
         message_bytes=setting("PEDIGREE_SERVING_MAX_MESSAGE_BYTES", count, otherwise=default.message_bytes),
         concurrent=setting("PEDIGREE_SERVING_MAX_CONCURRENT", count, otherwise=default.concurrent),
         waiting=setting("PEDIGREE_SERVING_MAX_WAITING", count, otherwise=default.waiting),

@@ -17,12 +17,12 @@ from pedigree.online.errors import (
 )
 from pedigree.serving.errors import (
     DeadlinePassedError,
+    EvictedRowError,
     InvalidRequestError,
     LineageAwayError,
     NotComputedError,
     NotReadyError,
     NotServedError,
-    RowsEvictedError,
     StoreUnavailableError,
     UnknownNameError,
     ViewNotLoadedError,
@@ -47,7 +47,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     NotReadyError: grpc.StatusCode.FAILED_PRECONDITION,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
     ViewNotLoadedError: grpc.StatusCode.UNAVAILABLE,
-    RowsEvictedError: grpc.StatusCode.UNAVAILABLE,
+    EvictedRowError: grpc.StatusCode.UNAVAILABLE,
     LineageAwayError: grpc.StatusCode.UNAVAILABLE,
     SchemaMissingError: grpc.StatusCode.DATA_LOSS,
     RecordError: grpc.StatusCode.DATA_LOSS,

@@ -182,7 +182,7 @@ class Reader:
             StoreUnavailableError: the store refused, or did not answer in time.
             NotLoadedError: a view is not loaded, so what is missing says nothing.
             DamagedError, NewerFormatError: what the store says of a view cannot be read.
-            RowsEvictedError: a row is missing, and the store may have evicted it.
+            EvictedRowError: a row is missing, and the store may have evicted it.
         """
         views = tuple([one.views for one in wanted])
         way = self.ways.get(views) or self.way(views)
