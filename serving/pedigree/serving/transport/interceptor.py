@@ -14,6 +14,7 @@ from pedigree.online.plan import Plan
 from pedigree.serving.auth.permissions import Asked, PermissionRules
 from pedigree.serving.auth.principal import Principal, client_name
 from pedigree.serving.auth.tokens import Metadata, Tokens
+from pedigree.serving.errors import StoreUnavailableError
 from pedigree.serving.limits import Rates
 from pedigree.serving.refusals import (
     CrowdedError,
@@ -183,5 +184,8 @@ class Interceptor:
         reason = REFUSED.get(type(error))
         if reason is not None and self.metrics is not None:
             self.metrics.count_refused(reason)
-        if type(error) in STATUS:  # others are errors of the server, and logged as such
+        is_logged = type(error) not in STATUS or isinstance(
+            error, StoreUnavailableError
+        )  # with its cause, where it arose
+        if not is_logged:
             self.refusals.note(error, code, CALLER.get() or client_name(context))
