@@ -18,7 +18,7 @@ import uvloop
 
 from pedigree.online import redis_keys
 from pedigree.online.address import parse
-from pedigree.serving.store.reader import SingleRedis
+from pedigree.serving.store.redis_client import SingleRedis
 from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesRequest
 
 FIELDS = tuple(redis_keys.field(f"customer_activity_{number}", 0) for number in range(5))

@@ -45,7 +45,7 @@ from pedigree.online.address import parse
 from pedigree.online.load_state import Load, LoadState, LoadStatus
 from pedigree.online.redis_store import RedisStore
 from pedigree.online.view_definitions import schema_of
-from pedigree.serving.store.reader import SingleRedis
+from pedigree.serving.store.redis_client import SingleRedis
 from pedigree.serving.v1 import pedigree_pb2
 from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesRequest, GetOnlineFeaturesResponse
 from pedigree.serving.v1.value_pb2 import RepeatedValue, Value

@@ -35,7 +35,6 @@ from pedigree.features.table import FeatureTable
 from pedigree.jobs.build.build import Built, Jobs, build
 from pedigree.jobs.errors import QualityGateFailedError
 from pedigree.jobs.time_slice import TimeSlice
-from pedigree.lineage.client import LineageClient
 from pedigree.lineage.outbox import Outbox
 from pedigree.lineage.settings import lineage_settings
 from pedigree.serving.settings import serving_settings
@@ -244,9 +243,7 @@ def explain_step(tour: DemoState) -> None:
     """The way back from one value, read from the lineage backend."""
     settings = lineage_settings()
     Outbox.open(settings).flush()
-    with LineageClient(settings) as lineage:
-        found = explain(SERVICE, EXPLAINED, tour.flight, settings=serving_settings(), lineage=lineage)
-    tour.console.print(drawn(found))
+    tour.console.print(drawn(explain(serving_settings().address, SERVICE, EXPLAINED, tour.flight)))
     tour.console.print(f"  read from {settings.url}")
 
 

@@ -36,7 +36,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture
-def bank(redis_server: RedisServer) -> Iterator[RedisStore]:
+def redis_store(redis_server: RedisServer) -> Iterator[RedisStore]:
     """An empty store of a project `shop`."""
     opened = RedisStore.open("shop", parse(f"127.0.0.1:{redis_server.port}"))
     opened.redis.flushall()

@@ -76,7 +76,6 @@ def test_help_comes_at_once() -> None:
             ("explain", "late_arrival", "plane_usage__seats", "carrier"),
             "'carrier' is no key=value, such as customer=C42",
         ),
-        (("explain", "late_arrival", "plane_usage__seats"), "Missing argument 'KEY=VALUE...'"),
         (("dataset", "create", "late_arrival"), "Say who it is for by either --entities or --sql"),
         (("dataset", "show", "3f2a9c"), "No training set '3f2a9c' is kept in"),
         (("dataset", "diff", "3f2a9c"), "Missing argument 'ID'"),

@@ -315,5 +315,7 @@ def test_errors_of_addresses_and_of_lineage_say_what_is_wrong() -> None:
         parse(f"h:1,password=a,{MARKER}")
     with pytest.raises(AddressError, match=r"its scheme is none of redis, rediss"):
         parse(f"redos://u:{MARKER}@h")
-    with pytest.raises(LineageError, match=r"'ftp://host', but must be like http://127.0.0.1:15000"):
+    with pytest.raises(
+        LineageError, match=r"'ftp://host' is not the address of a lineage backend, such as http://127.0.0.1:15000"
+    ):
         read_lineage({"PEDIGREE_LINEAGE_URL": f"ftp://u:{MARKER}@host"})

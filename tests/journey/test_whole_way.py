@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pandas as pd
 import pytest
@@ -15,7 +15,6 @@ from pedigree.cli.explain import explain
 from pedigree.cli.online_client import Served, ask
 from pedigree.lineage.client import LineageClient
 from pedigree.lineage.settings import LineageSettings
-from pedigree.serving.settings import ServingSettings
 
 from ..watched_clock import watched, zones
 from .conftest import Workspace
@@ -57,33 +56,27 @@ def test_a_served_value_is_the_mean_of_the_files_own_lines(
 
 
 def test_the_way_back_ends_at_the_file_in_the_package(
-    workspace: Workspace, value: Served, entities: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, value: Served, entities: dict[str, str]
 ) -> None:
     """Value → view → materialize run → Delta table and version → verdict → build run → source file → the package's archive."""
-    monkeypatch.chdir(workspace.root)
-    serving = ServingSettings(address=workspace.address)
+    found = explain(workspace.address, "late_arrival", FEATURE, entities)
     settings = LineageSettings(
         workspace.lineage_url, "pedigree", workspace.root / "outbox", SecretStr("sqlite://"), None
     )
-    with LineageClient(settings) as lineage:
-        found = explain("late_arrival", FEATURE, entities, settings=serving, lineage=lineage)
-    assert found.served == value
+    assert (found.value.double_val, found.event_time.ToDatetime(tzinfo=UTC)) == (value.value, value.event_at)
     assert found.stored_in.name == "flights.carrier_delays"
-    assert (found.materialized.job, found.materialized.state) == ("materialize.carrier_delays", "COMPLETED")
-    assert (found.table.name.name.rpartition("/")[2], found.table.version) == ("carrier_delays", "1")
-    assert (found.way.built.job, found.way.built.state, found.way.built_version) == (
-        "build.carrier_delays",
-        "COMPLETED",
-        0,
-    )
-    assert {assertion.rule for assertion in found.way.built.assertions} >= {
+    assert (found.loaded.job, found.loaded.state) == ("materialize.carrier_delays", "COMPLETED")
+    assert (found.load.table.rpartition("/")[2], found.load.version) == ("carrier_delays", 1)
+    assert (found.built.job, found.built.state, found.built_version) == ("build.carrier_delays", "COMPLETED", 0)
+    assert {result.rule for result in found.verdict.results} >= {
         "carrier_is_present",
         "mean_arrival_delay_is_plausible",
     }
-    assert all(assertion.held for assertion in found.way.built.assertions)
-    source = next(each for each in found.way.built.inputs if each.name.name.endswith("/landing/flights.csv"))
-    assert found.way.made_of[source.name] == ("arr_delay",)
-    archive = found.way.landed[source.name].inputs[0].name.name
+    assert all(result.held for result in found.verdict.results)
+    source = next(each for each in found.sources if each.name.endswith("/landing/flights.csv"))
+    assert list(source.columns) == ["arr_delay"]
+    archive = source.landed_from[0].name
     with zipfile.ZipFile(archive) as packed:
         lines = len(pd.read_csv(io.BytesIO(packed.read("flights.csv")), usecols=["flight"]))
-    assert lines == found.way.built.notes["rows"]["events"] == 336_776
+    with LineageClient(settings) as lineage:
+        assert lines == lineage.run(found.built_by).notes["rows"]["events"] == 336_776

@@ -14,7 +14,7 @@ import pytest
 from pedigree.lineage.settings import LineageSettings
 
 from ..redis_server import wait_for
-from ..serving.issuing import Authority
+from ..serving.token_issuer import Authority
 
 Python = Callable[..., subprocess.Popen[str]]
 KEY = "Yk3Wq8Zr5Tn1"
@@ -51,7 +51,7 @@ def test_half_of_it_is_not_enough(python: Python, monkeypatch: pytest.MonkeyPatc
     without_tls = refusal(python(*everywhere))
     assert "without TLS" in without_tls and "without a key" not in without_tls and KEY not in without_tls
     monkeypatch.setenv("PEDIGREE_LINEAGE_TLS_CERT", str(Authority(tmp_path).server_files().cert))
-    assert "PEDIGREE_LINEAGE_TLS_CERT and PEDIGREE_LINEAGE_TLS_KEY: set both" in refusal(python(*everywhere))
+    assert "PEDIGREE_LINEAGE_TLS_CERT without PEDIGREE_LINEAGE_TLS_KEY: set all" in refusal(python(*everywhere))
     monkeypatch.setenv("PEDIGREE_LINEAGE_TLS_KEY", str(tmp_path / "key.pem"))
     monkeypatch.setenv("PEDIGREE_LINEAGE_API_KEY", " \n")
     assert "without a key" in refusal(python(*everywhere))
@@ -82,7 +82,7 @@ def test_a_setting_that_says_so_opens_it(
 ) -> None:
     """With both words it starts on all addresses of IPv4; with a word that there is not it does not."""
     monkeypatch.setenv("PEDIGREE_LINEAGE_INSECURE", "no-tls,no-keys")
-    assert "PEDIGREE_LINEAGE_INSECURE names no-keys" in refusal(
+    assert "PEDIGREE_LINEAGE_INSECURE='no-tls,no-keys' names something that is none of no-tls, no-key" in refusal(
         python("-m", "pedigree.lineage.server", "--host", "0.0.0.0")
     )
     monkeypatch.setenv("PEDIGREE_LINEAGE_INSECURE", "no-tls, no-key")

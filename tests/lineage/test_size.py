@@ -211,7 +211,7 @@ def test_limits_that_are_no_numbers_are_refused_at_the_start(settings: LineageSe
     done = subprocess.run(command, env={**os.environ, **limits}, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     for name, value in limits.items():
-        assert f"{name} is '{value}', but must be a whole number above 0" in done.stderr
+        assert f"{name}='{value}' is not a whole number above zero" in done.stderr
 
 
 @pytest.mark.slow

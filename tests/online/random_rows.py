@@ -32,10 +32,10 @@ def rows_of(seed: int, *, keys: int, each: int) -> list[tuple[bytes, bytes]]:
 def main() -> None:
     """Write the rows of one seed."""
     port, keys, each, seed = map(int, sys.argv[1:])
-    bank, rows = RedisStore.open("p", parse(f"127.0.0.1:{port}")), rows_of(seed, keys=keys, each=each)
+    redis_store, rows = RedisStore.open("p", parse(f"127.0.0.1:{port}")), rows_of(seed, keys=keys, each=each)
     for start in range(0, len(rows), BATCH):
-        bank.write(FIELD, rows[start : start + BATCH])
-    bank.close()
+        redis_store.write(FIELD, rows[start : start + BATCH])
+    redis_store.close()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pedigree.serving.settings import ServingSettings
 from pedigree.serving.worker import listening
 
 from ..redis_server import RedisServer
-from .flightless import CLOCK_AT, apply, write_rows
+from .birds import CLOCK_AT, apply, write_rows
 
 SETTINGS = ServingSettings(address="127.0.0.1:0", clock_at=CLOCK_AT)
 

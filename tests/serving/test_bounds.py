@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pedigree.serving.codec.field_count import GET_ONLINE_FEATURES, GET_VECTORS, has_more_fields
-from pedigree.serving.codec.protowire import told as field
+from pedigree.serving.codec.protowire import delimited as field
 from pedigree.serving.lru import Lru
 from pedigree.serving.settings import ServingSettings
 from pedigree.serving.status_codes import LONGEST_MESSAGE
@@ -24,10 +24,10 @@ from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, FeatureNames, GetVe
 from pedigree.serving.v1.serving_pb2 import FeatureList, GetOnlineFeaturesRequest
 from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
-from .asking import asking, told
 from .conftest import Client, Repo, feast_stub, running
-from .issuing import AUDIENCE, ISSUER, Issuer, issuing
-from .processes import started
+from .feast_requests import by_name, features_request
+from .server_process import started
+from .token_issuer import AUDIENCE, ISSUER, Issuer, issuing
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 FEATURES = "/feast.serving.ServingService/GetOnlineFeatures"
@@ -123,9 +123,9 @@ def test_messages_have_a_greatest_length(client: Client, name: str) -> None:
 
 def test_a_name_of_the_greatest_length_is_looked_up(client: Client) -> None:
     """A name that could be one is answered as unknown, and an empty one as none."""
-    code, details = ended(client, FEATURES, asking("k" * 255).SerializeToString())
+    code, details = ended(client, FEATURES, features_request("k" * 255).SerializeToString())
     assert (code, "There is no feature service 'kkk" in details) == (grpc.StatusCode.NOT_FOUND, True)
-    assert ended(client, FEATURES, asking("k" * 256).SerializeToString())[0] is INVALID
+    assert ended(client, FEATURES, features_request("k" * 256).SerializeToString())[0] is INVALID
 
 
 def values(*, each: bytes, count: int) -> bytes:
@@ -159,14 +159,17 @@ def test_more_fields_than_any_request_needs_are_refused(client: Client, what: st
     assert code is INVALID
     assert len(details) < 300
     assert (
-        told(client.stub.GetOnlineFeatures(asking("diet", {"bird_id": [1]}), timeout=20))["nickname"][0].value == "kiwi"
+        by_name(client.stub.GetOnlineFeatures(features_request("diet", {"bird_id": [1]}), timeout=20))["nickname"][
+            0
+        ].value
+        == "kiwi"
     )
 
 
 def test_rows_are_counted_before_they_are_looked_at(client: Client) -> None:
     """With one row too many a request is refused for that, whatever is wrong with its values; with one less it is not."""
     wrong = [Value(string_val="kea")] * (ServingSettings().max_entities + 1)
-    code, details = ended(client, FEATURES, asking("diet", {"bird_id": [1]}).SerializeToString())
+    code, details = ended(client, FEATURES, features_request("diet", {"bird_id": [1]}).SerializeToString())
     assert code is grpc.StatusCode.OK
     for rows, said in ((len(wrong), "1001 entity rows were sent and 1000 are the limit"), (len(wrong) - 1, "is INT64")):
         request = GetOnlineFeaturesRequest(
@@ -190,7 +193,7 @@ def test_long_names_leave_no_memory_behind(repo: Repo, issuer: Issuer, tmp_path:
         [worker] = psutil.Process(process.pid).children()
         sizes, ask = [], feast_stub(channel).GetOnlineFeatures
         for number in range(70):
-            call = ask.future(asking(f"{number}{LONG}"), timeout=60, metadata=bearing)
+            call = ask.future(features_request(f"{number}{LONG}"), timeout=60, metadata=bearing)
             assert call.code() is INVALID, call.details()
             sizes.append(worker.memory_info().rss)
         assert max(sizes[10:]) - sizes[9] < 40e6

@@ -11,9 +11,9 @@ import pytest
 
 from pedigree.serving.client import AsyncClient, Client, Status, Vectors
 
+from .birds import FRESH
 from .conftest import Client as Server
 from .conftest import Repo, running
-from .flightless import FRESH
 
 
 def check(vectors: Vectors) -> None:

@@ -24,15 +24,15 @@ from pedigree.online.view_definitions import schema_of
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, GetVectorsResponse, Keys
 from pedigree.serving.v1.value_pb2 import Value as OwnValue
 
-from .asking import Told, asking, refused, told
+from .birds import EVERY_TYPE, FRESH, key, weights, write
 from .conftest import Client, Repo, repository, running
-from .flightless import EVERY_TYPE, FRESH, key, weights, write
+from .feast_requests import Cell, by_name, features_request, refused
 
 FLIPS = int(os.environ.get("PEDIGREE_FLIPS", "10000"))
 """How many damaged records the slow test asks for."""
 VECTORS = "/pedigree.serving.v1.FeatureService/GetVectors"
 EXPLAIN = "/pedigree.serving.v1.FeatureService/Explain"
-DAMAGED = Told(None, "INVALID", None)
+DAMAGED = Cell(None, "INVALID", None)
 SERVICES = {"everything": "all_types", "bird_weight": "diet"}
 
 
@@ -56,9 +56,11 @@ class Store:
         for view, record in self.whole.items():
             self.put(view, record)
 
-    def features(self, service: str, birds: list[int], **more: Any) -> Mapping[str, list[Told]]:
+    def features(self, service: str, birds: list[int], **more: Any) -> Mapping[str, list[Cell]]:
         """What Feast's own client reads."""
-        return told(self.client.stub.GetOnlineFeatures(asking(service, {"bird_id": birds}, **more), timeout=20))
+        return by_name(
+            self.client.stub.GetOnlineFeatures(features_request(service, {"bird_id": birds}, **more), timeout=20)
+        )
 
     def vectors(self, service: str, birds: list[int], **more: Any) -> GetVectorsResponse:
         """The matrix, with its provenance."""
@@ -101,7 +103,7 @@ def flipped(rng: random.Random, record: bytes) -> bytes:
 
 
 def check(
-    store: Store, view: str, record: bytes, healthy: Mapping[str, list[Told]], vectors: GetVectorsResponse
+    store: Store, view: str, record: bytes, healthy: Mapping[str, list[Cell]], vectors: GetVectorsResponse
 ) -> None:
     """With this for bird 1, of birds 1 and 2 the second is answered as ever, and the first is INVALID."""
     store.put(view, record)
@@ -185,8 +187,11 @@ def test_a_damaged_record_that_is_asked_for_alone_is_data_loss(store: Store) -> 
         feature_service="diet", feature="bird_weight:nickname", entity={"bird_id": OwnValue(int64_val=1)}
     )
     for call, request in (
-        (store.client.stub.GetOnlineFeatures, asking("diet", {"bird_id": [1]})),
-        (store.client.stub.GetOnlineFeatures, asking("scaled", {"bird_id": [1], "factor": [Value(double_val=2)]})),
+        (store.client.stub.GetOnlineFeatures, features_request("diet", {"bird_id": [1]})),
+        (
+            store.client.stub.GetOnlineFeatures,
+            features_request("scaled", {"bird_id": [1], "factor": [Value(double_val=2)]}),
+        ),
         (store.client.channel.unary_unary(VECTORS), vectors),
         (store.client.channel.unary_unary(EXPLAIN), explain.SerializeToString()),
     ):
@@ -199,8 +204,10 @@ def test_nothing_is_computed_from_a_damaged_record(store: Store) -> None:
     """An on-demand feature of a damaged row is INVALID, that of the other row computed, by both protocols."""
     store.put("bird_weight", flipped(random.Random(5), store.record("bird_weight")))
     factor = [Value(double_val=2)] * 2
-    found = told(
-        store.client.stub.GetOnlineFeatures(asking("scaled", {"bird_id": [1, 3], "factor": factor}), timeout=20)
+    found = by_name(
+        store.client.stub.GetOnlineFeatures(
+            features_request("scaled", {"bird_id": [1, 3], "factor": factor}), timeout=20
+        )
     )
     assert [(one.value, one.status) for one in found["weight_scaled"]] == [(None, "INVALID"), (240.0, "PRESENT")]
     matrix = store.vectors("scaled", [1, 3], factor=[2, 2])

@@ -15,13 +15,13 @@ import pytest
 
 from pedigree.serving.v1.pedigree_pb2 import GetVectorsRequest, Keys
 
-from .asking import asking
 from .conftest import Repo
-from .processes import ended, started
+from .feast_requests import features_request
+from .server_process import ended, started
 
 OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
 ASKED = {
-    "/feast.serving.ServingService/GetOnlineFeatures": asking("diet", {"bird_id": [1]}).SerializeToString(),
+    "/feast.serving.ServingService/GetOnlineFeatures": features_request("diet", {"bird_id": [1]}).SerializeToString(),
     "/pedigree.serving.v1.FeatureService/GetVectors": GetVectorsRequest(
         feature_service="diet", keys=[Keys(name="bird_id", ints=[1])]
     ).SerializeToString(),

@@ -19,9 +19,9 @@ from pedigree.online.errors import NotLoadedError, RowsEvictedError
 from pedigree.online.eviction import Baseline, Memory, may_have_evicted, policy_problem
 
 from ..redis_server import RedisServer, wait_for
-from .asking import asking, refused, told
+from .birds import FRESH, bird_weight, key, weights, write
 from .conftest import Client, Repo, filled, running
-from .flightless import FRESH, bird_weight, key, weights, write
+from .feast_requests import by_name, features_request, refused
 
 BIRDS = range(1000, 1500)
 NOBODY = 404
@@ -51,7 +51,7 @@ def squeeze(repo: Repo, by: int = 200_000) -> int:
 def answer(client: Client, number: int) -> str:
     """What a caller is told of one bird: its status, or the code with which the request ends."""
     try:
-        found = told(client.stub.GetOnlineFeatures(asking("diet", {"bird_id": [number]}), timeout=20))
+        found = by_name(client.stub.GetOnlineFeatures(features_request("diet", {"bird_id": [number]}), timeout=20))
     except grpc.RpcError as error:
         return str(error.code().name)
     cell = found["weight_avg_1d"][0]
@@ -85,7 +85,7 @@ def test_a_row_that_is_missing_is_unavailable_once_keys_were_evicted(evicting: R
         assert (answer(client, NOBODY), answers(client) - {"PRESENT"}) == ("UNAVAILABLE", {"UNAVAILABLE"})
     with watched(evicting) as client:
         assert answer(client, NOBODY) == "UNAVAILABLE"
-        code, text = refused(client.stub.GetOnlineFeatures, asking("diet", {"bird_id": [NOBODY]}))
+        code, text = refused(client.stub.GetOnlineFeatures, features_request("diet", {"bird_id": [NOBODY]}))
         assert code is grpc.StatusCode.UNAVAILABLE
         assert "pedigree rebuild bird_weight" in text
     with pytest.raises((RowsEvictedError, NotLoadedError), match="pedigree rebuild bird_weight"):

@@ -15,12 +15,12 @@ from pedigree.serving.errors import ServingSettingsError
 from pedigree.serving.settings import Auth, Tls
 from pedigree.serving.worker import listening
 
-from .asking import asking, told
 from .conftest import Repo, feast_stub, running
-from .issuing import Authority
-from .processes import command, ended, started
+from .feast_requests import by_name, features_request
+from .server_process import command, ended, started
+from .token_issuer import Authority
 
-DIET = asking("diet", {"bird_id": [1]})
+DIET = features_request("diet", {"bird_id": [1]})
 BEYOND = ("0.0.0.0", "[::]", "0", "192.0.2.77", "[2001:db8::7]", "[::ffff:192.0.2.77]")
 AUTH = Auth(SecretStr("https://issuer.example/certs"), "https://issuer.example", "features")
 
@@ -49,7 +49,7 @@ def answers(host: str, address: str) -> bool:
 def nickname(address: str) -> object:
     """The nickname of bird 1, as a server tells it."""
     with grpc.insecure_channel(address) as channel:
-        return told(feast_stub(channel).GetOnlineFeatures(DIET, timeout=20))["nickname"][0].value
+        return by_name(feast_stub(channel).GetOnlineFeatures(DIET, timeout=20))["nickname"][0].value
 
 
 @pytest.mark.parametrize("host", BEYOND)

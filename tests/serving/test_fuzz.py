@@ -15,13 +15,13 @@ import psutil
 import pytest
 from feast.protos.feast.types.Value_pb2 import Value
 
-from pedigree.serving.codec.protowire import told as field
+from pedigree.serving.codec.protowire import delimited as field
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, Keys
 from pedigree.serving.v1.value_pb2 import Value as OwnValue
 
-from .asking import asking, told
 from .conftest import Client, Repo, feast_stub
-from .processes import started
+from .feast_requests import by_name, features_request
+from .server_process import started
 
 ROUNDS = int(os.environ.get("PEDIGREE_FUZZ", "20000"))
 """How many requests; a million are sent by `PEDIGREE_FUZZ=1000000`."""
@@ -33,10 +33,14 @@ AT_ONCE, LIMIT = 16, 4 << 20
 IN_FLIGHT = 64
 METHODS = {
     "/feast.serving.ServingService/GetOnlineFeatures": [
-        asking("diet", {"bird_id": [1, 2]}, full_feature_names=True).SerializeToString(),
-        asking(["season:month_name", "island_climate:rain_sum_7d"], {"island_code": ["NI"]}).SerializeToString(),
-        asking("pair", {"first_id": [1], "second_id": [2]}).SerializeToString(),
-        asking("scaled", {"bird_id": [1, 2], "factor": [Value(double_val=2), Value(int64_val=3)]}).SerializeToString(),
+        features_request("diet", {"bird_id": [1, 2]}, full_feature_names=True).SerializeToString(),
+        features_request(
+            ["season:month_name", "island_climate:rain_sum_7d"], {"island_code": ["NI"]}
+        ).SerializeToString(),
+        features_request("pair", {"first_id": [1], "second_id": [2]}).SerializeToString(),
+        features_request(
+            "scaled", {"bird_id": [1, 2], "factor": [Value(double_val=2), Value(int64_val=3)]}
+        ).SerializeToString(),
     ],
     "/pedigree.serving.v1.FeatureService/GetVectors": [
         GetVectorsRequest(
@@ -96,7 +100,7 @@ class Neighbour:
             ask = feast_stub(channel).GetOnlineFeatures
             while not self.stop.is_set():
                 began = time.perf_counter()
-                answer = told(ask(asking("diet", {"bird_id": [1]}), timeout=60))
+                answer = by_name(ask(features_request("diet", {"bird_id": [1]}), timeout=60))
                 self.waits.append(time.perf_counter() - began)
                 if answer["nickname"][0].value != "kiwi":
                     self.wrong.append(answer)
@@ -141,7 +145,11 @@ def test_a_hundred_thousand_mutated_requests(repo: Repo, tmp_path: Path) -> None
 def huge() -> list[bytes]:
     """Requests near the limit of a message: names without end, and more values than rows could have."""
     many = field(1, b"diet") + field(3, field(1, b"bird_id") + field(2, field(1, b"\x20\x01") * 900_000))
-    return [asking("kea" * 1_300_000).SerializeToString(), asking(["a:b"] * 400_000).SerializeToString(), many]
+    return [
+        features_request("kea" * 1_300_000).SerializeToString(),
+        features_request(["a:b"] * 400_000).SerializeToString(),
+        many,
+    ]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -12,18 +12,18 @@ from feast.protos.feast.serving.ServingService_pb2 import GetFeastServingInfoReq
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pedigree.serving.limits import PRINCIPALS, Rates
-from pedigree.serving.settings import Limits
+from pedigree.serving.settings import RequestLimits
 
 from ..redis_server import wait_for
-from .asking import asking, refused
 from .conftest import Client, Repo, feast_stub, running
-from .issuing import Authority, issuing
+from .feast_requests import features_request, refused
+from .token_issuer import Authority, issuing
 
-DIET = asking("diet", {"bird_id": [1]})
+DIET = features_request("diet", {"bird_id": [1]})
 INFO = GetFeastServingInfoRequest()
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 PATIENT = {"store_timeout": timedelta(seconds=60), "deadline": timedelta(seconds=60)}
-SLOW = Limits(rate=0.01, burst=2)
+SLOW = RequestLimits(rate=0.01, burst=2)
 
 
 def retry_after(error: Any) -> int:
@@ -38,7 +38,7 @@ def codes(stub: Any, count: int, **more: Any) -> list[grpc.StatusCode]:
 
 def test_one_request_too_many_is_refused_at_once_and_told_when_to_come_again(own_repo: Repo) -> None:
     """With as many under way as may be, the next is RESOURCE_EXHAUSTED while they wait; health is answered; they end well."""
-    with running(own_repo.settings(limits=Limits(concurrent=2), **PATIENT)) as client:
+    with running(own_repo.settings(limits=RequestLimits(concurrent=2), **PATIENT)) as client:
         with own_repo.redis.paused():
             inside = [client.stub.GetOnlineFeatures.future(DIET, timeout=60) for _ in range(2)]
             wait_for(lambda: client.reads() == 2)
@@ -53,7 +53,7 @@ def test_one_request_too_many_is_refused_at_once_and_told_when_to_come_again(own
 
 def test_a_flood_is_refused_and_not_waited_for(own_repo: Repo) -> None:
     """Of a thousand calls some are answered and others ended at once; health is answered; then all is as before."""
-    with running(own_repo.settings(limits=Limits(waiting=2))) as client, ExitStack() as stack:
+    with running(own_repo.settings(limits=RequestLimits(waiting=2))) as client, ExitStack() as stack:
         options = (("grpc.use_local_subchannel_pool", 1),)
         channels = [stack.enter_context(grpc.insecure_channel(client.address, options=options)) for _ in range(10)]
         calls = [feast_stub(channel).GetOnlineFeatures.future(DIET, timeout=20) for channel in channels * 100]
@@ -65,7 +65,7 @@ def test_a_flood_is_refused_and_not_waited_for(own_repo: Repo) -> None:
 
 def test_requests_that_were_given_up_leave_room(own_repo: Repo) -> None:
     """A cancelled request is under way no more."""
-    with running(own_repo.settings(limits=Limits(concurrent=1), **PATIENT)) as client:
+    with running(own_repo.settings(limits=RequestLimits(concurrent=1), **PATIENT)) as client:
         with own_repo.redis.paused():
             for _ in range(3):
                 future = client.stub.GetOnlineFeatures.future(DIET, timeout=60)
@@ -77,7 +77,7 @@ def test_requests_that_were_given_up_leave_room(own_repo: Repo) -> None:
 
 def test_who_asks_too_fast_is_told_when_to_come_again(repo: Repo) -> None:
     """Without names a host has one bucket, whatever connection it comes by; a burst is answered, and the next is not."""
-    with running(repo.settings(limits=Limits(rate=0.01, burst=3))) as client:
+    with running(repo.settings(limits=RequestLimits(rate=0.01, burst=3))) as client:
         assert codes(client.stub, 3) == [grpc.StatusCode.OK] * 3
         with grpc.insecure_channel(client.address) as another:
             error = feast_stub(another).GetFeastServingInfo.future(INFO, timeout=20)
@@ -88,7 +88,7 @@ def test_who_asks_too_fast_is_told_when_to_come_again(repo: Repo) -> None:
 
 def test_a_bucket_fills_again(repo: Repo) -> None:
     """After its time a principal is answered again."""
-    with running(repo.settings(limits=Limits(rate=20, burst=1))) as client:
+    with running(repo.settings(limits=RequestLimits(rate=20, burst=1))) as client:
         assert EXHAUSTED in codes(client.stub, 5)
         wait_for(lambda: codes(client.stub, 1) == [grpc.StatusCode.OK])
 
@@ -123,8 +123,8 @@ def by_certificate(client: Client, authority: Authority, name: str, count: int) 
 
 def test_a_message_that_is_too_large_is_refused(repo: Repo) -> None:
     """A request above the limit is RESOURCE_EXHAUSTED; one below is read."""
-    with running(repo.settings(limits=Limits(message_bytes=1000))) as client:
-        large = asking("diet", {"bird_id": ["x" * 2000]})
+    with running(repo.settings(limits=RequestLimits(message_bytes=1000))) as client:
+        large = features_request("diet", {"bird_id": ["x" * 2000]})
         assert refused(client.stub.GetOnlineFeatures, large)[0] is EXHAUSTED
         assert client.stub.GetOnlineFeatures(DIET, timeout=20).results
 

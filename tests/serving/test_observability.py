@@ -26,13 +26,13 @@ from pedigree.online.load_state import LoadState, LoadStatus
 from pedigree.serving.telemetry import metrics
 
 from ..redis_server import wait_for
-from .asking import asking, refused, told
+from .birds import CLOCK_AT
 from .conftest import Repo, feast_stub, running
-from .flightless import CLOCK_AT
-from .issuing import issuing
-from .processes import ROOT, command, ended, started
+from .feast_requests import by_name, features_request, refused
+from .server_process import ROOT, command, ended, started
+from .token_issuer import issuing
 
-DIET = asking("diet", {"bird_id": [1, 404]})
+DIET = features_request("diet", {"bird_id": [1, 404]})
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -83,9 +83,9 @@ def test_readiness_follows_the_store_and_liveness_does_not(own_repo: Repo) -> No
 def test_metrics_count_what_all_processes_did(repo: Repo) -> None:
     """Requests by RPC, service and code, reads, values by status, refusals, the plan and readiness are told at one place."""
     with measured(repo, PEDIGREE_SERVING_RATE="0.001", PEDIGREE_SERVING_BURST="3") as server:
-        assert told(server.stub.GetOnlineFeatures(DIET, timeout=20))["nickname"][1].status == "NOT_FOUND"
-        refused(server.stub.GetOnlineFeatures, asking("dite"))
-        refused(server.stub.GetOnlineFeatures, asking(["season:nothing"]))
+        assert by_name(server.stub.GetOnlineFeatures(DIET, timeout=20))["nickname"][1].status == "NOT_FOUND"
+        refused(server.stub.GetOnlineFeatures, features_request("dite"))
+        refused(server.stub.GetOnlineFeatures, features_request(["season:nothing"]))
         refused(server.stub.GetOnlineFeatures, DIET)
         rpc = "feast.serving.ServingService/GetOnlineFeatures"
         assert server.value("request_seconds_count", rpc=rpc, service="diet", code="OK") == 1
@@ -240,7 +240,10 @@ def test_a_request_is_a_span_within_its_caller_s(repo: Repo) -> None:
 
 def test_a_request_that_fails_is_a_span_with_its_code(repo: Repo) -> None:
     """A refused request's span has its code, and no caller where none was told; it is an error where the server is at fault."""
-    for request, code, status in ((asking("dite"), 5, "UNSET"), (asking(["bird_weight@v1:nickname"]), 12, "ERROR")):
+    for request, code, status in (
+        (features_request("dite"), 5, "UNSET"),
+        (features_request(["bird_weight@v1:nickname"]), 12, "ERROR"),
+    ):
         [span] = spans_of(repo, (), request)
         assert (span["attributes"]["rpc.grpc.status_code"], span["parent_id"]) == (code, None)
         assert span["status"]["status_code"] == status

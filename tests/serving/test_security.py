@@ -32,11 +32,11 @@ from pydantic import SecretStr
 from pedigree.serving.v1.pedigree_pb2 import GetVectorsRequest, GetVectorsResponse
 
 from ..redis_server import wait_for
-from .asking import asking, refused, told
 from .conftest import Client, Repo, repository, running
-from .issuing import AUDIENCE, Issuer, issuing
+from .feast_requests import by_name, features_request, refused
+from .token_issuer import AUDIENCE, Issuer, issuing
 
-DIET = asking("diet", {"bird_id": [1]})
+DIET = features_request("diet", {"bird_id": [1]})
 UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
 READ = [AuthzedAction.READ_ONLINE]
 PERMISSIONS = [
@@ -82,7 +82,7 @@ def bearing(token: str) -> dict[str, Any]:
 def nickname(client: Client, token: str) -> object:
     """The nickname of bird 1, None where it is not told now."""
     try:
-        return told(client.stub.GetOnlineFeatures(DIET, timeout=20, **bearing(token)))["nickname"][0].value
+        return by_name(client.stub.GetOnlineFeatures(DIET, timeout=20, **bearing(token)))["nickname"][0].value
     except grpc.RpcError:
         return None
 
@@ -211,15 +211,27 @@ def test_whom_a_permission_names_may_read(client: Client, issuer: Issuer, claims
 )
 def test_what_no_permission_names_is_denied(client: Client, issuer: Issuer, claims: dict[str, Any], what: Any) -> None:
     """Without a permission for the service or all its views, or for each view: PERMISSION_DENIED, and so for unknown names."""
-    code, details = refusal(client, issuer.token(**claims), asking(what, {"bird_id": [1]}))
+    code, details = refusal(client, issuer.token(**claims), features_request(what, {"bird_id": [1]}))
     assert (code, "that you may read" in details) == (DENIED, True)
+
+
+def test_who_was_denied_is_in_the_log(client: Client, issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    """A line of a refused request names the subject of the token, and nothing else of it."""
+    token = issuer.token(sub="kea@example.org", roles=[])
+    with caplog.at_level(logging.INFO):
+        refusal(client, token)
+    [line] = [one.getMessage() for one in caplog.records if one.name.endswith("refusal_log")]
+    assert line.startswith("refused 'subject:kea@example.org' with PERMISSION_DENIED (permission): ")
+    assert not [part for part in token.split(".") if part in line]
 
 
 def test_views_are_read_by_reference_with_permissions_for_each(client: Client, issuer: Issuer) -> None:
     """References to views that a group may read are answered to it."""
     token = issuer.token(roles=[], groups=["ecology"])
-    both = asking(["bird_weight:nickname", "bird_on_island:visit_count_7d"], {"bird_id": [1], "island_code": ["NI"]})
-    answer = told(client.stub.GetOnlineFeatures(both, timeout=20, **bearing(token)))
+    both = features_request(
+        ["bird_weight:nickname", "bird_on_island:visit_count_7d"], {"bird_id": [1], "island_code": ["NI"]}
+    )
+    answer = by_name(client.stub.GetOnlineFeatures(both, timeout=20, **bearing(token)))
     assert [answer[name][0].value for name in ("nickname", "visit_count_7d")] == ["kiwi", 7]
 
 
@@ -327,7 +339,7 @@ def test_a_poisoned_plan_runs_no_code_and_the_last_good_one_stays(own_repo: Repo
                 store.set("flightless:plan", poison)
                 reads = store.info("commandstats")["cmdstat_get"]["calls"]
                 wait_for(lambda reads=reads: store.info("commandstats")["cmdstat_get"]["calls"] >= reads + 3)
-                assert told(client.stub.GetOnlineFeatures(DIET, timeout=20))["nickname"][0].value == "kiwi"
+                assert by_name(client.stub.GetOnlineFeatures(DIET, timeout=20))["nickname"][0].value == "kiwi"
             assert (tmp_path / "plan.json").read_bytes() == good
         finally:
             store.set("flightless:plan", good)
@@ -355,6 +367,8 @@ def test_strings_of_a_plan_are_strings(own_repo: Repo, tmp_path: Path) -> None:
 def told_nickname(client: Client, service: str) -> object:
     """The nickname of bird 1 by a service, None where it is not known yet."""
     try:
-        return told(client.stub.GetOnlineFeatures(asking(service, {"bird_id": [1]}), timeout=20))["nickname"][0].value
+        return by_name(client.stub.GetOnlineFeatures(features_request(service, {"bird_id": [1]}), timeout=20))[
+            "nickname"
+        ][0].value
     except grpc.RpcError:
         return None

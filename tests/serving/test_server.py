@@ -21,9 +21,9 @@ from pedigree.serving.server import main
 from pedigree.serving.settings import serving_settings
 
 from ..redis_server import wait_for
-from .asking import asking, told
 from .conftest import Client, Repo, feast_stub
-from .processes import ROOT, command, started
+from .feast_requests import by_name, features_request
+from .server_process import ROOT, command, started
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -37,16 +37,16 @@ def test_a_stop_finishes_what_is_in_flight_and_takes_nothing_new(own_repo: Repo)
         watch = health.Watch(health_pb2.HealthCheckRequest(service="feast.serving.ServingService"), timeout=60)
         assert next(watch).status == SERVING
         with own_repo.redis.paused():
-            in_flight = stub.GetOnlineFeatures.future(asking("diet", {"bird_id": [1]}), timeout=60)
+            in_flight = stub.GetOnlineFeatures.future(features_request("diet", {"bird_id": [1]}), timeout=60)
             assert health.Check(health_pb2.HealthCheckRequest(), timeout=20).status == SERVING
             process.send_signal(signal.SIGTERM)
             assert next(watch).status == NOT_SERVING
             watch.cancel()
             with grpc.insecure_channel(address) as late, pytest.raises(grpc.RpcError) as refused:
-                feast_stub(late).GetOnlineFeatures(asking("diet", {"bird_id": [1]}), timeout=20)
+                feast_stub(late).GetOnlineFeatures(features_request("diet", {"bird_id": [1]}), timeout=20)
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
             assert not in_flight.done()
-        assert told(in_flight.result(timeout=20))["nickname"][0].value == "kiwi"
+        assert by_name(in_flight.result(timeout=20))["nickname"][0].value == "kiwi"
         assert process.wait(timeout=20) == 0
 
 
@@ -57,7 +57,7 @@ def test_two_servers_on_one_port_are_an_error(client: Client, repo: Repo) -> Non
     assert (process.returncode, out) == (1, "")
     assert f"Cannot listen on {client.address}: the port is taken" in err
     assert "Traceback" not in err
-    assert client.stub.GetOnlineFeatures(asking("calendar"), timeout=20).results
+    assert client.stub.GetOnlineFeatures(features_request("calendar"), timeout=20).results
 
 
 def test_wrong_settings_are_an_error_before_anything_starts(
@@ -104,9 +104,9 @@ def test_a_server_has_loaded_neither_spark_nor_our_jobs(repo: Repo, tmp_path: Pa
     assert done.stdout.splitlines() == ["flightless", "[]"]
 
 
-@pytest.mark.parametrize("name", ["", "liveness", "feast.serving.ServingService"])
+@pytest.mark.parametrize("name", ["", "liveness", "feast.serving.ServingService", "pedigree.serving.v1.FeatureService"])
 def test_health_answers_by_name(client: Client, name: str) -> None:
-    """Health is SERVING for the whole server, for liveness and for the service."""
+    """Health is SERVING for the whole server, for liveness and for both services."""
     stub = health_pb2_grpc.HealthStub(client.channel)
     assert stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=20).status == SERVING
 
@@ -124,6 +124,16 @@ def test_reflection_lists_and_describes_feast_s_service(client: Client) -> None:
     assert pool.FindServiceByName("grpc.health.v1.Health").methods_by_name["Check"]
 
 
+def test_reflection_lists_and_describes_our_own_service(client: Client) -> None:
+    """A stock reflection client can also call our own service, knowing nothing but the address."""
+    database = ProtoReflectionDescriptorDatabase(client.channel)
+    assert "pedigree.serving.v1.FeatureService" in database.get_services()
+    service = DescriptorPool(database).FindServiceByName("pedigree.serving.v1.FeatureService")
+    assert [method.name for method in service.methods] == ["GetVectors", "Explain"]
+    entity = service.methods_by_name["Explain"].input_type.fields_by_name["entity"].message_type
+    assert "unix_timestamp_val" in entity.fields_by_name["value"].message_type.fields_by_name
+
+
 def test_a_worker_that_ends_is_replaced_and_none_outlives_the_server(repo: Repo, tmp_path: Path) -> None:
     """A worker that is killed is started anew while the others answer; once the server itself is killed, all of them end."""
     plan = {"PEDIGREE_SERVING_PLAN": str(tmp_path / "plan.json"), "PEDIGREE_SERVING_WORKERS": "2"}
@@ -133,7 +143,7 @@ def test_a_worker_that_ends_is_replaced_and_none_outlives_the_server(repo: Repo,
         workers[0].kill()
         wait_for(lambda: len([one for one in psutil.Process(process.pid).children() if one not in workers]) == 1)
         with grpc.insecure_channel(address) as channel:
-            assert feast_stub(channel).GetOnlineFeatures(asking("calendar"), timeout=20).results
+            assert feast_stub(channel).GetOnlineFeatures(features_request("calendar"), timeout=20).results
         workers = psutil.Process(process.pid).children()
         process.kill()
         process.wait()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pedigree.serving.errors import ServingSettingsError
-from pedigree.serving.settings import Limits, ServingSettings, Tls, read_settings
+from pedigree.serving.settings import RequestLimits, ServingSettings, Tls, read_settings
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_who_is_answered_and_how_much_can_be_set(yaml: str) -> None:
     assert settings.tls == Tls(Path(yaml), Path(yaml), Path(yaml))
     assert settings.auth is not None
     assert (settings.auth.algorithms, settings.auth.leeway) == (("ES256", "EdDSA"), timedelta(0))
-    assert settings.limits == Limits(message_bytes=1000, concurrent=10, rate=50.4, burst=50)
+    assert settings.limits == RequestLimits(message_bytes=1000, concurrent=10, rate=50.4, burst=50)
     assert (settings.metrics_address, settings.log_format, settings.traces) == ("127.0.0.1:0", "text", "off")
 
 

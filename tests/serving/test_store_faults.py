@@ -7,21 +7,21 @@ from datetime import timedelta
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from pedigree.serving.settings import Limits
+from pedigree.serving.settings import RequestLimits
 
 from ..redis_server import wait_for
-from .asking import asking, refused, told
 from .conftest import Client, Repo, running
+from .feast_requests import by_name, features_request, refused
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 PATIENT = {"store_timeout": timedelta(seconds=60), "deadline": timedelta(seconds=60)}
 
-DIET = asking("diet", {"bird_id": [1]})
+DIET = features_request("diet", {"bird_id": [1]})
 
 
 def nickname(client: Client) -> object:
     """The nickname of bird 1."""
-    return told(client.stub.GetOnlineFeatures(DIET, timeout=20))["nickname"][0].value
+    return by_name(client.stub.GetOnlineFeatures(DIET, timeout=20))["nickname"][0].value
 
 
 def is_answered(client: Client) -> bool:
@@ -57,11 +57,13 @@ def test_a_paused_store_is_unavailable_health_goes_on_and_service_comes_back(own
 def test_many_requests_to_a_paused_store_all_end_and_leave_nothing_mixed_up(own_repo: Repo) -> None:
     """A hundred requests given up while Redis stood still leave no reply behind that a later request could take for its own."""
     with running(
-        own_repo.settings(limits=Limits(waiting=200))
+        own_repo.settings(limits=RequestLimits(waiting=200))
     ) as client:  # else gRPC refuses some before they are read
         assert nickname(client) == "kiwi"
         with own_repo.redis.paused():
-            abandoned = [client.stub.GetOnlineFeatures.future(asking("diet", {"bird_id": [3]})) for _ in range(100)]
+            abandoned = [
+                client.stub.GetOnlineFeatures.future(features_request("diet", {"bird_id": [3]})) for _ in range(100)
+            ]
             assert {one.exception(timeout=20).code() for one in abandoned} == {grpc.StatusCode.UNAVAILABLE}
         wait_for(lambda: is_answered(client))
         assert {nickname(client) for _ in range(100)} == {"kiwi"}

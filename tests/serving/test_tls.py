@@ -17,11 +17,11 @@ from cryptography.x509.oid import NameOID
 from pedigree.serving.errors import ServingSettingsError
 from pedigree.serving.worker import bind
 
-from .asking import asking, refused, told
 from .conftest import Client, Repo, feast_stub, running
-from .issuing import Authority
+from .feast_requests import by_name, features_request, refused
+from .token_issuer import Authority
 
-DIET = asking("diet", {"bird_id": [1]})
+DIET = features_request("diet", {"bird_id": [1]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Secured:
         key, cert = pair or (None, None)
         shown = grpc.ssl_channel_credentials(roots or self.authority.own, key, cert)
         with grpc.secure_channel(self.client.address, shown) as channel:
-            return told(feast_stub(channel).GetOnlineFeatures(DIET, timeout=5))["nickname"][0].value
+            return by_name(feast_stub(channel).GetOnlineFeatures(DIET, timeout=5))["nickname"][0].value
 
     def shown(self) -> str:
         """The name in the certificate that the server shows now."""

@@ -23,19 +23,19 @@ from pedigree.serving.worker import listening
 
 from ..redis_server import RedisServer, wait_for
 from ..redis_topologies import Cluster, Watched, clustered, started, watched, with_tls
-from .asking import asking, refused, told
+from .birds import FRESH, bird_weight, key, weights, write
 from .conftest import Client, Repo, filled, running
-from .flightless import FRESH, bird_weight, key, weights, write
-from .issuing import Authority
+from .feast_requests import by_name, features_request, refused
 from .test_store_faults import health_of
+from .token_issuer import Authority
 
-ALL = asking("diet", {"bird_id": [1, 2, 3, 4, 404]})
+ALL = features_request("diet", {"bird_id": [1, 2, 3, 4, 404]})
 NICKNAMES = ["kiwi", None, "ostrich", None, None]
 
 
 def nicknames(client: Client) -> list[Any]:
     """The nicknames of all birds."""
-    return [one.value for one in told(client.stub.GetOnlineFeatures(ALL, timeout=20))["nickname"]]
+    return [one.value for one in by_name(client.stub.GetOnlineFeatures(ALL, timeout=20))["nickname"]]
 
 
 def is_right(client: Client) -> bool:
@@ -103,12 +103,12 @@ def test_what_is_loaded_is_read_behind_the_rows(in_cluster: Repo, cluster: Clust
         assert nicknames(client) == NICKNAMES
         before = reads_of(node)
         with cluster.node_of(stored(number)).paused():
-            call = client.stub.GetOnlineFeatures.future(asking("diet", {"bird_id": [number]}), timeout=20)
+            call = client.stub.GetOnlineFeatures.future(features_request("diet", {"bird_id": [number]}), timeout=20)
             wait_for(lambda: client.reads() == 1)
             with pytest.raises(grpc.FutureTimeoutError):
                 call.result(timeout=0.3)
             assert reads_of(node) == before
-        assert told(call.result())["nickname"][0].value == NICKNAMES[number - 1]
+        assert by_name(call.result())["nickname"][0].value == NICKNAMES[number - 1]
         assert reads_of(node) == before + 1
 
 
@@ -128,8 +128,8 @@ def test_a_master_that_stands_still_is_unavailable_and_nothing_is_mixed_up(in_cl
             assert health_of(client, "liveness") == health_pb2.HealthCheckResponse.SERVING
         wait_for(lambda: is_right(client))
         for number, nickname in enumerate(NICKNAMES[:3], 1):
-            asked = asking("diet", {"bird_id": [number] * 3})
-            assert [one.value for one in told(client.stub.GetOnlineFeatures(asked))["nickname"]] == [nickname] * 3
+            asked = features_request("diet", {"bird_id": [number] * 3})
+            assert [one.value for one in by_name(client.stub.GetOnlineFeatures(asked))["nickname"]] == [nickname] * 3
 
 
 def test_a_master_that_is_gone_is_unavailable_until_it_is_back(in_cluster: Repo, cluster: Cluster) -> None:
@@ -344,4 +344,7 @@ def test_users_of_a_cluster_have_no_more_rights_than_they_need(in_cluster: Repo,
     publish(filling)
     write(FeatureStore(fs_yaml_file=filling.path), bird_weight, [(key(bird_id=7), weights(1.0, 1, "rowi"), FRESH)])
     with running(reading.settings()) as client:
-        assert told(client.stub.GetOnlineFeatures(asking("diet", {"bird_id": [7, 1]})))["nickname"][0].value == "rowi"
+        assert (
+            by_name(client.stub.GetOnlineFeatures(features_request("diet", {"bird_id": [7, 1]})))["nickname"][0].value
+            == "rowi"
+        )

@@ -13,9 +13,9 @@ from google.protobuf.message import Message
 from pedigree.serving.v1.pedigree_pb2 import FeatureNames, GetVectorsRequest, GetVectorsResponse, Keys
 from pedigree.serving.v1.value_pb2 import Value
 
-from .asking import refused
+from .birds import FRESH
 from .conftest import Client
-from .flightless import FRESH
+from .feast_requests import refused
 
 PATH = "/pedigree.serving.v1.FeatureService/GetVectors"
 

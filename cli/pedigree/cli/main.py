@@ -31,6 +31,8 @@ from pedigree.online.errors import OnlineError
 from pedigree.serving.errors import ServingError
 
 if TYPE_CHECKING:
+    from feast.protos.feast.types.Value_pb2 import Value
+
     from pedigree.lineage.client import LineageClient
     from pedigree.serving.settings import ServingSettings
 
@@ -207,23 +209,22 @@ def ask(*, service: str, entities: tuple[tuple[str, str], ...]) -> None:
 @cli.command()
 @click.argument("service")
 @click.argument("feature")
-@click.argument("entities", nargs=-1, required=True, type=KeyValue(), metavar="KEY=VALUE...")
+@click.argument("entities", nargs=-1, type=KeyValue(), metavar="KEY=VALUE...")
 def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]) -> None:
-    """Show the way back from a served value: FEATURE (view__feature) of SERVICE for one entity row.
+    """Show where a served value came from: FEATURE (view:feature) of SERVICE for one entity row.
 
-    Example: pedigree explain my_service my_view__my_feature customer=C42
+    Example: pedigree explain my_service my_view:my_feature customer=C42
     """
     from pedigree.cli.console import engines_to_log
 
-    with engines_to_log() as console, lineage_client() as lineage:
+    with engines_to_log() as console, lineage_client():  # lineage that waits on disk is delivered
         from pedigree.cli.explain import drawn
-        from pedigree.cli.explain import explain as way_back
+        from pedigree.cli.explain import explain as ask_server
         from pedigree.serving.settings import serving_settings
 
         settings = serving_settings()
         row = entity_row(settings, service, entities)
-        found = way_back(service, feature, row, settings=settings, lineage=lineage)
-        console.print(drawn(found), soft_wrap=True)
+        console.print(drawn(ask_server(settings.address, service, feature, row)), soft_wrap=True)
 
 
 @cli.group(invoke_without_command=True)
@@ -268,7 +269,7 @@ cli.add_command(vacuum)
 cli.add_command(doctor)
 
 
-def entity_row(settings: ServingSettings, service: str, texts: tuple[tuple[str, str], ...]) -> dict[str, object]:
+def entity_row(settings: ServingSettings, service: str, texts: tuple[tuple[str, str], ...]) -> dict[str, Value]:
     """What was typed for an entity row, each value of its key's type."""
     from pedigree.cli.entity_row import typed_row
     from pedigree.cli.serve import current_plan

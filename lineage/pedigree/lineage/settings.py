@@ -8,24 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
 from pedigree.lineage.errors import LineageSettingsError
 from pedigree.lineage.loopback import is_loopback
-from pedigree.lineage.redaction import shown
+from pedigree.lineage.setting_parsers import Reading, count, file, words
 
 Insecurity = Literal["no-tls", "no-key"]
 INSECURITIES: tuple[Insecurity, ...] = ("no-tls", "no-key")
 
+DEFAULT_URL = "http://127.0.0.1:15000"
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_EVENT_MEMBERS = 100_000
-LIMITS = {
-    "PEDIGREE_LINEAGE_MAX_EVENT_BYTES": MAX_EVENT_BYTES,
-    "PEDIGREE_LINEAGE_MAX_EVENT_MEMBERS": MAX_EVENT_MEMBERS,
-}
+MAY_BE_EMPTY = frozenset(f"PEDIGREE_LINEAGE_{name}" for name in ("API_KEY", "TLS_CERT", "TLS_KEY", "INSECURE"))
+"""Settings that count as not set where they are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,35 +90,43 @@ def read_settings(environ: Mapping[str, str]) -> LineageSettings:
     Raises:
         LineageSettingsError: at least one cannot be used; the message names all of them.
     """
-    texts = {name: environ.get(f"PEDIGREE_LINEAGE_{name}", "").strip() for name in ("API_KEY", "TLS_CERT", "TLS_KEY")}
-    address = environ.get("PEDIGREE_LINEAGE_URL", "http://127.0.0.1:15000")
-    namespace = environ.get("PEDIGREE_LINEAGE_NAMESPACE", "pedigree")
-    largest = {name: environ.get(name, str(default)) for name, default in LIMITS.items()}
-    insecure = words(environ.get("PEDIGREE_LINEAGE_INSECURE", ""))
-    problems = [
-        *url_problems(address),
-        *([] if namespace.strip() else ["PEDIGREE_LINEAGE_NAMESPACE is empty"]),
-        *key_problems(texts["API_KEY"], has_user="@" in address),
-        *tls_problems(texts["TLS_CERT"], texts["TLS_KEY"]),
-        *insecure_problems(insecure),
-        *limit_problems(largest),
-    ]
-    if problems:
-        raise LineageSettingsError(problems)
-    url, userinfo = parted(address)
-    return LineageSettings(
+    reading = Reading({name: text for name, text in environ.items() if text.strip() or name not in MAY_BE_EMPTY})
+    setting = reading.setting
+    url, userinfo = setting("PEDIGREE_LINEAGE_URL", backend_url, otherwise=parted(DEFAULT_URL))
+    settings = LineageSettings(
         url=url,
-        namespace=namespace,
-        outbox=Path(environ.get("PEDIGREE_LINEAGE_OUTBOX", ".pedigree/outbox")).absolute(),
-        database=SecretStr(environ.get("PEDIGREE_LINEAGE_DATABASE", "sqlite:///.pedigree/lineage.db")),
-        api_key=SecretStr(texts["API_KEY"]) if texts["API_KEY"] else None,
+        namespace=setting("PEDIGREE_LINEAGE_NAMESPACE", not_empty, otherwise="pedigree"),
+        outbox=setting("PEDIGREE_LINEAGE_OUTBOX", Path, otherwise=Path(".pedigree/outbox")).absolute(),
+        database=setting("PEDIGREE_LINEAGE_DATABASE", SecretStr, otherwise=SecretStr("sqlite:///.pedigree/lineage.db")),
+        api_key=setting("PEDIGREE_LINEAGE_API_KEY", header_key, otherwise=None, is_secret=True),
         userinfo=userinfo,
-        tls_cert=Path(texts["TLS_CERT"]) if texts["TLS_CERT"] else None,
-        tls_key=Path(texts["TLS_KEY"]) if texts["TLS_KEY"] else None,
-        insecure=cast(frozenset[Insecurity], insecure),
-        max_event_bytes=int(largest["PEDIGREE_LINEAGE_MAX_EVENT_BYTES"]),
-        max_event_members=int(largest["PEDIGREE_LINEAGE_MAX_EVENT_MEMBERS"]),
+        tls_cert=setting("PEDIGREE_LINEAGE_TLS_CERT", file, otherwise=None),
+        tls_key=setting("PEDIGREE_LINEAGE_TLS_KEY", file, otherwise=None),
+        insecure=setting("PEDIGREE_LINEAGE_INSECURE", words(*INSECURITIES), otherwise=frozenset()),
+        max_event_bytes=setting("PEDIGREE_LINEAGE_MAX_EVENT_BYTES", count, otherwise=MAX_EVENT_BYTES),
+        max_event_members=setting("PEDIGREE_LINEAGE_MAX_EVENT_MEMBERS", count, otherwise=MAX_EVENT_MEMBERS),
     )
+    reading.together(("PEDIGREE_LINEAGE_TLS_CERT", "PEDIGREE_LINEAGE_TLS_KEY"))
+    if settings.api_key and userinfo:
+        reading.problems.append(
+            "PEDIGREE_LINEAGE_API_KEY and a user in PEDIGREE_LINEAGE_URL: a call can carry one of them; leave one out"
+        )
+    if reading.problems:
+        raise LineageSettingsError(reading.problems)
+    return settings
+
+
+def backend_url(text: str) -> tuple[str, SecretStr | None]:
+    """The backend's URL without user and password, and those."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        usable = usable and not parts.query and not parts.fragment and "@" not in parts.path
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is not the address of a lineage backend, such as http://127.0.0.1:15000")
+    return parted(text)
 
 
 def parted(address: str) -> tuple[str, SecretStr | None]:
@@ -130,61 +137,16 @@ def parted(address: str) -> tuple[str, SecretStr | None]:
     return url, SecretStr(userinfo) if userinfo else None
 
 
-def words(text: str) -> frozenset[str]:
-    """Words that stand between commas."""
-    return frozenset(word.strip() for word in text.split(",") if word.strip())
+def not_empty(text: str) -> str:
+    """A text that is not blank."""
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
 
 
-def url_problems(url: str) -> list[str]:
-    """What is wrong with the backend's address."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        usable = usable and not parts.query and not parts.fragment and "@" not in parts.path
-    except ValueError:
-        usable = False
-    return [] if usable else [f"PEDIGREE_LINEAGE_URL is {shown(url)!r}, but must be like http://127.0.0.1:15000"]
-
-
-def key_problems(key: str, *, has_user: bool) -> list[str]:
-    """What is wrong with the key; it is not repeated."""
+def header_key(text: str) -> SecretStr:
+    """A key that an HTTP header can carry."""
+    key = text.strip()
     if not re.fullmatch(r"[!-~]*", key):
-        return ["PEDIGREE_LINEAGE_API_KEY has a character in it that no header may hold; use letters, digits and signs"]
-    if key and has_user:
-        return [
-            "PEDIGREE_LINEAGE_API_KEY and a user in PEDIGREE_LINEAGE_URL: a call can carry one of them; leave one out"
-        ]
-    return []
-
-
-def tls_problems(cert: str, key: str) -> list[str]:
-    """What is wrong with the files of TLS."""
-    if bool(cert) is not bool(key):
-        return ["PEDIGREE_LINEAGE_TLS_CERT and PEDIGREE_LINEAGE_TLS_KEY: set both of them or none"]
-    return [
-        f"there is no file {file}, which TLS was to be had of"
-        for file in (cert, key)
-        if file and not Path(file).is_file()
-    ]
-
-
-def insecure_problems(insecure: frozenset[str]) -> list[str]:
-    """What is wrong with what a backend may do without."""
-    unknown = sorted(insecure - set(INSECURITIES))
-    return (
-        [f"PEDIGREE_LINEAGE_INSECURE names {', '.join(unknown)}; there is {', '.join(INSECURITIES)}"] if unknown else []
-    )
-
-
-def limit_problems(largest: Mapping[str, str]) -> list[str]:
-    """What is wrong with the limits."""
-    return [
-        f"{name} is {text!r}, but must be a whole number above 0"
-        for name, text in largest.items()
-        if not is_count(text)
-    ]
-
-
-def is_count(text: str) -> bool:
-    """True for a whole number above 0."""
-    return text.isascii() and text.isdigit() and 0 < len(text) <= 18 and int(text) > 0
+        raise ValueError("has a character in it that no header may hold; use letters, digits and signs")
+    return SecretStr(key)

@@ -25,7 +25,7 @@ ATTEMPTS = 10
 """How often the registry is compiled where others change it at the same time."""
 
 
-def publish_plan(config: RepoConfig, bank: RedisStore) -> RegistryProto:
+def publish_plan(config: RepoConfig, store: RedisStore) -> RegistryProto:
     """Compile the registry and give it to the servers, until they have what it says; returns it.
 
     Several may do so at once: none puts an older state of the registry in the place of a newer one.
@@ -37,7 +37,7 @@ def publish_plan(config: RepoConfig, bank: RedisStore) -> RegistryProto:
         log.warning("a file registry is written after the plan was compiled: apply once more, or use the SQL registry")
     told: Plan | None = None
     for _ in range(ATTEMPTS):
-        kept = bank.plan()
+        kept = store.plan()
         registry: RegistryProto = FeatureStore(config=config).registry.proto()
         plan = compile_plan(registry, config.project)
         if plan.reasons and (told is None or told.reasons != plan.reasons):
@@ -45,7 +45,7 @@ def publish_plan(config: RepoConfig, bank: RedisStore) -> RegistryProto:
         told, text = plan, encoded(plan)
         if text == kept:
             return registry
-        bank.replace_plan(kept, text)
+        store.replace_plan(kept, text)
     raise PlanContendedError(config.project)
 
 
@@ -56,17 +56,17 @@ def warn_of(plan: Plan) -> None:
         log.warning("the %s %r is not served: %s", kind, name, reason)
 
 
-def know_all(bank: RedisStore, registry: RegistryProto) -> None:
+def know_all(store: RedisStore, registry: RegistryProto) -> None:
     """Know every view of the registry, also those that an apply wrote there and could not tell the store of."""
-    for view, is_new in storable_views(registry, bank.project):
-        know(bank, view.name, view.schema, is_new=is_new)
+    for view, is_new in storable_views(registry, store.project):
+        know(store, view.name, view.schema, is_new=is_new)
 
 
-def warn_of_eviction(bank: RedisStore) -> None:
+def warn_of_eviction(store: RedisStore) -> None:
     """Say so where Redis would drop rows to make room."""
-    problem = policy_problem(bank.memories())
+    problem = policy_problem(store.memories())
     if problem is not None:
-        log.warning("the online store at %s: %s", bank.address, problem)
+        log.warning("the online store at %s: %s", store.address, problem)
 
 
 def storable_views(registry: RegistryProto, project: str) -> Iterator[tuple[View, bool]]:
@@ -79,25 +79,25 @@ def storable_views(registry: RegistryProto, project: str) -> Iterator[tuple[View
             yield view, not one.meta.materialization_intervals
 
 
-def know(bank: RedisStore, view: str, schema: Schema, *, is_new: bool) -> None:
+def know(store: RedisStore, view: str, schema: Schema, *, is_new: bool) -> None:
     """Tell the store the layout of a view's records, and, where it is new, that there is such a view."""
-    bank.register(schema)
+    store.register(schema)
     if is_new:
-        bank.declare(view)
+        store.declare(view)
 
 
-def forget_view(bank: RedisStore, view: str, prefix: bytes) -> None:
+def forget_view(store: RedisStore, view: str, prefix: bytes) -> None:
     """Delete the rows of a view, and what was known of it; where its field is another's, these are the other's rows."""
-    generations = known_generations(bank, view, prefix)
-    others = bank.views() - {view}
-    bank.drop(view)
+    generations = known_generations(store, view, prefix)
+    others = store.views() - {view}
+    store.drop(view)
     if not any(redis_keys.field(other, 0) == redis_keys.field(view, 0) for other in others):
         for generation in generations:
-            bank.forget(redis_keys.field(view, generation), prefix)
+            store.forget(redis_keys.field(view, generation), prefix)
 
 
-def forget_lost(bank: RedisStore, known: Iterable[str], registry: RegistryProto) -> None:
+def forget_lost(store: RedisStore, known: Iterable[str], registry: RegistryProto) -> None:
     """Delete the rows of views that an apply took out of the registry and then could not forget here."""
-    for name in sorted(set(known) - view_names(registry, bank.project)):
+    for name in sorted(set(known) - view_names(registry, store.project)):
         log.warning("the rows of %r are deleted: the registry has no such view any more", name)
-        forget_view(bank, name, redis_keys.project_prefix(bank.project))
+        forget_view(store, name, redis_keys.project_prefix(store.project))

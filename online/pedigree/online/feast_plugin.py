@@ -61,7 +61,7 @@ class PedigreeOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # 
 class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no types
     """One hash per entity key, one field per view, one packed record per field; the newest wins inside Redis."""
 
-    bank: RedisStore | None = None
+    store: RedisStore | None = None
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
@@ -79,17 +79,17 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         """
         refuse_unstorable(table)
         refuse_future(table.name, [event_at for _, _, event_at, _ in data], config.online_store.future_skew_seconds)
-        bank, schema = self.opened(config), schema_of(table)
-        bank.register(schema)
+        store, schema = self.opened(config), schema_of(table)
+        store.register(schema)
         rows = [
             (key_of(config.project, key), packed(schema, values, event_at, created_at))
             for key, values, event_at, created_at in data
         ]
-        mark = bank.mark(table.name)
-        memories = bank.memories() if mark is not None and mark.state is LoadStatus.DECLARED else None
-        self.push(bank, table.name, rows)
-        bank.open_view(table.name)
-        bank.set_baseline(redis_keys.field(table.name, self.generation(bank, table.name)), memories)
+        mark = store.mark(table.name)
+        memories = store.memories() if mark is not None and mark.state is LoadStatus.DECLARED else None
+        self.push(store, table.name, rows)
+        store.open_view(table.name)
+        store.set_baseline(redis_keys.field(table.name, self.generation(store, table.name)), memories)
         if progress:
             progress(len(rows))
 
@@ -112,21 +112,21 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             NotLoadedError: nothing is known of the view, so a missing row says nothing.
             RowsEvictedError: a row is missing, and Redis may have evicted it.
         """
-        bank = self.opened(config)
+        store = self.opened(config)
         keys = [key_of(config.project, key) for key in entity_keys]
-        generation = self.generation(bank, table.name)
-        records = bank.read(keys, redis_keys.field(table.name, generation))
-        mark = bank.mark(table.name)
+        generation = self.generation(store, table.name)
+        records = store.read(keys, redis_keys.field(table.name, generation))
+        mark = store.mark(table.name)
         if mark is None or not mark.readable:
             raise NotLoadedError(table.name)
         if mark.generation != generation:
-            records = bank.read(keys, redis_keys.field(table.name, mark.generation))
-        if None in records and bank.may_lack_rows(redis_keys.field(table.name, mark.generation)):
+            records = store.read(keys, redis_keys.field(table.name, mark.generation))
+        if None in records and store.may_lack_rows(redis_keys.field(table.name, mark.generation)):
             raise RowsEvictedError(table.name)
         schema = schema_of(table)
         schemas: dict[bytes, Schema | None] = {schema.fingerprint: schema}
         wanted = set(requested_features or [feature.name for feature in table.features])
-        return [self.row_of(bank, table.name, record, schemas, wanted) for record in records]
+        return [self.row_of(store, table.name, record, schemas, wanted) for record in records]
 
     async def online_read_async(
         self,
@@ -140,7 +140,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
 
     @staticmethod
     def row_of(
-        bank: RedisStore, view: str, record: bytes | None, schemas: dict[bytes, Schema | None], wanted: set[str]
+        store: RedisStore, view: str, record: bytes | None, schemas: dict[bytes, Schema | None], wanted: set[str]
     ) -> Read:
         """A record as Feast wants it.
 
@@ -151,7 +151,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             return None, None
         schema = schema_of_record(record, schemas)
         if schema is None:
-            schemas |= {one: bank.schema(one) for one in fingerprints_of(record) if one not in schemas}
+            schemas |= {one: store.schema(one) for one in fingerprints_of(record) if one not in schemas}
             schema = schema_of_record(record, schemas)
         if schema is None:
             raise DamagedRecordError(view)
@@ -163,18 +163,18 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         return EPOCH + head_of(record).event_us * MICROSECOND, values
 
     @classmethod
-    def push(cls, bank: RedisStore, view: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
+    def push(cls, store: RedisStore, view: str, rows: Sequence[tuple[bytes, bytes]]) -> None:
         """Write rows into the generation that is read. Where a rebuild ended meanwhile, they go after it into the new one."""
-        generation = cls.generation(bank, view)
-        bank.write(redis_keys.field(view, generation), rows)
-        while (now := cls.generation(bank, view)) != generation:
-            bank.move_keys(redis_keys.field(view, generation), redis_keys.field(view, now), [key for key, _ in rows])
+        generation = cls.generation(store, view)
+        store.write(redis_keys.field(view, generation), rows)
+        while (now := cls.generation(store, view)) != generation:
+            store.move_keys(redis_keys.field(view, generation), redis_keys.field(view, now), [key for key, _ in rows])
             generation = now
 
     @staticmethod
-    def generation(bank: RedisStore, view: str) -> int:
+    def generation(store: RedisStore, view: str) -> int:
         """The generation of a view that is read now."""
-        mark = bank.mark(view)
+        mark = store.mark(view)
         return 0 if mark is None else mark.generation
 
     def update(
@@ -195,24 +195,27 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             StoreAwayError: Redis does not answer, or refuses us.
             PlanContendedError: others change the registry again and again meanwhile.
         """
-        bank = self.opened(config)
+        store = self.opened(config)
         try:
-            known = bank.views()  # before the registry: a view that somebody applies now is in neither, or in both
-            registry = publish_plan(config, bank)
-            self.forget(bank, tables_to_delete)
+            known = store.views()  # before the registry: a view that somebody applies now is in neither, or in both
+            registry = publish_plan(config, store)
+            self.forget(store, tables_to_delete)
             if (
                 config.registry.registry_type != "file"
             ):  # which is written after us, and does not tell yet what there is
-                forget_lost(bank, known, registry)
+                forget_lost(store, known, registry)
             for table in tables_to_keep:
                 if problem_of(table) is None:
                     know(
-                        bank, table.name, schema_of(table), is_new=not getattr(table, "materialization_intervals", None)
+                        store,
+                        table.name,
+                        schema_of(table),
+                        is_new=not getattr(table, "materialization_intervals", None),
                     )
-            know_all(bank, registry)
-            warn_of_eviction(bank)
+            know_all(store, registry)
+            warn_of_eviction(store)
         except redis.exceptions.RedisError as error:
-            raise StoreAwayError(str(bank.address), reason_of(error)) from error
+            raise StoreAwayError(str(store.address), reason_of(error)) from error
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Forget the project's views."""
@@ -224,31 +227,31 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
 
     def delete(self, config: RepoConfig, table: FeatureView, entity_keys: Sequence[EntityKey]) -> int:
         """Delete a view's rows of some entities; returns how many there were."""
-        bank = self.opened(config)
-        field = redis_keys.field(table.name, self.generation(bank, table.name))
-        return sum(int(bank.redis.hdel(key_of(config.project, key), field)) for key in entity_keys)
+        store = self.opened(config)
+        field = redis_keys.field(table.name, self.generation(store, table.name))
+        return sum(int(store.redis.hdel(key_of(config.project, key), field)) for key in entity_keys)
 
     async def close(self) -> None:
         """Let go of the connections."""
-        if self.bank is not None:
-            self.bank.close()
-            self.bank = None
+        if self.store is not None:
+            self.store.close()
+            self.store = None
 
     def opened(self, config: RepoConfig) -> RedisStore:
         """The store, opened once."""
-        if self.bank is None:
-            self.bank = open_bank(config)
-        return self.bank
+        if self.store is None:
+            self.store = open_redis_store(config)
+        return self.store
 
     @staticmethod
-    def forget(bank: RedisStore, tables: Sequence[FeatureView]) -> None:
+    def forget(store: RedisStore, tables: Sequence[FeatureView]) -> None:
         """Delete the rows of views, and what was known of them."""
         for table in tables:
             if redis_keys.is_storable(table.name):
-                forget_view(bank, table.name, prefix_of(bank.project, table))
+                forget_view(store, table.name, prefix_of(store.project, table))
 
 
-def open_bank(config: RepoConfig) -> RedisStore:
+def open_redis_store(config: RepoConfig) -> RedisStore:
     """The online store that Feast's configuration names."""
     return RedisStore.open(config.project, address_of(config.online_store))
 

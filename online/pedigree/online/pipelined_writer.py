@@ -47,25 +47,25 @@ class PipelinedWriter:
         return self.content[self.offsets[start] : self.offsets[stop]]
 
 
-def write(bank: RedisStore, field: bytes, keys: pa.Array, records: pa.Array, script: str) -> Written:
-    """Write records in one field of many entities' hashes, as `Bank.write` does.
+def write(store: RedisStore, field: bytes, keys: pa.Array, records: pa.Array, script: str) -> Written:
+    """Write records in one field of many entities' hashes, as `RedisStore.write` does.
 
-    What breaks off is sent again by `Bank.write`: a record that is there by then counts all the same. In a cluster, where the
-    keys of a call are of one slot, all goes that way.
+    If the connection breaks, `RedisStore.write` sends everything again; records that are there by then count as written. In a
+    cluster it sends everything from the start, since all keys of a call must be of one slot.
     """
-    if bank.address.kind != "redis_cluster":
+    if store.address.kind != "redis_cluster":
         try:
-            return streamed(bank, calls(bank, script, field, PipelinedWriter.of(keys), PipelinedWriter.of(records)))
+            return streamed(store, calls(store, script, field, PipelinedWriter.of(keys), PipelinedWriter.of(records)))
         except BROKEN_OFF:
-            bank.hashes.pop(script, None)
-    return bank.write(field, list(zip(keys.to_pylist(), records.to_pylist(), strict=True)), script)
+            store.hashes.pop(script, None)
+    return store.write(field, list(zip(keys.to_pylist(), records.to_pylist(), strict=True)), script)
 
 
 def calls(
-    bank: RedisStore, script: str, field: bytes, keys: PipelinedWriter, records: PipelinedWriter
+    store: RedisStore, script: str, field: bytes, keys: PipelinedWriter, records: PipelinedWriter
 ) -> Iterator[bytes]:
     """The calls of a script, as Redis is sent them."""
-    name, rows = bank.hash_of(bank.redis, script).encode(), len(keys.offsets) - 1
+    name, rows = store.hash_of(store.redis, script).encode(), len(keys.offsets) - 1
     for start in range(0, rows, BATCH):
         stop = min(start + BATCH, rows)
         count = b"%d" % (stop - start)
@@ -73,9 +73,9 @@ def calls(
         yield b"".join((front, keys.part(start, stop), bulk(field), records.part(start, stop)))
 
 
-def streamed(bank: RedisStore, packed: Iterator[bytes]) -> Written:
+def streamed(store: RedisStore, packed: Iterator[bytes]) -> Written:
     """Send calls over one connection, and add up what they answer."""
-    pool = bank.redis.connection_pool
+    pool = store.redis.connection_pool
     connection: Any = pool.get_connection()
     taken, waiting = Written(), 0
     try:

@@ -146,7 +146,7 @@ class ViewNotLoadedError(ServingError):
         )
 
 
-class RowsEvictedError(ServingError):
+class EvictedRowError(ServingError):
     """A row is missing, and the store may have evicted it."""
 
     transient = True
@@ -166,6 +166,6 @@ class LineageAwayError(ServingError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The lineage backend does not answer, so the way back cannot be told. The value itself is served as ever; try again, "
-            "or see PEDIGREE_LINEAGE_URL of the server."
+            "The lineage backend does not answer, so it is not known where the value came from. The value itself is still "
+            "served. Try again, or check PEDIGREE_LINEAGE_URL of the server."
         )

@@ -12,22 +12,20 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from pedigree.online.feature_store_yaml import located
-from pedigree.serving.errors import ServingSettingsError
-from pedigree.serving.setting_parsers import (
+from pedigree.lineage.setting_parsers import (
     Reading,
-    algorithms,
     count,
     file,
     host_and_port,
     instant,
-    key_source,
-    leeway,
     one_of,
     rate,
     span,
     words,
 )
+from pedigree.online.feature_store_yaml import located
+from pedigree.serving.errors import ServingSettingsError
+from pedigree.serving.setting_parsers import algorithms, key_source, leeway
 
 Insecurity = Literal["no-tls", "no-tokens", "open-metrics"]
 INSECURITIES: tuple[Insecurity, ...] = ("no-tls", "no-tokens", "open-metrics")
@@ -68,7 +66,7 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What one process takes at most.
 
     Attributes:
@@ -126,7 +124,7 @@ class ServingSettings:
     clock_at: datetime | None = None
     tls: Tls | None = None
     auth: Auth | None = None
-    limits: Limits = Limits()
+    limits: RequestLimits = RequestLimits()
     metrics_address: str | None = None
     log_format: str = "json"
     traces: str = "auto"
@@ -219,11 +217,11 @@ def auth_of(reading: Reading) -> Auth | None:
     return auth if reading.together(needed) else None
 
 
-def limits_of(reading: Reading) -> Limits:
+def limits_of(reading: Reading) -> RequestLimits:
     """What one process takes at most; a burst is a second's worth of requests where it is not set."""
-    setting, default = reading.setting, Limits()
+    setting, default = reading.setting, RequestLimits()
     per_second = setting("PEDIGREE_SERVING_RATE", rate, otherwise=None)
-    return Limits(
+    return RequestLimits(
         message_bytes=setting("PEDIGREE_SERVING_MAX_MESSAGE_BYTES", count, otherwise=default.message_bytes),
         concurrent=setting("PEDIGREE_SERVING_MAX_CONCURRENT", count, otherwise=default.concurrent),
         waiting=setting("PEDIGREE_SERVING_MAX_WAITING", count, otherwise=default.waiting),

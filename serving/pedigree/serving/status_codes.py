@@ -17,12 +17,12 @@ from pedigree.online.errors import (
 )
 from pedigree.serving.errors import (
     DeadlinePassedError,
+    EvictedRowError,
     InvalidRequestError,
     LineageAwayError,
     NotComputedError,
     NotReadyError,
     NotServedError,
-    RowsEvictedError,
     StoreUnavailableError,
     UnknownNameError,
     ViewNotLoadedError,
@@ -47,7 +47,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     NotReadyError: grpc.StatusCode.FAILED_PRECONDITION,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
     ViewNotLoadedError: grpc.StatusCode.UNAVAILABLE,
-    RowsEvictedError: grpc.StatusCode.UNAVAILABLE,
+    EvictedRowError: grpc.StatusCode.UNAVAILABLE,
     LineageAwayError: grpc.StatusCode.UNAVAILABLE,
     SchemaMissingError: grpc.StatusCode.DATA_LOSS,
     RecordError: grpc.StatusCode.DATA_LOSS,
@@ -82,7 +82,7 @@ metadata, in which each byte may take three.
 GAP = " ... "
 
 
-def told(error: Exception, request_id: str | None = None) -> tuple[grpc.StatusCode, str]:
+def status_of(error: Exception, request_id: str | None = None) -> tuple[grpc.StatusCode, str]:
     """What a caller is told of an error: its code and its message, or, of an unknown one, only an id to find it in the log."""
     code = STATUS.get(type(error))
     if code is not None:

@@ -35,12 +35,12 @@ from pedigree.serving.transport.draining import cut_connections
 from pedigree.serving.transport.interceptor import Interceptor
 from pedigree.serving.transport.readiness import READINESS, Readiness
 from pedigree.serving.transport.reflection import reflection_servicer
-from pedigree.serving.transport.servicer import SERVICE, ServingServicer
+from pedigree.serving.transport.servicer import OWN_SERVICE, SERVICE, ServingServicer
 from pedigree.serving.transport.tls import credentials
 
 log = logging.getLogger(__name__)
 
-HEALTHY_NAMES = ("", "liveness", SERVICE)
+HEALTHY_NAMES = ("", "liveness", SERVICE, OWN_SERVICE)
 """What health answers for by itself. All say whether this process takes requests; none asks the online store, so that a
 store that is down for a moment does not make an orchestrator kill every server. `readiness` does ask it."""
 
@@ -86,7 +86,7 @@ async def listening(settings: ServingSettings, *, leaves: bool = False) -> Async
         if metrics is not None:
             reader.store = metrics.TimedStore(reader.store)
         tokens = tokens_of(settings.auth) if settings.auth else None
-        door = Interceptor.of(
+        interceptor = Interceptor.of(
             settings,
             is_known=lambda name: name in plans.current.plan.services,
             tokens=tokens,
@@ -96,8 +96,8 @@ async def listening(settings: ServingSettings, *, leaves: bool = False) -> Async
         healthy = health.aio.HealthServicer()
         await healthy.set(READINESS, health_pb2.HealthCheckResponse.NOT_SERVING)
         sampler = Sampler(metrics.count_values) if metrics else None
-        server = server_of(settings, ServingServicer(DataPlane(plans, reader, settings), door, sampler), healthy)
-        watch = Readiness(reader, plans, tokens.keys if tokens else None, healthy, door, settings, metrics)
+        server = server_of(settings, ServingServicer(DataPlane(plans, reader, settings), interceptor, sampler), healthy)
+        watch = Readiness(reader, plans, tokens.keys if tokens else None, healthy, interceptor, settings, metrics)
         await watch.look()
         with without_ipv6(settings.address) as place:
             address = bind(server, place, settings.tls)
@@ -106,7 +106,7 @@ async def listening(settings: ServingSettings, *, leaves: bool = False) -> Async
             stack.callback(asyncio.create_task(going_on(work)).cancel)
         await server.start()
         last.push_async_exit(Ending(server, address, leaves))
-        stack.push_async_callback(drain, healthy, door, settings)
+        stack.push_async_callback(drain, healthy, interceptor, settings)
         await say_healthy(healthy)
         yield Listening(repo.project, address, scraped)
 
@@ -143,7 +143,9 @@ def server_of(settings: ServingSettings, servicer: ServingServicer, healthy: Any
     server.add_generic_rpc_handlers(servicer.handlers())
     health_pb2_grpc.add_HealthServicer_to_server(healthy, Sparing(server, frozenset({"Check"})))
     if settings.auth is None:
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection_servicer(SERVICE), Sparing(server))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection_servicer(SERVICE, OWN_SERVICE), Sparing(server)
+        )
     elif settings.tls is None:
         log.warning(
             "tokens are taken without TLS: whoever listens on the way can use them; set PEDIGREE_SERVING_TLS_CERT"
@@ -220,10 +222,10 @@ async def say_healthy(healthy: Any) -> None:
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
 
 
-async def drain(healthy: Any, door: Interceptor, settings: ServingSettings) -> None:
+async def drain(healthy: Any, interceptor: Interceptor, settings: ServingSettings) -> None:
     """Say that we stop, refuse what comes, and let what is under way end in its time."""
     await healthy.enter_graceful_shutdown()
-    await door.drain(settings.drain.total_seconds())
+    await interceptor.drain(settings.drain.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pedigree.online.expressions.outcome import TooLargeError
+from pedigree.online.expressions.outcome import ResultTooLargeError
 from pedigree.online.expressions.tree import NUMPY, NUMPY_PAIRS
 
 Array = npt.NDArray[Any]
@@ -74,7 +74,7 @@ def joined(one: Any, other: Any, *, is_sum: bool) -> Array:
             raise TypeError
         made += len(left) + len(right)
         if made > MOST_TEXT:
-            raise TooLargeError
+            raise ResultTooLargeError
         return left + right
 
     return each(join, one, other)

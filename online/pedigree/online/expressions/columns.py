@@ -49,9 +49,9 @@ class Columns:
         for nulls, group in alike([inputs[place] for place in used], rows).items():
             null = {place for place, is_null in zip(used, nulls, strict=True) if is_null}
             columns = {place: self.column(inputs[place], group, place, place in null) for place in used}
-            run = Run(self.program, columns, len(group))
+            batch = RowBatch(self.program, columns, len(group))
             for name in outputs:
-                for row, value in zip(group, self.values(run, name, null), strict=True):
+                for row, value in zip(group, self.values(batch, name, null), strict=True):
                     found[name][row] = value
         return found
 
@@ -64,20 +64,20 @@ class Columns:
             return np.full(len(group), np.nan)
         return np.full(len(group), None, np.object_)
 
-    def values(self, run: Run, name: str, null: set[int]) -> list[Any]:
-        """An output in the rows of a run; where that fails, row by row, so that one row's failure is not another's."""
+    def values(self, batch: RowBatch, name: str, null: set[int]) -> list[Any]:
+        """An output in the rows of a batch; where that fails, row by row, so that one row's failure is not another's."""
         node = self.program.outputs[name]
         try:
-            return run.list(node)
+            return batch.list(node)
         except UnevenError as uneven:
             parts: Sequence[Array] = (np.flatnonzero(uneven.apart), np.flatnonzero(~uneven.apart))
         except FAILURES as error:
-            if run.rows == 1:
+            if batch.rows == 1:
                 return [None if null & set(self.used[name]) else failure(error)]
-            parts = [np.array([row]) for row in range(run.rows)]
-        found: list[Any] = [None] * run.rows
+            parts = [np.array([row]) for row in range(batch.rows)]
+        found: list[Any] = [None] * batch.rows
         for rows in parts:
-            for row, value in zip(rows, self.values(run.at(rows), name, null), strict=True):
+            for row, value in zip(rows, self.values(batch.at(rows), name, null), strict=True):
                 found[row] = value
         return found
 
@@ -92,8 +92,8 @@ def alike(columns: Sequence[Sequence[Any]], rows: int) -> dict[tuple[bool, ...],
     return groups
 
 
-class Run:
-    """Some rows under way: their inputs, and the steps that were computed so far."""
+class RowBatch:
+    """Some rows: their inputs, and the steps that were computed so far."""
 
     def __init__(self, program: Program, columns: Mapping[int, Array], rows: int) -> None:
         self.program = program
@@ -101,9 +101,9 @@ class Run:
         self.rows = rows
         self.steps: dict[int, Any] = {}
 
-    def at(self, rows: Array) -> Run:
+    def at(self, rows: Array) -> RowBatch:
         """Some of the rows, anew."""
-        return Run(self.program, {place: column[rows] for place, column in self.columns.items()}, len(rows))
+        return RowBatch(self.program, {place: column[rows] for place, column in self.columns.items()}, len(rows))
 
     def list(self, node: Node) -> list[Any]:
         """A node as plain values, one per row."""

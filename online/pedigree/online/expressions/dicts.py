@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from pedigree.online.expressions.source import argument_of, refusal, statements_of, text_of
 from pedigree.online.expressions.tree import Node
-from pedigree.online.expressions.values import Argument, Column, Local, Locals, Made, Place, Values
+from pedigree.online.expressions.values import Argument, Column, Local, Locals, Made, Place, RowCompiler
 
 
-class Dicts(Values):
+class Dicts(RowCompiler):
     """Compiles one function."""
 
     def compiled(self, function: ast.FunctionDef) -> dict[str, Node]:

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any
 
-from pedigree.online.expressions.series import SCALAR, SERIES, Value, Values
+from pedigree.online.expressions.series import SCALAR, SERIES, SeriesCompiler, Value
 from pedigree.online.expressions.source import Names, argument_of, literals, refusal, statements_of, text_of
 from pedigree.online.expressions.tree import Node
 
@@ -20,7 +20,7 @@ class Frame:
     is_argument: bool = False
 
 
-class Frames(Values):
+class Frames(SeriesCompiler):
     """Compiles one function."""
 
     def __init__(self, names: Names) -> None:

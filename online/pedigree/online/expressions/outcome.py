@@ -15,7 +15,7 @@ LARGEST_FLOAT = 3.4028235677973366e38
 """From here on a double is no float but infinite."""
 
 
-class TooLargeError(ValueError):
+class ResultTooLargeError(ValueError):
     """A number or a text became larger than one may be."""
 
 
@@ -30,7 +30,7 @@ def failure(error: BaseException) -> Failed:
     """What is told of an error."""
     if isinstance(error, ZeroDivisionError):
         return Failed("it divides by zero")
-    if isinstance(error, TooLargeError | OverflowError | MemoryError):
+    if isinstance(error, ResultTooLargeError | OverflowError | MemoryError):
         return Failed("a number or a text becomes too large")
     if isinstance(error, ValueError | ArithmeticError):
         return Failed("a function is given what it is not defined for")

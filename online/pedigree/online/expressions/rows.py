@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pedigree.online.expressions.outcome import FAILURES, TooLargeError, failure
+from pedigree.online.expressions.outcome import FAILURES, ResultTooLargeError, failure
 from pedigree.online.expressions.tree import MATH, MATH_PAIRS, Node, Program
 
 MOST_BITS = 4_096
@@ -30,17 +30,17 @@ class State:
         self.steps: dict[int, Any] = {}
 
 
-Run = Callable[[State], Any]
+Step = Callable[[State], Any]
 
 
 class Rows:
     """A program in Python mode, made ready."""
 
     def __init__(self, program: Program) -> None:
-        self.steps: list[Run] = []
+        self.steps: list[Step] = []
         for step in program.steps:
             self.steps.append(self.ready(step))
-        self.outputs: Mapping[str, Run] = {name: self.ready(node) for name, node in program.outputs.items()}
+        self.outputs: Mapping[str, Step] = {name: self.ready(node) for name, node in program.outputs.items()}
 
     def compute(self, inputs: Sequence[Sequence[Any]], outputs: Sequence[str], rows: int) -> dict[str, list[Any]]:
         """For each output its value in every row; `Failed` where Python would raise.
@@ -55,7 +55,7 @@ class Rows:
                 values.append(outcome(self.outputs[name], state))
         return found
 
-    def ready(self, node: Node) -> Run:
+    def ready(self, node: Node) -> Step:
         """A node as something that can be called with a row."""
         if node.op == "const":
             value = node.value
@@ -76,7 +76,7 @@ class Rows:
         return partial(called, function, arguments)
 
 
-def outcome(run: Run, state: State) -> Any:
+def outcome(run: Step, state: State) -> Any:
     """A value, None where it is null, or that it failed."""
     try:
         return run(state)
@@ -86,14 +86,14 @@ def outcome(run: Run, state: State) -> Any:
         return failure(error)
 
 
-def step_in(state: State, *, number: int, run: Run) -> Any:
+def step_in(state: State, *, number: int, run: Step) -> Any:
     """What a step is in a row."""
     if number not in state.steps:
         state.steps[number] = run(state)
     return state.steps[number]
 
 
-def applied(function: Callable[[Any], Any], argument: Run, state: State) -> Any:
+def applied(function: Callable[[Any], Any], argument: Step, state: State) -> Any:
     """An operation of one value."""
     value = argument(state)
     try:
@@ -102,7 +102,7 @@ def applied(function: Callable[[Any], Any], argument: Run, state: State) -> Any:
         raise (NullOperandError if value is None else error) from error
 
 
-def paired(function: Callable[[Any, Any], Any], left: Run, right: Run, state: State) -> Any:
+def paired(function: Callable[[Any, Any], Any], left: Step, right: Step, state: State) -> Any:
     """An operation of two values."""
     one, other = left(state), right(state)
     try:
@@ -111,7 +111,7 @@ def paired(function: Callable[[Any, Any], Any], left: Run, right: Run, state: St
         raise (NullOperandError if one is None or other is None else error) from error
 
 
-def called(function: Callable[..., Any], arguments: Sequence[Run], state: State) -> Any:
+def called(function: Callable[..., Any], arguments: Sequence[Step], state: State) -> Any:
     """An operation of any number of values."""
     values = [argument(state) for argument in arguments]
     try:
@@ -120,13 +120,13 @@ def called(function: Callable[..., Any], arguments: Sequence[Run], state: State)
         raise (NullOperandError if None in values else error) from error
 
 
-def choose(arguments: Sequence[Run], state: State) -> Any:
+def choose(arguments: Sequence[Step], state: State) -> Any:
     """`a if condition else b`: only one of them is computed."""
     condition, one, other = arguments
     return one(state) if condition(state) else other(state)
 
 
-def conjunction(arguments: Sequence[Run], state: State) -> Any:
+def conjunction(arguments: Sequence[Step], state: State) -> Any:
     """`a and b and …`."""
     value: Any = True
     for argument in arguments:
@@ -136,7 +136,7 @@ def conjunction(arguments: Sequence[Run], state: State) -> Any:
     return value
 
 
-def disjunction(arguments: Sequence[Run], state: State) -> Any:
+def disjunction(arguments: Sequence[Step], state: State) -> Any:
     """`a or b or …`."""
     value: Any = False
     for argument in arguments:
@@ -149,7 +149,7 @@ def disjunction(arguments: Sequence[Run], state: State) -> Any:
 def add(one: Any, other: Any) -> Any:
     """`+`: numbers, or texts that do not become too long."""
     if isinstance(one, str) and isinstance(other, str) and len(one) + len(other) > LONGEST_TEXT:
-        raise TooLargeError
+        raise ResultTooLargeError
     return small(one + other)
 
 
@@ -168,7 +168,7 @@ def mod(one: Any, other: Any) -> Any:
 def power(one: Any, other: Any) -> Any:
     """`**` of numbers."""
     if isinstance(one, int) and isinstance(other, int) and other > 0 and one.bit_length() * other > MOST_BITS:
-        raise TooLargeError
+        raise ResultTooLargeError
     found = one**other
     if isinstance(found, complex):
         raise ValueError
@@ -178,14 +178,14 @@ def power(one: Any, other: Any) -> Any:
 def rounded(value: Any, digits: Any = None) -> Any:
     """`round`."""
     if isinstance(digits, int) and abs(digits) > MOST_DIGITS:
-        raise TooLargeError
+        raise ResultTooLargeError
     return round(value) if digits is None else round(value, digits)
 
 
 def small(value: Any) -> Any:
     """A number that is not too large."""
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise TooLargeError
+        raise ResultTooLargeError
     return value
 
 
@@ -198,7 +198,7 @@ def refuse_texts(*values: Any) -> None:
 def concat(*texts: str) -> str:
     """The parts of an f-string."""
     if sum(map(len, texts)) > LONGEST_TEXT:
-        raise TooLargeError
+        raise ResultTooLargeError
     return "".join(texts)
 
 
@@ -214,7 +214,7 @@ def is_in(value: Any, *constants: Any) -> bool:
     return value in constants
 
 
-LAZY: Mapping[str, Callable[[Sequence[Run], State], Any]] = {"if": choose, "and": conjunction, "or": disjunction}
+LAZY: Mapping[str, Callable[[Sequence[Step], State], Any]] = {"if": choose, "and": conjunction, "or": disjunction}
 """Operations that do not compute all their operands."""
 
 EAGER: Mapping[str, Callable[..., Any]] = {

@@ -69,8 +69,8 @@ class Value:
     kind: str
 
 
-class Values(Scope, ABC):
-    """Compiles values; where they come from is for who knows the frames."""
+class SeriesCompiler(Scope, ABC):
+    """Compiles expressions of pandas mode; subclasses know the frames that columns come from."""
 
     @abstractmethod
     def is_frame(self, node: ast.expr) -> bool:

@@ -64,8 +64,8 @@ Local = Node | Column | Place | Made | Argument
 Locals = dict[str, Local]
 
 
-class Values(Scope, ABC):
-    """Compiles values. `singleton`: the function's argument holds values, not lists."""
+class RowCompiler(Scope, ABC):
+    """Compiles expressions of Python mode. `singleton`: the function's argument holds values, not lists."""
 
     def __init__(self, names: Names, *, singleton: bool) -> None:
         super().__init__(names)

@@ -53,7 +53,7 @@ class JwkSet:
 
     Attributes:
         pause: seconds between two looks at the least, however many tokens name keys that nobody knows.
-        text: the key set as it was told; None: there was none yet.
+        text: the key set as it was fetched; None: there was none yet.
     """
 
     source: SecretStr
@@ -140,29 +140,29 @@ def fetched(source: str) -> bytes:
         return bytes(found)
 
 
-def keys_of(told: Mapping[str, Any]) -> tuple[Jwk, ...]:
+def keys_of(key_set: Mapping[str, Any]) -> tuple[Jwk, ...]:
     """The keys of a JWKS that can verify a token.
 
     Raises:
         ValueError, KeyError, TypeError: it is none, or has no such key.
     """
-    listed: Sequence[Mapping[str, Any]] = told["keys"]
+    listed: Sequence[Mapping[str, Any]] = key_set["keys"]
     keys = tuple(key for key in map(key_of, listed) if key is not None)
     if not keys:
         raise ValueError("there is no public key for signatures in it")
     return keys
 
 
-def key_of(told: object) -> Jwk | None:
+def key_of(jwk: object) -> Jwk | None:
     """One key; None where it is a secret, is for something else, is too short, or of no kind that we know."""
-    if not isinstance(told, Mapping):
+    if not isinstance(jwk, Mapping):
         return None
-    if told.get("kty") not in FAMILIES.values() or "d" in told or told.get("use", "sig") != "sig":
+    if jwk.get("kty") not in FAMILIES.values() or "d" in jwk or jwk.get("use", "sig") != "sig":
         return None
     try:
-        public = PyJWK.from_dict(dict(told)).key
+        public = PyJWK.from_dict(dict(jwk)).key
     except (PyJWTError, ValueError, TypeError):
         return None
-    if told["kty"] == "RSA" and public.key_size < SMALLEST_RSA:
+    if jwk["kty"] == "RSA" and public.key_size < SMALLEST_RSA:
         return None
-    return Jwk(told.get("kid"), told["kty"], told.get("alg"), public)
+    return Jwk(jwk.get("kid"), jwk["kty"], jwk.get("alg"), public)

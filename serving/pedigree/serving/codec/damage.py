@@ -20,7 +20,7 @@ def note_damage(view: str, reason: str) -> None:
     except TooFastError:
         return
     log.error(
-        "a record of %s is damaged, and nothing of it is told: %s; fill it again: pedigree rebuild %s",
+        "a record of %s is damaged, and is answered as INVALID: %s; fill the view again: pedigree rebuild %s",
         view,
         reason,
         view,

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from pedigree.online.record import FIXED, HEAD, SEAL, fingerprints_of
 from pedigree.serving.codec.fixed_width import WORTH_IT, Blocks, Bytes
-from pedigree.serving.codec.protowire import told_head
+from pedigree.serving.codec.protowire import delimited_head
 from pedigree.serving.codec.response_encoder import ONE_PRESENT, ResponseEncoder, Schemas, stamp
 from pedigree.serving.codec.vector_decoder import DecodedVectors, Matrix, VectorDecoder
 from pedigree.serving.store.reader import Row
@@ -23,37 +23,31 @@ from pedigree.serving.store.reader import Row
 
 @dataclass(frozen=True)
 class MultiViewDecoder:
-    """How some views of one group are read.
+    """Decodes the rows of a group of views: a row has one record of each view that is stored under the same key.
 
     Attributes:
-        splicers: the views in the order of the answer, each with the place of its record in a row.
-        width: how many records a row has.
+        encoders: the views to decode, in the order of the answer, each with the place of its record in a row.
+        by_place: an encoder for every record of a row, also for those that are not decoded here.
     """
 
-    splicers: tuple[tuple[ResponseEncoder, int], ...]
-    width: int
-
-    @cached_property
-    def by_place(self) -> list[ResponseEncoder]:
-        """One of the splicers for each record of a row."""
-        found = {place: splicer for splicer, place in self.splicers}
-        return [found[place] for place in range(self.width)]
+    encoders: tuple[tuple[ResponseEncoder, int], ...]
+    by_place: tuple[ResponseEncoder, ...]
 
     @cached_property
     def blocks(self) -> Blocks:
         """How many rows are read."""
-        return Blocks(tuple(splicer.schema for splicer in self.by_place))
+        return Blocks(tuple(encoder.schema for encoder in self.by_place))
 
     @cached_property
     def is_possible(self) -> bool:
         """Whether rows can be read so at all."""
-        return self.blocks.are_even and all(splicer.even.runs for splicer, _ in self.splicers)
+        return self.blocks.are_even and all(encoder.block_decoder.runs for encoder, _ in self.encoders)
 
     def read(self, rows: Sequence[Row], now_us: int) -> list[Bytes] | None:
         """A block of each record of a row; None where each view has to be looked at by itself, as the only one always has."""
-        if not self.is_possible or self.width == 1:
+        if not self.is_possible or len(self.by_place) == 1:
             return None
-        oldest_us = [splicer.oldest_us(now_us) for splicer in self.by_place]
+        oldest_us = [encoder.oldest_us(now_us) for encoder in self.by_place]
         return self.blocks.read(list(chain.from_iterable(rows)), oldest_us=oldest_us)
 
     def unknown(self, rows: Sequence[Row]) -> set[bytes]:
@@ -68,45 +62,52 @@ class MultiViewDecoder:
         }
 
     def columns(self, rows: Sequence[Row], *, now_us: int, schemas: Schemas) -> list[bytes]:
-        """For each view its serialized `results` entries, one per feature; see `Splicer.columns`.
+        """For each view its serialized `results` entries, one per feature; see `ResponseEncoder.columns`.
 
         Args:
             rows: what each row of the request has of the group's views.
         """
+        if not self.encoders:
+            return []
         if len(rows) == 1:
             found = self.one_row(rows[0], now_us) if self.is_possible else None
             if found is not None:
                 return found
         blocks = self.read(rows, now_us) if len(rows) >= WORTH_IT else None
         if blocks is not None:
-            return [splicer.from_block(blocks[place]) for splicer, place in self.splicers]
+            return [encoder.from_block(blocks[place]) for encoder, place in self.encoders]
         records = list(zip(*rows, strict=True))
-        return [splicer.columns(records[place], now_us=now_us, schemas=schemas) for splicer, place in self.splicers]
+        return [encoder.columns(records[place], now_us=now_us, schemas=schemas) for encoder, place in self.encoders]
 
-    def told(
+    def decode(
         self,
-        denses: Sequence[VectorDecoder],
+        decoders: Sequence[VectorDecoder],
         rows: Sequence[Row],
         into: Sequence[Matrix],
         *,
         now_us: int,
         schemas: Schemas,
     ) -> list[DecodedVectors]:
-        """What there is of each view; see `Dense.told`.
+        """The vectors of each view; see `VectorDecoder.decode`.
 
         Args:
-            denses: how the records of each view become numbers.
+            decoders: how the records of each view become numbers.
             rows: what each row of the request has of the group's views.
             into: where the numbers of each go.
         """
-        blocks = None if any(dense.others for dense in denses) else self.read(rows, now_us)
+        if not self.encoders:
+            return []
+        blocks = None if any(decoder.others for decoder in decoders) else self.read(rows, now_us)
         parts = [
-            (dense, place, numbers) for dense, (_, place), numbers in zip(denses, self.splicers, into, strict=True)
+            (decoder, place, numbers)
+            for decoder, (_, place), numbers in zip(decoders, self.encoders, into, strict=True)
         ]
         if blocks is not None:
-            return [dense.from_block(blocks[place], numbers) for dense, place, numbers in parts]
+            return [decoder.from_block(blocks[place], numbers) for decoder, place, numbers in parts]
         records = list(zip(*rows, strict=True))
-        return [dense.told(records[place], numbers, now_us=now_us, schemas=schemas) for dense, place, numbers in parts]
+        return [
+            decoder.decode(records[place], numbers, now_us=now_us, schemas=schemas) for decoder, place, numbers in parts
+        ]
 
     @cached_property
     def struct(self) -> Struct:
@@ -138,8 +139,8 @@ class MultiViewDecoder:
     def values(self) -> list[list[int]]:
         """For each view, where the values that are asked for are."""
         return [
-            [self.firsts[place] + 2 + splicer.schema.fixed.index(one) for one in splicer.wanted]
-            for splicer, place in self.splicers
+            [self.firsts[place] + 2 + encoder.schema.fixed.index(one) for one in encoder.wanted]
+            for encoder, place in self.encoders
         ]
 
     @cached_property
@@ -151,11 +152,11 @@ class MultiViewDecoder:
         """The same, made once."""
         found = self.heads.get((number, length))
         if found is None:
-            splicer, _ = self.splicers[number]
-            kinds = [splicer.schema.types[place] for place in splicer.wanted]
-            prefixes = [splicer.sources[place][1] for place in splicer.wanted]
+            encoder, _ = self.encoders[number]
+            kinds = [encoder.schema.types[place] for place in encoder.wanted]
+            prefixes = [encoder.sources[place][1] for place in encoder.wanted]
             found = self.heads[number, length] = [
-                told_head(2, len(prefix) + FIXED[kind][1] + length) + prefix
+                delimited_head(2, len(prefix) + FIXED[kind][1] + length) + prefix
                 for kind, prefix in zip(kinds, prefixes, strict=True)
             ]
         return found
@@ -171,11 +172,11 @@ class MultiViewDecoder:
             if read[at] != no_nulls:
                 return None
         events = [read[at] for at in self.firsts]
-        for event_us, splicer in zip(events, self.by_place, strict=True):
-            if event_us < splicer.oldest_us(now_us):
+        for event_us, encoder in zip(events, self.by_place, strict=True):
+            if event_us < encoder.oldest_us(now_us):
                 return None
         found = []
-        for number, (_, place) in enumerate(self.splicers):
+        for number, (_, place) in enumerate(self.encoders):
             tail = ONE_PRESENT + stamp(events[place])
             heads = self.heads_of(number, len(tail))
             found.append(

@@ -38,12 +38,12 @@ def tag(field: int, wire_type: int = LENGTH_DELIMITED) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def told_head(field: int, length: int) -> bytes:
+def delimited_head(field: int, length: int) -> bytes:
     """What goes before the content of a field of some length."""
     return tag(field) + varint(length)
 
 
-def told(field: int, content: bytes) -> bytes:
+def delimited(field: int, content: bytes) -> bytes:
     """A field with its length."""
     return b"%b%b%b" % (tag(field), varint(len(content)), content)
 

@@ -18,7 +18,7 @@ from pedigree.online.plan import View
 from pedigree.online.record import FIXED, HEAD, WHOLE, Schema, fingerprints_of, head_of, schema_of
 from pedigree.serving.codec.damage import note_damage
 from pedigree.serving.codec.fixed_width import Bytes, FixedWidthDecoder, events_of
-from pedigree.serving.codec.protowire import IN_VALUES, VALUE_TAGS, in_values, timestamp, told, told_head
+from pedigree.serving.codec.protowire import IN_VALUES, VALUE_TAGS, delimited, delimited_head, in_values, timestamp
 from pedigree.serving.v1.serving_pb2 import INVALID, NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
@@ -29,7 +29,7 @@ NO_TIME = b"\x1a\x00"
 FIRST_FIELD, SHORT = 0x0A, 127
 """The tag of a `RepeatedValue`'s values, and the longest length that one byte tells."""
 NULL = in_values(b"")
-ONE_PRESENT = told(2, bytes([PRESENT]))
+ONE_PRESENT = delimited(2, bytes([PRESENT]))
 Schemas = Mapping[bytes, Schema | None]
 """The layouts that the store was asked for, by fingerprint; None: it does not tell one."""
 
@@ -89,7 +89,7 @@ class ResponseEncoder:
             SchemaMissingError: a record has a layout that the store was not asked for yet.
         """
         oldest_us = self.oldest_us(now_us)
-        block = self.even.block(records, oldest_us=oldest_us)
+        block = self.block_decoder.block(records, oldest_us=oldest_us)
         if block is not None:
             return self.from_block(block)
         if None not in records:
@@ -99,7 +99,7 @@ class ResponseEncoder:
         return self.careful(records, now_us=now_us, schemas=schemas)
 
     @cached_property
-    def even(self) -> FixedWidthDecoder:
+    def block_decoder(self) -> FixedWidthDecoder:
         """How many records at once are read."""
         return FixedWidthDecoder(self.schema, self.wanted)
 
@@ -109,11 +109,11 @@ class ResponseEncoder:
         events = events_of(block).tolist()
         tail = np.frombuffer(all_present(rows) + times(events), np.uint8)
         found = []
-        for run in self.even.runs:
+        for run in self.block_decoder.runs:
             tag, width = FIXED[run.kind]
             prefix = np.frombuffer(IN_VALUES[width + 1] + tag, np.uint8)
             cell = len(prefix) + width
-            head = np.frombuffer(told_head(2, rows * cell + len(tail)), np.uint8)
+            head = np.frombuffer(delimited_head(2, rows * cell + len(tail)), np.uint8)
             columns = np.empty((run.count, len(head) + rows * cell + len(tail)), np.uint8)
             columns[:, : len(head)] = head
             columns[:, columns.shape[1] - len(tail) :] = tail
@@ -151,7 +151,7 @@ class ResponseEncoder:
                 body = prefix + prefix.join(fixed[column])
             else:
                 body = bodies[place]
-            found += (told_head(2, len(body) + len(tail)), body, tail)
+            found += (delimited_head(2, len(body) + len(tail)), body, tail)
         return b"".join(found)
 
     def uneven(self, records: Sequence[bytes]) -> dict[int, bytes]:
@@ -194,10 +194,10 @@ class ResponseEncoder:
                 values.append([in_values(value or b"") for value in found])
                 statuses.append(bytes(PRESENT if value else NULL_VALUE for value in found))
         tail = b"".join(stamps)
-        told_statuses = [bytes(column) for column in zip(*statuses, strict=True)]
+        status_columns = [bytes(column) for column in zip(*statuses, strict=True)]
         bodies = [b"".join(column) for column in zip(*values, strict=True)]
-        pairs = zip(bodies, told_statuses, strict=True)
-        return b"".join(told(2, body + told(2, status) + tail) for body, status in pairs)
+        pairs = zip(bodies, status_columns, strict=True)
+        return b"".join(delimited(2, body + delimited(2, status) + tail) for body, status in pairs)
 
     def found(self, record: bytes | None, *, oldest_us: int, schemas: Schemas, alone: bool) -> list[bytes | None] | int:
         """The values that are asked for out of one record; or, where it has none to give, the status of all of them.
@@ -302,12 +302,12 @@ stamp = lru_cache(maxsize=65_536)(timestamp)
 @lru_cache(maxsize=1024)
 def all_present(count: int) -> bytes:
     """The statuses of a column in which every value is PRESENT."""
-    return told(2, bytes([PRESENT]) * count)
+    return delimited(2, bytes([PRESENT]) * count)
 
 
 def echo(values: Sequence[bytes]) -> bytes:
     """The `results` entry of a join key: the values as they were sent."""
-    return told(2, b"".join(map(in_values, values)) + all_present(len(values)) + NO_TIME * len(values))
+    return delimited(2, b"".join(map(in_values, values)) + all_present(len(values)) + NO_TIME * len(values))
 
 
 def parted(values: RepeatedValue) -> list[bytes]:

@@ -28,7 +28,7 @@ CONTINUES = 128
 
 Matrix = npt.NDArray[np.float64]
 Found = Callable[[bytes | None], list[bytes | None] | int]
-"""What one record has of the features that are asked for; see `Splicer.found`."""
+"""What one record has of the features that are asked for; see `ResponseEncoder.found`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +63,22 @@ class DecodedVectors:
 class VectorDecoder:
     """How the records of one view become numbers."""
 
-    splicer: ResponseEncoder
+    encoder: ResponseEncoder
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:
         """The places, among the features that are asked for, of those that are numbers."""
-        return tuple(at for at, one in enumerate(self.splicer.view.features) if one.value_type in NUMBERS)
+        return tuple(at for at, one in enumerate(self.encoder.view.features) if one.value_type in NUMBERS)
 
     @cached_property
     def others(self) -> tuple[int, ...]:
         """The places of those that are not."""
-        return tuple(at for at, one in enumerate(self.splicer.view.features) if one.value_type not in NUMBERS)
+        return tuple(at for at, one in enumerate(self.encoder.view.features) if one.value_type not in NUMBERS)
 
     @cached_property
     def fixed(self) -> tuple[tuple[str, npt.NDArray[np.intp], npt.NDArray[np.intp]], ...]:
         """By type of one width: the columns of the matrix, and for each the bytes of a record that hold it."""
-        schema, offset, at = self.splicer.schema, HEAD.size + self.splicer.schema.null_bytes, {}
+        schema, offset, at = self.encoder.schema, HEAD.size + self.encoder.schema.null_bytes, {}
         for place in schema.fixed:
             at[place] = offset
             offset += FIXED[schema.types[place]][1]
@@ -94,12 +94,12 @@ class VectorDecoder:
     @cached_property
     def stored(self) -> tuple[tuple[int, int], ...]:
         """For each column of the matrix, its number and its place in a record."""
-        return tuple((column, self.splicer.wanted[at]) for column, at in enumerate(self.numbers))
+        return tuple((column, self.encoder.wanted[at]) for column, at in enumerate(self.numbers))
 
     @cached_property
     def whole(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """The columns of the matrix that are whole numbers, and their places among those of a record."""
-        schema = self.splicer.schema
+        schema = self.encoder.schema
         mine = [(column, schema.whole.index(place)) for column, place in self.stored if schema.types[place] in WHOLE]
         return np.array([column for column, _ in mine], np.intp), np.array([place for _, place in mine], np.intp)
 
@@ -108,7 +108,7 @@ class VectorDecoder:
         """The bit of each column of the matrix among a record's nulls."""
         return np.array([place for _, place in self.stored], np.intp)
 
-    def told(
+    def decode(
         self, records: Sequence[bytes | None], numbers: Matrix, *, now_us: int, schemas: Schemas
     ) -> DecodedVectors:
         """What there is of some rows.
@@ -121,13 +121,13 @@ class VectorDecoder:
         Raises:
             SchemaMissingError: a record has a layout that the store was not asked for yet.
         """
-        oldest_us = self.splicer.oldest_us(now_us)
-        block = self.splicer.even.block(records, oldest_us=oldest_us) if not self.others else None
+        oldest_us = self.encoder.oldest_us(now_us)
+        block = self.encoder.block_decoder.block(records, oldest_us=oldest_us) if not self.others else None
         if block is not None:
             return self.from_block(block, numbers)
         rows = len(records)
         there = [row for row, record in enumerate(records) if record is not None]
-        one_by_one = partial(self.splicer.found, oldest_us=oldest_us, schemas=schemas, alone=rows == 1)
+        one_by_one = partial(self.encoder.found, oldest_us=oldest_us, schemas=schemas, alone=rows == 1)
         values, statuses, heads = self.read([records[row] for row in there], oldest_us, one_by_one)  # type: ignore[misc]
         found = DecodedVectors(
             np.full((rows, len(self.numbers)), NOT_FOUND, np.uint8),
@@ -145,7 +145,7 @@ class VectorDecoder:
     def from_block(self, block: Bytes, numbers: Matrix) -> DecodedVectors:
         """The same of a block of records, of a view that has nothing but numbers."""
         column = 0
-        for run in self.splicer.even.runs:
+        for run in self.encoder.block_decoder.runs:
             part = np.ascontiguousarray(block[:, run.start : run.stop]).view(DTYPES[run.kind])
             numbers[:, column : column + run.count] = part
             column += run.count
@@ -156,7 +156,7 @@ class VectorDecoder:
         numbers = np.full((len(records), len(self.numbers)), np.nan)
         statuses = np.full(numbers.shape, INVALID, np.uint8)
         heads = np.zeros((len(records), HEAD.size), np.uint8)
-        ours = np.fromiter(map(crc32, records), np.uint32, len(records)) == self.splicer.schema.checksum
+        ours = np.fromiter(map(crc32, records), np.uint32, len(records)) == self.encoder.schema.checksum
         if ours.any():
             mine = [records[at] for at in np.flatnonzero(ours)]
             try:
@@ -179,7 +179,7 @@ class VectorDecoder:
         Raises:
             RecordError: one is not as long as it tells.
         """
-        schema, count = self.splicer.schema, len(records)
+        schema, count = self.encoder.schema, len(records)
         first = schema.head.size
         width = first + len(schema.varying)
         sizes = [len(record) - schema.tail for record in records]
@@ -194,10 +194,10 @@ class VectorDecoder:
             numbers[:, columns] = np.ascontiguousarray(heads[:, places]).view(dtype)
         at = starts + width + varying_sizes(heads[:, first:width].astype(np.int64), buffer, starts + width)
         self.read_whole(numbers, buffer, at, starts + np.array(sizes, np.int64) - at)
-        told_nulls = heads[:, HEAD.size : HEAD.size + schema.null_bytes]
-        if not told_nulls.any():
+        null_bytes = heads[:, HEAD.size : HEAD.size + schema.null_bytes]
+        if not null_bytes.any():
             return numbers, np.full(numbers.shape, PRESENT, np.uint8)
-        is_null = np.unpackbits(told_nulls, axis=1, bitorder="little")[:, self.null_bits].astype(bool)
+        is_null = np.unpackbits(null_bytes, axis=1, bitorder="little")[:, self.null_bits].astype(bool)
         numbers[is_null] = np.nan
         return numbers, np.where(is_null, NULL_VALUE, PRESENT).astype(np.uint8)
 
@@ -210,7 +210,7 @@ class VectorDecoder:
             at: where they start in each record.
             sizes: how many bytes they have.
         """
-        count = len(self.splicer.schema.whole)
+        count = len(self.encoder.schema.whole)
         if (sizes < 0).any() or (count == 0 and sizes.any()):
             raise RecordError("its length is not what it tells")
         if count == 0:

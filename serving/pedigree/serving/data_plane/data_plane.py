@@ -1,4 +1,4 @@
-"""What the server knows how to answer, without any transport."""
+"""Answers requests from the online store, whatever the transport: fetch records, decode them, compute on demand, encode."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ import numpy as np
 from pedigree.online.errors import SchemaMissingError
 from pedigree.serving.bounds import check_rows
 from pedigree.serving.bulkhead import Bulkhead
-from pedigree.serving.codec.response_encoder import echo
-from pedigree.serving.codec.vector_decoder import DecodedVectors
+from pedigree.serving.codec.response_encoder import Schemas, echo
+from pedigree.serving.codec.vector_decoder import DecodedVectors, Matrix
+from pedigree.serving.data_plane.on_demand import FetchedRows, Read, as_vectors, computed, encoded, provenance_of
 from pedigree.serving.data_plane.plan_cache import COLUMNS_KEPT, CurrentPlan, PlanCache
-from pedigree.serving.data_plane.selection import Columns, Selection, columns_of, keys_of, refuse_context
+from pedigree.serving.data_plane.request_data import (
+    RequestData,
+    row_count,
+    split_features_request,
+    split_vectors_request,
+)
+from pedigree.serving.data_plane.selection import KeyColumns, Selection, columns_of, keys_of
 from pedigree.serving.data_plane.vectors import VectorShape, columns_of_keys, reply_of
 from pedigree.serving.errors import DeadlinePassedError, InvalidRequestError
 from pedigree.serving.lru import Lru
 from pedigree.serving.settings import ServingSettings
-from pedigree.serving.store.reader import Reader, Row, Wanted
+from pedigree.serving.store.reader import Lookup, Reader, Row
 from pedigree.serving.v1 import pedigree_pb2
 from pedigree.serving.v1.serving_pb2 import GetFeastServingInfoResponse, GetOnlineFeaturesRequest
 
@@ -31,14 +38,11 @@ FEAST_VERSION = "0.67.0"
 EPOCH = datetime.fromtimestamp(0, UTC)
 MICROSECOND = timedelta(microseconds=1)
 LAYOUT_LOOKS = 3
-"""How often a request asks for layouts; those that the store did not tell may be forgotten between two looks."""
+"""How often a request asks the store for layouts. Another request may forget missing ones meanwhile."""
 LINEAGE_THREADS = 8
 """Requests of a process that may wait for the lineage backend at once; one more is told that it does not answer."""
 
 T = TypeVar("T")
-
-Read = Sequence[Sequence[Row]]
-"""What was read: for each group of views, for each row of the request, a record of each view."""
 
 
 @dataclass(slots=True)
@@ -55,14 +59,6 @@ class DataPlane:
     shapes: Lru[int, VectorShape] = field(default_factory=lambda: Lru(COLUMNS_KEPT))
     lineage: Bulkhead = field(default_factory=lambda: Bulkhead("lineage", LINEAGE_THREADS))
 
-    def selection(self, current: CurrentPlan, request: GetOnlineFeaturesRequest) -> Selection:
-        """What Feast's own message asks for."""
-        service = request.feature_service if request.WhichOneof("kind") == "feature_service" else None
-        selection = current.selection(service, request.features.val, full_names=request.full_feature_names)
-        if not selection.on_demand:
-            refuse_context(request.request_context)
-        return selection
-
     async def online_features(
         self, request: GetOnlineFeaturesRequest, selection: Selection, current: CurrentPlan, *, remaining: float | None
     ) -> bytes:
@@ -70,30 +66,32 @@ class DataPlane:
 
         Args:
             request: Feast's own message.
-            selection: what it asks for.
+            selection: what it selects.
             remaining: the seconds until the caller stops waiting; None: the caller named no deadline.
         Raises:
             ServingError: the request cannot be answered; see `columns_of` and `Reader.read`.
+            NotComputedError: an on-demand function is not defined for a row.
             DeadlinePassedError: time ran out first.
         """
-        columns, rows = columns_of(request.entities, selection, current.plan)
-        self.refuse_too_much(selection, rows)
-        read = await self.read(selection, columns, rows, remaining=remaining)
-        now_us = self.now_us()
+        entities, data = split_features_request(request.entities, request.request_context, selection)
+        keys, count = columns_of(entities, selection, current.plan)
+        fetched = await self.fetch(selection, keys, data, count, remaining=remaining)
+        now_us, schemas = self.now_us(), self.reader.schemas
+
+        def encode() -> list[bytes]:
+            stored = in_order(
+                (members, decoder.columns(group, now_us=now_us, schemas=schemas))
+                for decoder, members, group in zip(selection.decoders, selection.members, fetched.groups, strict=True)
+            )
+            if not selection.on_demand:
+                return stored
+            return [*stored, *encoded(selection, computed(fetched, now_us=now_us, schemas=schemas))]
+
+        results = await self.with_layouts(encode, selection, fetched.groups, remaining)
         versions = request.include_feature_view_version_metadata
         parts = [selection.metadata_with_versions if versions else selection.metadata]
-        parts.extend(echo(column) for column in columns.values())
-        schemas = self.reader.schemas
-        spliced = await self.with_layouts(
-            lambda: in_order(
-                (members, abreast.columns(rows, now_us=now_us, schemas=schemas))
-                for (abreast, members), rows in zip(selection.abreast, read, strict=True)
-            ),
-            selection,
-            read,
-            remaining,
-        )
-        parts.extend(spliced)
+        parts.extend(echo(column) for column in keys.values())
+        parts.extend(results)
         return b"".join(parts)
 
     async def vectors(
@@ -104,54 +102,80 @@ class DataPlane:
         *,
         remaining: float | None,
     ) -> bytes:
-        """The matrix that `request` asks for: a serialized `GetVectorsResponse`."""
-        columns, rows = columns_of_keys(request.keys, selection, current.plan)
-        self.refuse_too_much(selection, rows)
-        read = await self.read(selection, columns, rows, remaining=remaining)
+        """The matrix that `request` asks for: a serialized `GetVectorsResponse`.
+
+        Raises:
+            ServingError, NotComputedError, DeadlinePassedError: as for `online_features`.
+        """
+        columns, data = split_vectors_request(request.keys, selection)
+        keys, count = columns_of_keys(columns, selection, current.plan)
+        fetched = await self.fetch(selection, keys, data, count, remaining=remaining)
         now_us, schemas = self.now_us(), self.reader.schemas
         shape = self.shape_of(selection)
         single = request.precision == pedigree_pb2.PRECISION_FLOAT
-        matrix = np.empty((rows, shape.width), np.float32 if single else np.float64)
-        into = [matrix[:, columns] for columns in shape.columns]
-        told = await self.with_layouts(
-            lambda: in_order(
-                (members, abreast.told(denses, rows, [into[one] for one in members], now_us=now_us, schemas=schemas))
-                for (abreast, members), denses, rows in zip(selection.abreast, shape.grouped, read, strict=True)
-            ),
-            selection,
-            read,
-            remaining,
-        )
-        loads = await self.reader.learn_loads(loads_of(told)) if request.include_provenance else None
-        return reply_of(shape, matrix, told, loads=loads, plan_version=current.version)
+        matrix = np.empty((fetched.rows, shape.width), np.float32 if single else np.float64)
+
+        def decode() -> list[DecodedVectors]:
+            stored = decoded(shape, fetched, matrix, now_us=now_us, schemas=schemas)
+            if not selection.on_demand:
+                return stored
+            answers = computed(fetched, now_us=now_us, schemas=schemas)
+            return [*stored, *as_vectors(selection, answers, matrix[:, shape.stored_width :])]
+
+        vectors = await self.with_layouts(decode, selection, fetched.groups, remaining)
+        if not request.include_provenance:
+            return reply_of(shape, matrix, vectors, loads=None, plan_version=current.version)
+        sources = [provenance_of(encoder, records, schemas) for encoder, records in fetched.source_records()]
+        loads = await self.reader.learn_loads(loads_of([*vectors, *sources]))
+        return reply_of(shape, matrix, vectors, loads=loads, plan_version=current.version, sources=sources)
 
     def shape_of(self, selection: Selection) -> VectorShape:
-        """What is the same in every reply to one way of asking, compiled once."""
+        """The parts of a reply that are the same for all requests of one selection, compiled once."""
         kept = self.shapes.get(id(selection))
         if kept is None or kept.selection is not selection:
             kept = VectorShape(selection)
             self.shapes.keep(id(selection), kept, weight=1 + len(selection.columns))
         return kept
 
-    async def read(self, selection: Selection, columns: Columns, rows: int, *, remaining: float | None) -> Read:
-        """What each row has of each group's views."""
-        keyed = [keys_of(group, columns, rows) for group in selection.groups]
-        wanted = [Wanted(group.stored, keys) for group, (keys, _) in zip(selection.groups, keyed, strict=True)]
-        answers = await self.in_time(self.reader.read(wanted), remaining)
+    async def fetch(
+        self, selection: Selection, keys: KeyColumns, data: RequestData, count: int, *, remaining: float | None
+    ) -> FetchedRows:
+        """The rows of a request with the records that were read for them.
+
+        Args:
+            count: the number of values of each join key.
+        Raises:
+            InvalidRequestError: the request asks for too much, or its columns differ in length.
+            ServingError: the store cannot be read; see `Reader.read`.
+        """
+        count = row_count(data, selection, count)
+        self.refuse_too_much(selection, count)
+        groups = await self.read(selection, keys, count, remaining=remaining)
+        return FetchedRows(selection, count, keys, data, groups)
+
+    async def read(self, selection: Selection, keys: KeyColumns, count: int, *, remaining: float | None) -> Read:
+        """For each group of views, for each of `count` rows, a record of each view."""
+        if not selection.groups:
+            return []
+        keyed = [keys_of(group, keys, count) for group in selection.groups]
+        lookups = [
+            Lookup(group.stored, redis_keys) for group, (redis_keys, _) in zip(selection.groups, keyed, strict=True)
+        ]
+        answers = await self.in_time(self.reader.read(lookups), remaining)
         return [spread(answer, places) for answer, (_, places) in zip(answers, keyed, strict=True)]
 
-    async def with_layouts(self, make: Callable[[], T], selection: Selection, read: Read, remaining: float | None) -> T:
-        """What `make` gives; where the store was not asked yet for a layout that a record may have, it is, and `make` called
-        again.
-        """
+    async def with_layouts(
+        self, decode: Callable[[], T], selection: Selection, groups: Read, remaining: float | None
+    ) -> T:
+        """The result of `decode`. If a record has an unknown layout, the store is asked for it and `decode` is called again."""
         for _ in range(LAYOUT_LOOKS):
             try:
-                return make()
+                return decode()
             except SchemaMissingError:
-                groups = zip(selection.abreast, read, strict=True)
-                seen = set().union(*(abreast.unknown(rows) for (abreast, _), rows in groups))
-                await self.in_time(self.reader.learn_schemas(seen), remaining)
-        return make()
+                pairs = zip(selection.decoders, groups, strict=True)
+                unknown = set().union(*(decoder.unknown(rows) for decoder, rows in pairs))
+                await self.in_time(self.reader.learn_schemas(unknown), remaining)
+        return decode()
 
     async def in_time(self, work: Awaitable[T], remaining: float | None) -> T:
         """The result of reading, before the caller stops waiting."""
@@ -166,7 +190,11 @@ class DataPlane:
             raise DeadlinePassedError from error
 
     def refuse_too_much(self, selection: Selection, rows: int) -> None:
-        """Raise where one request asks for more than one may."""
+        """Raise if a request asks for more rows or values than one request may.
+
+        Raises:
+            InvalidRequestError: it does.
+        """
         check_rows([[rows]], self.settings.max_entities)
         values = rows * (len(selection.columns) - len(selection.keys))
         if values > self.settings.max_values:
@@ -185,16 +213,35 @@ class DataPlane:
 
 
 def spread(rows: Sequence[Row], places: list[int] | None) -> Sequence[Row]:
-    """What each row of a request has, by the place of its key; None: every key has one row, in order."""
+    """The records of each row of a request, by the place of its key; None: each row has its own key, in order."""
     return rows if places is None else [rows[place] for place in places]
 
 
 def in_order(groups: Iterable[tuple[Sequence[int], Sequence[T]]]) -> list[T]:
-    """What groups tell of their members, by the members' numbers."""
-    found = {number: one for numbers, ones in groups for number, one in zip(numbers, ones, strict=True)}
-    return [found[number] for number in range(len(found))]
+    """The results of all groups, in the order of the answer: each group brings the positions of its results."""
+    placed = {
+        position: result for positions, results in groups for position, result in zip(positions, results, strict=True)
+    }
+    return [placed[position] for position in range(len(placed))]
 
 
-def loads_of(told: Sequence[DecodedVectors]) -> set[int]:
-    """The numbers of all loads that wrote something of it."""
-    return {int(number) for one in told for number in set(one.loads.tolist())}
+def decoded(
+    shape: VectorShape, fetched: FetchedRows, matrix: Matrix, *, now_us: int, schemas: Schemas
+) -> list[DecodedVectors]:
+    """The vectors of the stored views. Numbers are written to `matrix`, and everything else is returned."""
+    selection = shape.selection
+    targets = [matrix[:, columns] for columns in shape.columns]
+    return in_order(
+        (
+            members,
+            decoder.decode(group_decoders, group, [targets[one] for one in members], now_us=now_us, schemas=schemas),
+        )
+        for decoder, members, group_decoders, group in zip(
+            selection.decoders, selection.members, shape.grouped, fetched.groups, strict=True
+        )
+    )
+
+
+def loads_of(vectors: Sequence[DecodedVectors]) -> set[int]:
+    """The numbers of all loads that wrote any of the rows."""
+    return {int(number) for view in vectors for number in set(view.loads.tolist())}

@@ -1,9 +1,10 @@
-"""`Explain`: one served value and, from the lineage backend, the way back from it."""
+"""`Explain`: one served value and, from the lineage backend, where it came from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from pedigree.online.load_state import Load
 from pedigree.online.record import head_of
@@ -18,14 +19,19 @@ from pedigree.serving.v1 import pedigree_pb2 as messages
 from pedigree.serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, PRESENT
 from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
+if TYPE_CHECKING:  # lineage's client is loaded only once something is explained
+    from pedigree.lineage.client import LineageClient
+    from pedigree.lineage.records import DatasetVersionRef, RunRecord
+    from pedigree.lineage.trace import Trace
+
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def asked_of(request: messages.ExplainRequest) -> Asked:
-    """What a request wants to read: one feature of a service, written `view:feature` or `view__feature`.
+    """What a request asks about: one feature of a service, written `view:feature` or `view__feature`.
 
     Raises:
-        InvalidRequestError: it names no service, or is written otherwise.
+        InvalidRequestError: it names no service, or no feature in one of these forms.
     """
     view, _, feature = request.feature.replace("__", ":", 1).partition(":")
     if not request.feature_service or not view or not feature:
@@ -34,13 +40,13 @@ def asked_of(request: messages.ExplainRequest) -> Asked:
 
 
 def selection_of(current: CurrentPlan, asked: Asked, may_read: Callable[[Asked], bool]) -> Selection:
-    """The one feature that is asked about, as its service has it.
+    """The one feature that is asked about, as a selection of its service.
 
     Args:
-        may_read: whether the caller may read something; what it may not is not named either.
+        may_read: whether the caller may read something; messages name nothing that it may not.
     Raises:
         InvalidRequestError: the service has no such feature.
-        NotServedError: it is computed when it is asked for.
+        NotServedError: the feature is computed on demand.
         UnknownNameError: there is no such service.
     """
     assert asked.feature is not None  # noqa: S101 - for the type checker
@@ -58,7 +64,11 @@ def selection_of(current: CurrentPlan, asked: Asked, may_read: Callable[[Asked],
 
 
 def refuse_computed(service: Selection, asked: Asked, may_read: Callable[[Asked], bool]) -> None:
-    """Raise where a feature is computed when it is asked for, and name what the caller may have explained of it."""
+    """Raise where a feature is computed on demand, and name those of its inputs that the caller may have explained.
+
+    Raises:
+        NotServedError: it is.
+    """
     for computation in service.computations:
         view = computation.view
         if asked.feature is None or view.name != asked.feature[0] or not has(view, asked.feature[1]):
@@ -69,9 +79,9 @@ def refuse_computed(service: Selection, asked: Asked, may_read: Callable[[Asked]
         sent = [one.name for one in inputs if one.kind == "request"]
         nothing = "no stored feature is in it" if not features else "you may not read what it is computed from"
         made_of = f"explain {', '.join(stored)} of the same service" if stored else nothing
-        beside = f" (and of what a request sends: {', '.join(sent)})" if sent else ""
+        beside = f" (from request data, too: {', '.join(sent)})" if sent else ""
         raise NotServedError(
-            ":".join(asked.feature), f"it is computed when it is asked for, so that no row has it{beside}; {made_of}"
+            ":".join(asked.feature), f"it is computed on demand, so no stored row has it{beside}; {made_of}"
         )
 
 
@@ -83,7 +93,7 @@ async def explained(
     *,
     remaining: float | None,
 ) -> bytes:
-    """A serialized `ExplainResponse`: what is served now, who loaded it, and where that came from.
+    """A serialized `ExplainResponse`: what is served now, which run loaded it, and where that came from.
 
     Raises:
         ServingError: the request cannot be answered.
@@ -92,10 +102,10 @@ async def explained(
     entity = {name: RepeatedValue(val=[request.entity[name]]) for name in selection.keys if name in request.entity}
     columns, rows = columns_of(entity, selection, current.plan)
     read = await plane.read(selection, columns, rows, remaining=remaining)
-    [splicer], [[[record]]] = selection.splicers, read
+    [encoder], [[[record]]] = selection.encoders, read
     reply = messages.ExplainResponse(feature=selection.columns[-1], status=NOT_FOUND)
     if record is not None:
-        await plane.with_layouts(lambda: tell_value(reply, splicer, record, plane), selection, read, remaining)
+        await plane.with_layouts(lambda: tell_value(reply, encoder, record, plane), selection, read, remaining)
         number = head_of(record).load
         loads = await plane.reader.learn_loads({number})
         if number in loads:
@@ -103,18 +113,18 @@ async def explained(
             event_at = EPOCH + timedelta(microseconds=head_of(record).event_us)
             seconds = plane.settings.deadline.total_seconds() if remaining is None else remaining
             column = selection.views[0].features[0].name
-            await in_lineage(plane, lambda: tell_way_back(reply, loads[number], column, event_at, seconds), seconds)
+            await in_lineage(plane, lambda: tell_origin(reply, loads[number], column, event_at, seconds), seconds)
     return bytes(reply.SerializeToString())
 
 
-def tell_value(reply: messages.ExplainResponse, splicer: ResponseEncoder, record: bytes, plane: DataPlane) -> None:
-    """What is served, and the times of its row.
+def tell_value(reply: messages.ExplainResponse, encoder: ResponseEncoder, record: bytes, plane: DataPlane) -> None:
+    """Add what is served, and the times of its row.
 
     Raises:
-        DamagedRecordError: it is not what was written.
+        DamagedRecordError: the record is damaged.
     """
-    oldest_us = splicer.oldest_us(plane.now_us())
-    found = splicer.found(record, oldest_us=oldest_us, schemas=plane.reader.schemas, alone=True)
+    oldest_us = encoder.oldest_us(plane.now_us())
+    found = encoder.found(record, oldest_us=oldest_us, schemas=plane.reader.schemas, alone=True)
     head = head_of(record)
     reply.event_time.FromMicroseconds(head.event_us)
     if head.created_us is not None:
@@ -129,13 +139,13 @@ def tell_value(reply: messages.ExplainResponse, splicer: ResponseEncoder, record
 
 
 def tell_load(reply: messages.ExplainResponse, number: int, load: Load) -> None:
-    """Who wrote the row."""
+    """Add the load that wrote the row."""
     reply.load.number, reply.load.run_id = number, load.run_id
     reply.load.table, reply.load.version = load.table, load.version
 
 
 async def in_lineage(plane: DataPlane, ask: Callable[[], None], seconds: float) -> None:
-    """Ask the lineage backend, in one of the threads for that.
+    """Ask the lineage backend, in one of the threads that are kept for it.
 
     Raises:
         LineageAwayError: it does not answer, or not in time.
@@ -146,8 +156,8 @@ async def in_lineage(plane: DataPlane, ask: Callable[[], None], seconds: float) 
         raise LineageAwayError from error
 
 
-def tell_way_back(reply: messages.ExplainResponse, load: Load, column: str, event_at: datetime, seconds: float) -> None:
-    """What lineage knows of the row: the run that built it, the verdict, the sources. Not for the event loop."""
+def tell_origin(reply: messages.ExplainResponse, load: Load, column: str, event_at: datetime, seconds: float) -> None:
+    """Add what lineage knows of the row: the runs that loaded and built it, the verdict, the sources. Blocks while it asks."""
     from pedigree.lineage.client import LineageClient
     from pedigree.lineage.errors import LineageError
     from pedigree.lineage.naming import at_path
@@ -157,20 +167,68 @@ def tell_way_back(reply: messages.ExplainResponse, load: Load, column: str, even
 
     try:
         with LineageClient(lineage_settings(), seconds=seconds) as lineage:
-            found = way_back(DatasetVersionRef(at_path(load.table), str(load.version)), column, event_at, lineage)
+            tell_loading(reply, load, lineage)
+            trace = way_back(DatasetVersionRef(at_path(load.table), str(load.version)), column, event_at, lineage)
     except LineageError as error:
         raise LineageAwayError from error
-    if found is None:
+    if trace is not None:
+        tell_build(reply, trace)
+
+
+def tell_loading(reply: messages.ExplainResponse, load: Load, lineage: LineageClient) -> None:
+    """Add the run that wrote the row to the online store, if lineage knows it, and where it wrote it."""
+    from pedigree.lineage.errors import LineageUnknownError
+
+    try:
+        run = lineage.run(load.run_id)
+    except LineageUnknownError:
         return
-    reply.built_by, reply.built_version = found.built.id, found.built_version
-    assertions = found.built.assertions
-    reply.verdict.rules, reply.verdict.held = len(assertions), sum(assertion.held for assertion in assertions)
-    rows: Mapping[str, int] = found.built.notes.get("rows", {})
-    reply.verdict.rows_published, reply.verdict.rows_quarantined = rows.get("published", 0), rows.get("quarantined", 0)
-    for source in found.built.inputs:
+    reply.loaded.CopyFrom(run_of(run))
+    for output in run.outputs:
+        if output.name.name.endswith(f".{load.view}"):
+            reply.stored_in.CopyFrom(dataset_of(output))
+
+
+def tell_build(reply: messages.ExplainResponse, trace: Trace) -> None:
+    """Add the run that built the row's slice of the table, its verdict and its sources."""
+    reply.built_by, reply.built_version = trace.built.id, trace.built_version
+    reply.built.CopyFrom(run_of(trace.built))
+    reply.verdict.CopyFrom(verdict_of(trace.built))
+    for source in trace.built.inputs:
+        landing = trace.landed.get(source.name)
         reply.sources.add(
             namespace=source.name.namespace,
             name=source.name.name,
             version=source.version or "",
-            columns=found.made_of.get(source.name, ()),
+            columns=trace.made_of.get(source.name, ()),
+            landed=None if landing is None else run_of(landing),
+            landed_from=() if landing is None else map(dataset_of, landing.inputs),
         )
+
+
+def verdict_of(run: RunRecord) -> messages.Verdict:
+    """What the quality gate found in a build."""
+    rows: Mapping[str, int] = run.notes.get("rows", {})
+    return messages.Verdict(
+        rules=len(run.assertions),
+        held=sum(rule.held for rule in run.assertions),
+        rows_published=rows.get("published", 0),
+        rows_quarantined=rows.get("quarantined", 0),
+        broken_rows=sum(rule.broken_rows for rule in run.assertions),
+        results=[
+            messages.RuleResult(rule=one.rule, held=one.held, broken_rows=one.broken_rows) for one in run.assertions
+        ],
+    )
+
+
+def run_of(run: RunRecord) -> messages.Run:
+    """A run as a message."""
+    message = messages.Run(id=run.id, job=run.job, state=run.state)
+    if run.ended_at is not None:
+        message.ended_at.FromDatetime(run.ended_at)
+    return message
+
+
+def dataset_of(dataset: DatasetVersionRef) -> messages.Dataset:
+    """A dataset at a version as a message."""
+    return messages.Dataset(namespace=dataset.name.namespace, name=dataset.name.name, version=dataset.version or "")

@@ -11,14 +11,14 @@ from pedigree.online import redis_keys
 from pedigree.online.plan import Feature, JoinKey, OnDemand, Plan, View
 from pedigree.serving.catalog import on_demand_of_references, views_of_references, views_of_service
 from pedigree.serving.codec.multi_view import MultiViewDecoder
-from pedigree.serving.codec.protowire import VALUE_TAGS, told
+from pedigree.serving.codec.protowire import VALUE_TAGS, delimited
 from pedigree.serving.codec.response_encoder import ResponseEncoder, parted
-from pedigree.serving.data_plane.on_demand_values import Computation
+from pedigree.serving.data_plane.computation import Computation
 from pedigree.serving.errors import InvalidRequestError
 from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesResponseMetadata
 from pedigree.serving.v1.value_pb2 import RepeatedValue
 
-Columns = Mapping[str, Sequence[bytes]]
+KeyColumns = Mapping[str, Sequence[bytes]]
 """The serialized `Value`s of each join key, one per entity row."""
 
 
@@ -38,9 +38,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked for, whoever it is asked of: compiled once for every way of asking. `service` is None for references.
+    """The features that a request selects, compiled once for all requests that select the same.
 
-    `on_demand` is computed from `sources`, which are read beside `views` and are no part of the answer.
+    Attributes:
+        service: the feature service that was named; None where features were named one by one.
+        views: the stored views of the answer, each with the features that are selected.
+        on_demand: the on-demand views of the answer. They are computed from `sources`, which are read too and are not part of
+            the answer.
     """
 
     project: str
@@ -56,7 +60,7 @@ class Selection:
 
     @cached_property
     def request(self) -> dict[str, Feature]:
-        """What has to be sent beside join keys."""
+        """The request data that a request must bring."""
         return {one.name: one for view in self.on_demand for one in view.request}
 
     @cached_property
@@ -70,8 +74,8 @@ class Selection:
         return tuple(dict.fromkeys(source for one in self.computations for source in one.sources))
 
     @cached_property
-    def places(self) -> tuple[tuple[int, ...], ...]:
-        """For each on-demand view, where among `sources` its own are."""
+    def sources_of(self) -> tuple[tuple[int, ...], ...]:
+        """For each on-demand view, the positions of its sources in `sources`."""
         return tuple(tuple(self.sources.index(source) for source in one.sources) for one in self.computations)
 
     @cached_property
@@ -85,35 +89,47 @@ class Selection:
         return (*self.views, *self.sources)
 
     @cached_property
-    def reading(self) -> Selection:
-        """The same, as if all that is read were asked for itself, and nothing on demand."""
-        return Selection(self.project, self.service, self.read, self.full_names)
-
-    @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The views, by the entities that they are about."""
-        found: dict[tuple[JoinKey, ...], list[View]] = {}
-        for view in self.views:
-            found.setdefault(tuple(sorted(view.keys, key=lambda key: key.stored_as)), []).append(view)
+        """All views that are read, grouped by the entities that they describe."""
+        grouped: dict[tuple[JoinKey, ...], list[View]] = {}
+        for view in self.read:
+            grouped.setdefault(tuple(sorted(view.keys, key=lambda key: key.stored_as)), []).append(view)
         return tuple(
             Group(redis_keys.entity_prefix(self.project, [key.stored_as for key in keys]), keys, tuple(views))
-            for keys, views in found.items()
+            for keys, views in grouped.items()
         )
 
     @cached_property
-    def splicers(self) -> tuple[ResponseEncoder, ...]:
-        """How the records of each view become columns."""
+    def encoders(self) -> tuple[ResponseEncoder, ...]:
+        """An encoder for each view of `views`."""
         return tuple(map(ResponseEncoder, self.views))
 
     @cached_property
-    def abreast(self) -> tuple[tuple[MultiViewDecoder, tuple[int, ...]], ...]:
-        """How the views of each group are read, and which of the views those are."""
-        found = []
-        for group in self.groups:
-            members = tuple(number for number, view in enumerate(self.views) if view in group.views)
-            pairs = tuple((self.splicers[one], group.stored.index(self.views[one].stored_as)) for one in members)
-            found.append((MultiViewDecoder(pairs, len(group.stored)), members))
-        return tuple(found)
+    def decoders(self) -> tuple[MultiViewDecoder, ...]:
+        """A decoder for each group, of those of its views that are part of the answer."""
+        decoders = []
+        for group, members in zip(self.groups, self.members, strict=True):
+            by_stored_name = {view.stored_as: ResponseEncoder(view) for view in group.views}
+            pairs = tuple((self.encoders[one], group.stored.index(self.views[one].stored_as)) for one in members)
+            decoders.append(MultiViewDecoder(pairs, tuple(by_stored_name[name] for name in group.stored)))
+        return tuple(decoders)
+
+    @cached_property
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """For each group, the positions in `views` of its views."""
+        return tuple(
+            tuple(number for number, view in enumerate(self.views) if view in group.views) for group in self.groups
+        )
+
+    @cached_property
+    def source_encoders(self) -> tuple[tuple[ResponseEncoder, int, int], ...]:
+        """For each source its encoder, the position of its group, and that of its record in a row of the group."""
+        return tuple(
+            (ResponseEncoder(source), number, group.stored.index(source.stored_as))
+            for source in self.sources
+            for number, group in enumerate(self.groups)
+            if source in group.views
+        )
 
     @cached_property
     def columns(self) -> list[str]:
@@ -129,7 +145,7 @@ class Selection:
         """The reply's first field."""
         metadata = GetOnlineFeaturesResponseMetadata()
         metadata.feature_names.val.extend(self.columns)
-        return told(1, metadata.SerializeToString())
+        return delimited(1, metadata.SerializeToString())
 
     @cached_property
     def metadata_with_versions(self) -> bytes:
@@ -138,7 +154,7 @@ class Selection:
         metadata.feature_names.val.extend(self.columns)
         for view in {view.name: view for view in self.read}.values():
             metadata.feature_view_metadata.add(name=view.name, version=view.version)
-        return told(1, metadata.SerializeToString())
+        return delimited(1, metadata.SerializeToString())
 
 
 def selection_of(plan: Plan, service: str | None, references: Sequence[str], *, full_names: bool) -> Selection:
@@ -173,14 +189,7 @@ def refuse_clashes(selection: Selection) -> None:
     raise InvalidRequestError(f"Several columns of the answer would be called {', '.join(clashing)}. {advice}.")
 
 
-def refuse_context(context: Mapping[str, object]) -> None:
-    """Only on-demand views read a request's context."""
-    if context:
-        told_names = ", ".join(sorted(context))
-        raise InvalidRequestError(f"No feature that is asked for reads request_context ({told_names}). Leave it out.")
-
-
-def columns_of(entities: Mapping[str, RepeatedValue], selection: Selection, plan: Plan) -> tuple[Columns, int]:
+def columns_of(entities: Mapping[str, RepeatedValue], selection: Selection, plan: Plan) -> tuple[KeyColumns, int]:
     """The values of every join key and their number; one row where no view has a key and none is sent.
 
     Args:
@@ -229,7 +238,7 @@ def wrong_type(key: JoinKey, row: int, sent: str | None) -> str:
     return f"The join key {key.name!r} is {key.value_type}: row {row} must set {expected}, not {sent}."
 
 
-def keys_of(group: Group, columns: Columns, rows: int) -> tuple[list[bytes], list[int] | None]:
+def keys_of(group: Group, columns: KeyColumns, rows: int) -> tuple[list[bytes], list[int] | None]:
     """The keys of a group's entities, each once; and for each row the place of its key (None: each row has its own, in order)."""
     if not group.keys:
         return [group.prefix], None if rows == 1 else [0] * rows

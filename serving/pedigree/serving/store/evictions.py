@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pedigree.online import redis_keys
 from pedigree.online.eviction import EVER, Baseline, Memory, may_lack_rows
-from pedigree.serving.errors import RowsEvictedError, StoreUnavailableError
+from pedigree.serving.errors import EvictedRowError, StoreUnavailableError
 from pedigree.serving.store.redis_connection import RedisConnectionError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ async def refuse_evicted(
         found: for each group of views, for each key, the record of each view.
         fields, views: of each group, what holds the records, and the views' names.
     Raises:
-        RowsEvictedError: keys were evicted since a view was filled.
+        EvictedRowError: keys were evicted since a view was filled.
     """
     missing = {
         field: view
@@ -42,7 +42,7 @@ async def refuse_evicted(
     memories = await learn_memories(reader) or ()
     for view, text in zip(missing.values(), texts, strict=True):
         if may_lack_rows(Baseline.read(text), memories):
-            raise RowsEvictedError(view)
+            raise EvictedRowError(view)
 
 
 async def learn_memories(reader: Reader) -> tuple[Memory, ...] | None:

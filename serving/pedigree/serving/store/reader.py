@@ -6,8 +6,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from pedigree.online import redis_keys
 from pedigree.online.address import Address
@@ -15,11 +14,11 @@ from pedigree.online.errors import DamagedError
 from pedigree.online.eviction import Memory
 from pedigree.online.load_state import Load, LoadState
 from pedigree.online.record import Schema
-from pedigree.online.redis_protocol import bulk, command
 from pedigree.serving.errors import StoreUnavailableError, ViewNotLoadedError
 from pedigree.serving.lru import Lru
 from pedigree.serving.store.evictions import refuse_evicted
-from pedigree.serving.store.redis_connection import RedisConnection, RedisConnectionError, first_error
+from pedigree.serving.store.redis_client import Store, open_store
+from pedigree.serving.store.redis_connection import RedisConnectionError
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +26,7 @@ T = TypeVar("T")
 
 Record = bytes | None
 Row = Sequence[Record]
-"""What one key has of some views, in their order."""
-Asked = Sequence[tuple[Sequence[bytes], tuple[bytes, ...]]]
-"""Hashes, by their keys, and the fields that are wanted of each."""
+"""The records that one key has of some views, in their order."""
 
 ATTEMPTS = 3
 """How often is read anew where views change under a reader: one is enough for a refresh."""
@@ -42,92 +39,11 @@ VIEWS_KEPT = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Lookup:
     """The records of some views, by their stored names, for some entities that all these views are about."""
 
     views: tuple[str, ...]
     keys: Sequence[bytes]
-
-
-class Store(Protocol):
-    """What a reader needs of a Redis, or of a cluster of them."""
-
-    async def hmget(self, asked: Asked) -> list[Any]:
-        """The fields of each hash, in the order of `asked`. The last is read when all before it were.
-
-        Raises:
-            PipeError: the store cannot be reached, did not answer in time, or said no. So do the others.
-        """
-
-    async def get(self, key: bytes) -> Any:
-        """One string."""
-
-    async def info(self) -> list[bytes]:
-        """What INFO says, of each Redis that holds rows."""
-
-    async def ping(self, key: bytes) -> None:
-        """Raises where nobody answers who has this key."""
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-
-
-class SingleRedis:
-    """A single Redis, or the master of its sentinels."""
-
-    def __init__(self, address: Address, *, patience: float) -> None:
-        self.pipe = RedisConnection(address, patience=patience)
-
-    async def hmget(self, asked: Asked) -> list[Any]:
-        """See `Store`."""
-        commands = b"".join([hmget_commands(keys, fields) for keys, fields in asked])
-        return await self.call(commands, sum([len(keys) for keys, _ in asked]))
-
-    async def get(self, key: bytes) -> Any:
-        """See `Store`."""
-        return (await self.call(command(b"GET", key), 1))[0]
-
-    async def info(self) -> list[bytes]:
-        """See `Store`."""
-        return await self.call(command(b"INFO"), 1)
-
-    async def ping(self, key: bytes) -> None:
-        """See `Store`."""
-        await self.call(command(b"EXISTS", key), 1)
-
-    async def call(self, commands: bytes, count: int) -> list[Any]:
-        """Send commands; a reply that is an error is raised."""
-        replies = await self.pipe.call(commands, count)
-        error = first_error(replies)
-        if error is not None:
-            raise RedisConnectionError(str(error))
-        return replies
-
-    async def close(self) -> None:
-        """See `Store`."""
-        await self.pipe.close()
-
-
-def open_store(address: Address, *, patience: float) -> Store:
-    """The store at an address; it is first spoken to by the first read."""
-    if address.kind == "redis_cluster":
-        from pedigree.serving.store.redis_cluster import RedisCluster
-
-        return RedisCluster(address, patience=patience)
-    return SingleRedis(address, patience=patience)
-
-
-def hmget_commands(keys: Sequence[bytes], fields: tuple[bytes, ...]) -> bytes:
-    """A command for each hash, as Redis reads it."""
-    start, end = around_key(fields)
-    starts = {size: b"%b$%d\r\n" % (start, size) for size in set(map(len, keys))}
-    return end.join([starts[len(key)] + key for key in keys]) + end
-
-
-@lru_cache(maxsize=4096)
-def around_key(fields: tuple[bytes, ...]) -> tuple[bytes, bytes]:
-    """What an HMGET of some fields has before its key, and behind it."""
-    return b"*%d\r\n%b" % (len(fields) + 2, bulk(b"HMGET")), b"\r\n" + b"".join(map(bulk, fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +59,7 @@ class Way:
     fields: tuple[tuple[bytes, ...], ...]
     views: tuple[str, ...]
     marks: list[object]
-    asked_marks: tuple[tuple[bytes], tuple[bytes, ...]]
+    state_lookup: tuple[tuple[bytes], tuple[bytes, ...]]
 
 
 @dataclass(slots=True)
@@ -172,7 +88,7 @@ class Reader:
         """A reader of the store at an address, which never waits longer than `timeout` for an answer."""
         return cls(project, open_store(address, patience=timeout.total_seconds()))
 
-    async def read(self, wanted: Sequence[Wanted]) -> list[list[Row]]:
+    async def read(self, wanted: Sequence[Lookup]) -> list[list[Row]]:
         """For each of `wanted`, for each key, the record of each view; None where there is none.
 
         The marks are read behind the records: what they say was true when the records were read. Where a view is found to be
@@ -182,13 +98,13 @@ class Reader:
             StoreUnavailableError: the store refused, or did not answer in time.
             NotLoadedError: a view is not loaded, so what is missing says nothing.
             DamagedError, NewerFormatError: what the store says of a view cannot be read.
-            RowsEvictedError: a row is missing, and the store may have evicted it.
+            EvictedRowError: a row is missing, and the store may have evicted it.
         """
         views = tuple([one.views for one in wanted])
         way = self.ways.get(views) or self.way(views)
         for _ in range(ATTEMPTS):
             asked = [(one.keys, fields) for one, fields in zip(wanted, way.fields, strict=True)]
-            replies = await self.answer(self.store.hmget([*asked, way.asked_marks]))
+            replies = await self.answer(self.store.hmget([*asked, way.state_lookup]))
             marks = replies.pop()
             if marks == way.marks:
                 return await self.whole(dealt(replies, wanted), way, views)
@@ -252,7 +168,7 @@ class Reader:
             fields=tuple(tuple(redis_keys.field(view, generations.get(view, 0)) for view in group) for group in views),
             views=every,
             marks=[known[view][0] if view in known else UNKNOWN for view in every],
-            asked_marks=((redis_keys.marks_key(self.project),), tuple(view.encode() for view in every)),
+            state_lookup=((redis_keys.marks_key(self.project),), tuple(view.encode() for view in every)),
         )
         self.ways.keep(views, way, weight=1 + len(every))
         return way
@@ -311,7 +227,7 @@ class Reader:
         await self.store.close()
 
 
-def dealt(replies: list[Row], wanted: Sequence[Wanted]) -> list[list[Row]]:
+def dealt(replies: list[Row], wanted: Sequence[Lookup]) -> list[list[Row]]:
     """Replies in the shape of what was wanted."""
     if len(wanted) == 1:
         return [replies]

@@ -40,7 +40,7 @@ class SlotRequest:
 
 
 class RedisCluster:
-    """A Redis Cluster. See `pedigree.serving.store.reader.Store`.
+    """A Redis Cluster. See `pedigree.serving.store.redis_client.Store`.
 
     Attributes:
         hosts: whom to ask who has which slot; each look begins with another one, so that none that is stuck is in the way.

@@ -17,6 +17,8 @@ from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, re
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered."""
+CALLER: ContextVar[str] = ContextVar("caller", default="")
+"""Who a verified token says is asking: `subject:` and its subject; empty where there is no token."""
 
 SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 LONGEST = 1 << 14

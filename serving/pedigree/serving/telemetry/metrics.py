@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from pedigree.serving.store.reader import Asked, Store
+from pedigree.serving.store.redis_client import HashFields, Store
 
 FAST = (0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 """Seconds; a request takes a millisecond or two."""
@@ -79,11 +79,11 @@ class TimedStore:
         self.store = store
         self.read, self.failed = STORE.labels("read"), STORE.labels("failed")
 
-    async def hmget(self, asked: Asked) -> list[Any]:
+    async def hmget(self, hash_fields: HashFields) -> list[Any]:
         """See `Store`."""
         start, outcome = perf_counter(), self.failed
         try:
-            found = await self.store.hmget(asked)
+            found = await self.store.hmget(hash_fields)
             outcome = self.read
             return found
         finally:

@@ -1,4 +1,4 @@
-"""How many values of replies are present, null, not found or too old: looked at in a few replies a second, behind their backs."""
+"""Counts present, null, missing and outdated values in a sample of replies, after they were sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Count = Callable[[bytes, Selection], Counts]
 class Sampler:
     """Looks at a reply now and then, once it has gone out."""
 
-    told: Callable[[Counts], None]
+    count_values: Callable[[Counts], None]
     next_at: float = 0.0
 
     def see(self, count: Count, reply: bytes, selection: Selection) -> None:
@@ -33,7 +33,7 @@ class Sampler:
         now = monotonic()
         if now >= self.next_at and len(reply) <= LARGEST:
             self.next_at = now + EVERY
-            asyncio.get_running_loop().call_soon(lambda: self.told(count(reply, selection)))
+            asyncio.get_running_loop().call_soon(lambda: self.count_values(count(reply, selection)))
 
 
 def statuses_of_features(reply: bytes, selection: Selection) -> Counts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -15,20 +14,19 @@ from pedigree.online.plan import Plan
 from pedigree.serving.auth.permissions import Asked, PermissionRules
 from pedigree.serving.auth.principal import Principal, client_name
 from pedigree.serving.auth.tokens import Metadata, Tokens
+from pedigree.serving.errors import StoreUnavailableError
 from pedigree.serving.limits import Rates
 from pedigree.serving.refusals import (
     CrowdedError,
     DeniedError,
     StoppingError,
-    TooFastError,
     UnauthenticatedError,
 )
 from pedigree.serving.settings import ServingSettings
-from pedigree.serving.status_codes import REFUSED, code_of, told, with_retry
-from pedigree.serving.telemetry.logs import REQUEST_ID, id_of
+from pedigree.serving.status_codes import REFUSED, STATUS, code_of, status_of, with_retry
+from pedigree.serving.telemetry.logs import CALLER, REQUEST_ID, id_of
+from pedigree.serving.telemetry.refusal_log import RefusalLog
 from pedigree.serving.telemetry.traces import Tracing
-
-log = logging.getLogger(__name__)
 
 Work = Callable[[Any, Any, Principal | None], Awaitable[bytes]]
 """What answers a request: the message, gRPC's context, and who asks (None: everybody is answered)."""
@@ -67,7 +65,7 @@ class Interceptor:
     tracing: Tracing | None = None
     inside: int = 0
     rules: PermissionRules | None = None
-    lines: Rates = field(default_factory=lambda: Rates(rate=10, burst=20))
+    refusals: RefusalLog = field(default_factory=RefusalLog)
     is_stopping: bool = False
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -81,7 +79,7 @@ class Interceptor:
         metrics: RequestObserver | None,
         tracing: Tracing | None,
     ) -> Interceptor:
-        """The door that settings describe."""
+        """The interceptor that settings describe."""
         limits = settings.limits
         rates = Rates(limits.rate, limits.burst) if limits.rate else None
         return cls(limits.concurrent, is_known, tokens, rates, metrics, tracing)
@@ -101,8 +99,8 @@ class Interceptor:
             context.set_trailing_metadata((("x-request-id", request_id),))
             return reply
         except Exception as error:
-            code, message = told(error, request_id)
-            self.note(error, code)
+            code, message = status_of(error, request_id)
+            self.note(error, code, context)
             await context.abort(code, message, (("x-request-id", request_id), *with_retry(error)))
             raise
         finally:
@@ -122,8 +120,10 @@ class Interceptor:
             raise CrowdedError(self.limit)
         self.take()
         who = None if self.tokens is None else await self.tokens.principal(metadata)
+        if who is not None:
+            CALLER.set(f"subject:{who.subject}")
         if self.rates is not None:
-            self.rates.spend(f"subject:{who.subject}" if who else client_name(context))
+            self.rates.spend(CALLER.get() or client_name(context))
         return await work(request, context, who)
 
     def take(self) -> None:
@@ -179,15 +179,13 @@ class Interceptor:
         name: str = getattr(request, "feature_service", "")
         return name if not name or self.is_known(name) else "(unknown)"
 
-    def note(self, error: Exception, code: grpc.StatusCode) -> None:
-        """Count somebody who was not let in, and log who it was; a flood of requests is no flood of lines."""
+    def note(self, error: Exception, code: grpc.StatusCode, context: Any) -> None:
+        """Count a caller who was not let in, and log every request that was refused and who sent it."""
         reason = REFUSED.get(type(error))
-        if reason is None:
-            return
-        if self.metrics is not None:
+        if reason is not None and self.metrics is not None:
             self.metrics.count_refused(reason)
-        try:
-            self.lines.spend(reason)
-        except TooFastError:
-            return
-        log.info("refused with %s (%s): %r", code.name, reason, getattr(error, "reason", getattr(error, "name", "")))
+        is_logged = type(error) not in STATUS or isinstance(
+            error, StoreUnavailableError
+        )  # with its cause, where it arose
+        if not is_logged:
+            self.refusals.note(error, code, CALLER.get() or client_name(context))

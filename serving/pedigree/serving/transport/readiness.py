@@ -49,7 +49,7 @@ class Readiness:
     plans: PlanCache
     keys: JwkSet | None
     healthy: Any
-    door: Interceptor
+    interceptor: Interceptor
     settings: ServingSettings
     metrics: Any = None
     is_ready: bool | None = None
@@ -103,7 +103,7 @@ class Readiness:
 
     async def tell(self, *, with_ages: bool) -> None:
         """Set the gauges."""
-        self.metrics.ACTIVE_REQUESTS.set(self.door.inside)
+        self.metrics.ACTIVE_REQUESTS.set(self.interceptor.inside)
         self.metrics.READY.set(bool(self.is_ready))
         if self.keys is not None:
             self.metrics.KEYS.set(len(self.keys.keys))

@@ -1,4 +1,4 @@
-"""Server reflection under Feast's names: our messages, described as the `feast.…` files that they stand for."""
+"""Server reflection: our own service as it is, and Feast's under Feast's names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from pedigree.serving.v1 import serving_pb2, value_pb2
+from pedigree.serving.v1 import pedigree_pb2, serving_pb2, value_pb2
 
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -23,10 +23,10 @@ RENAMED = (
 )
 
 
-def feast_pool() -> DescriptorPool:
-    """A pool of its own in which our messages bear Feast's names, beside health and reflection."""
+def descriptor_pool() -> DescriptorPool:
+    """A pool with our own service, health and reflection, and with the messages of Feast's service under Feast's names."""
     pool = DescriptorPool()
-    for module in (timestamp_pb2, health_pb2, reflection_pb2):
+    for module in (timestamp_pb2, health_pb2, reflection_pb2, value_pb2, pedigree_pb2):
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
     for ours in (value_pb2.DESCRIPTOR, serving_pb2.DESCRIPTOR):
         pool.AddSerializedFile(as_feast(ours).SerializeToString())
@@ -43,7 +43,7 @@ def as_feast(ours: FileDescriptor) -> FileDescriptorProto:
     return text_format.Parse(text, FileDescriptorProto())
 
 
-def reflection_servicer(service: str) -> Any:
-    """What answers reflection for `service`, health and itself."""
-    names = (service, HEALTH, reflection.SERVICE_NAME)
-    return reflection.aio.ReflectionServicer(service_names=names, pool=feast_pool())
+def reflection_servicer(*services: str) -> Any:
+    """A servicer that describes `services`, health and itself."""
+    names = (*services, HEALTH, reflection.SERVICE_NAME)
+    return reflection.aio.ReflectionServicer(service_names=names, pool=descriptor_pool())

@@ -19,13 +19,12 @@ from pedigree.serving.codec.field_count import (
     Shape,
     has_more_fields,
 )
-from pedigree.serving.data_plane import on_demand_requests
 from pedigree.serving.data_plane.data_plane import DataPlane
 from pedigree.serving.data_plane.explain import asked_of, explained
 from pedigree.serving.data_plane.explain import selection_of as feature_of
-from pedigree.serving.status_codes import told as told
+from pedigree.serving.errors import InvalidRequestError
 from pedigree.serving.telemetry.sampling import Sampler, statuses_of_features, statuses_of_vectors
-from pedigree.serving.transport.interceptor import Interceptor
+from pedigree.serving.transport.interceptor import Interceptor, Work
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest
 from pedigree.serving.v1.serving_pb2 import GetFeastServingInfoRequest, GetOnlineFeaturesRequest
 
@@ -41,67 +40,63 @@ Method = Callable[[Any, Any], Awaitable[bytes]]
 class ServingServicer:
     """The RPCs of `feast.serving.ServingService` and of `pedigree.serving.v1.FeatureService`. Replies are bytes already."""
 
-    def __init__(self, plane: DataPlane, door: Interceptor, sampler: Sampler | None = None) -> None:
+    def __init__(self, plane: DataPlane, interceptor: Interceptor, sampler: Sampler | None = None) -> None:
         self.plane = plane
-        self.door = door
+        self.interceptor = interceptor
         self.sampler = sampler
+
+    async def answered(self, rpc: str, work: Work, request: Any, context: Any) -> bytes:
+        """What `work` answers to a request; one that could not be parsed is refused like any other that cannot be answered."""
+        work = refuse_unparsed if isinstance(request, Unparsed) else work
+        return await self.interceptor.answered(rpc, work, request, context)
 
     async def get_online_features(self, request: GetOnlineFeaturesRequest, context: Any) -> bytes:
         """The feature vectors that `request` asks for."""
-        return await self.door.answered(f"{SERVICE}/GetOnlineFeatures", self.online_features, request, context)
+        return await self.answered(f"{SERVICE}/GetOnlineFeatures", self.online_features, request, context)
 
     async def online_features(self, request: GetOnlineFeaturesRequest, context: Any, who: Principal | None) -> bytes:
         """What `get_online_features` answers, or the error it ends with."""
         current = self.plane.plans.current
         current.bounds.check_features(request, rows=self.plane.settings.max_entities)
-        self.door.permit(who, current.plan, Asked(request.feature_service, request.features.val))
-        selection = self.plane.selection(current, request)
-        remaining = context.time_remaining()
-        if selection.on_demand:
-            reply = await on_demand_requests.online_features(
-                self.plane, request, selection, current, remaining=remaining
-            )
-        else:
-            reply = await self.plane.online_features(request, selection, current, remaining=remaining)
+        self.interceptor.permit(who, current.plan, Asked(request.feature_service, request.features.val))
+        service = request.feature_service if request.WhichOneof("kind") == "feature_service" else None
+        selection = current.selection(service, request.features.val, full_names=request.full_feature_names)
+        reply = await self.plane.online_features(request, selection, current, remaining=context.time_remaining())
         if self.sampler is not None:
             self.sampler.see(statuses_of_features, reply, selection)
         return reply
 
     async def get_vectors(self, request: GetVectorsRequest, context: Any) -> bytes:
         """The matrix that `request` asks for."""
-        return await self.door.answered(f"{OWN_SERVICE}/GetVectors", self.vectors, request, context)
+        return await self.answered(f"{OWN_SERVICE}/GetVectors", self.vectors, request, context)
 
     async def vectors(self, request: GetVectorsRequest, context: Any, who: Principal | None) -> bytes:
         """What `get_vectors` answers, or the error it ends with."""
         current = self.plane.plans.current
         current.bounds.check_vectors(request, rows=self.plane.settings.max_entities)
-        self.door.permit(who, current.plan, Asked(request.feature_service, request.features.names))
+        self.interceptor.permit(who, current.plan, Asked(request.feature_service, request.features.names))
         selection = current.selection(request.feature_service, request.features.names, full_names=True)
-        remaining = context.time_remaining()
-        if selection.on_demand:
-            reply = await on_demand_requests.vectors(self.plane, request, selection, current, remaining=remaining)
-        else:
-            reply = await self.plane.vectors(request, selection, current, remaining=remaining)
+        reply = await self.plane.vectors(request, selection, current, remaining=context.time_remaining())
         if self.sampler is not None:
             self.sampler.see(statuses_of_vectors, reply, selection)
         return reply
 
     async def explain(self, request: ExplainRequest, context: Any) -> bytes:
         """The way back from one served value."""
-        return await self.door.answered(f"{OWN_SERVICE}/Explain", self.explained, request, context)
+        return await self.answered(f"{OWN_SERVICE}/Explain", self.explained, request, context)
 
     async def explained(self, request: ExplainRequest, context: Any, who: Principal | None) -> bytes:
         """What `explain` answers, or the error it ends with."""
         current = self.plane.plans.current
         current.bounds.check_explain(request)
         asked = asked_of(request)
-        self.door.permit(who, current.plan, asked)
-        selection = feature_of(current, asked, partial(self.door.permits, who, current.plan))
+        self.interceptor.permit(who, current.plan, asked)
+        selection = feature_of(current, asked, partial(self.interceptor.permits, who, current.plan))
         return await explained(self.plane, request, selection, current, remaining=context.time_remaining())
 
     async def get_feast_serving_info(self, request: GetFeastServingInfoRequest, context: Any) -> bytes:
         """The version of Feast that is spoken."""
-        return await self.door.answered(f"{SERVICE}/GetFeastServingInfo", self.info, request, context)
+        return await self.answered(f"{SERVICE}/GetFeastServingInfo", self.info, request, context)
 
     async def info(self, _request: GetFeastServingInfoRequest, _context: Any, _who: Principal | None) -> bytes:
         """What `get_feast_serving_info` answers."""
@@ -133,51 +128,60 @@ class Rpc:
 def handler_of(service: str, methods: Mapping[str, Rpc], limit: int) -> Any:
     """A service's methods; none takes a message of more than `limit` fields."""
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(readable(rpc.method), request_deserializer=reader_of(rpc, limit))
+        name: grpc.unary_unary_rpc_method_handler(
+            without_frames(rpc.method), request_deserializer=parser_of(rpc, limit)
+        )
         for name, rpc in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, handlers)
 
 
-def reader_of(rpc: Rpc, limit: int) -> Callable[[bytes], Any]:
-    """What reads a message, or tells why it is not read; gRPC itself would call that an error inside the server."""
+def parser_of(rpc: Rpc, limit: int) -> Callable[[bytes], Any]:
+    """A function that parses a message, or returns why it cannot; gRPC itself would call that an error inside the server."""
 
-    def read(data: bytes) -> Any:
+    def parse(data: bytes) -> Any:
         if has_more_fields(data, rpc.shape, limit):
-            return Unread(
+            return Unparsed(
                 "The request has more rows, values or names than any that is answered here. Nothing was read; send fewer "
                 "rows at once."
             )
         try:
             return rpc.message.FromString(data)
         except DecodeError:
-            return Unread("The request is not the message that this method takes.")
+            return Unparsed("The request is not the message that this method takes.")
 
-    return read
+    return parse
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """A request that was not read, and why."""
+class Unparsed:
+    """A request that was not parsed, and why."""
 
     reason: str
 
 
-def readable(method: Method) -> Method:
-    """A method that is called with a message, and refuses what was not read.
+async def refuse_unparsed(request: Unparsed, _context: Any, _who: Principal | None) -> bytes:
+    """Refuse a request that was not parsed.
 
-    gRPC keeps the exception that ends a call in a cycle with the call itself, which stays until Python looks for such cycles.
-    So that the request, which may be of megabytes, does not stay as long, the exception leaves without the frames that know it.
+    Raises:
+        InvalidRequestError: always.
+    """
+    raise InvalidRequestError(request.reason)
+
+
+def without_frames(method: Method) -> Method:
+    """A method whose exceptions leave without the frames that hold its request.
+
+    gRPC keeps the exception that ends a call in a cycle with the call itself, until Python collects such cycles. A request of
+    megabytes would stay in memory as long.
     """
 
     async def call(request: Any, context: Any) -> bytes:
         try:
-            if isinstance(request, Unread):
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.reason)
             return await method(request, context)
         except grpc.aio.AbortError as error:
             del request
             error.__context__ = None
-            raise error.with_traceback(None)  # noqa: B904 - whatever was its cause was told to the caller, and logged
+            raise error.with_traceback(None)  # noqa: B904 - its cause was told to the caller, and logged
 
     return call

@@ -122,7 +122,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, feature_service: _Optional[str] = ..., feature: _Optional[str] = ..., entity: _Optional[_Mapping[str, _value_pb2.Value]] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("feature", "value", "status", "event_time", "created_time", "load", "built_by", "built_version", "verdict", "sources")
+    __slots__ = ("feature", "value", "status", "event_time", "created_time", "load", "built_by", "built_version", "verdict", "sources", "stored_in", "loaded", "built")
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +133,9 @@ class ExplainResponse(_message.Message):
     BUILT_VERSION_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
+    STORED_IN_FIELD_NUMBER: _ClassVar[int]
+    LOADED_FIELD_NUMBER: _ClassVar[int]
+    BUILT_FIELD_NUMBER: _ClassVar[int]
     feature: str
     value: _value_pb2.Value
     status: int
@@ -143,28 +146,71 @@ class ExplainResponse(_message.Message):
     built_version: int
     verdict: Verdict
     sources: _containers.RepeatedCompositeFieldContainer[Source]
-    def __init__(self, feature: _Optional[str] = ..., value: _Optional[_Union[_value_pb2.Value, _Mapping]] = ..., status: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., built_by: _Optional[str] = ..., built_version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
+    stored_in: Dataset
+    loaded: Run
+    built: Run
+    def __init__(self, feature: _Optional[str] = ..., value: _Optional[_Union[_value_pb2.Value, _Mapping]] = ..., status: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., built_by: _Optional[str] = ..., built_version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., stored_in: _Optional[_Union[Dataset, _Mapping]] = ..., loaded: _Optional[_Union[Run, _Mapping]] = ..., built: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("id", "job", "state", "ended_at")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    job: str
+    state: str
+    ended_at: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., job: _Optional[str] = ..., state: _Optional[str] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Dataset(_message.Message):
+    __slots__ = ("namespace", "name", "version")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    name: str
+    version: str
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("rules", "held", "rows_published", "rows_quarantined")
+    __slots__ = ("rules", "held", "rows_published", "rows_quarantined", "broken_rows", "results")
     RULES_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     ROWS_PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     ROWS_QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_ROWS_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
     rules: int
     held: int
     rows_published: int
     rows_quarantined: int
-    def __init__(self, rules: _Optional[int] = ..., held: _Optional[int] = ..., rows_published: _Optional[int] = ..., rows_quarantined: _Optional[int] = ...) -> None: ...
+    broken_rows: int
+    results: _containers.RepeatedCompositeFieldContainer[RuleResult]
+    def __init__(self, rules: _Optional[int] = ..., held: _Optional[int] = ..., rows_published: _Optional[int] = ..., rows_quarantined: _Optional[int] = ..., broken_rows: _Optional[int] = ..., results: _Optional[_Iterable[_Union[RuleResult, _Mapping]]] = ...) -> None: ...
+
+class RuleResult(_message.Message):
+    __slots__ = ("rule", "held", "broken_rows")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_ROWS_FIELD_NUMBER: _ClassVar[int]
+    rule: str
+    held: bool
+    broken_rows: int
+    def __init__(self, rule: _Optional[str] = ..., held: _Optional[bool] = ..., broken_rows: _Optional[int] = ...) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("namespace", "name", "version", "columns")
+    __slots__ = ("namespace", "name", "version", "columns", "landed", "landed_from")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    LANDED_FIELD_NUMBER: _ClassVar[int]
+    LANDED_FROM_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     version: str
     columns: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ...) -> None: ...
+    landed: Run
+    landed_from: _containers.RepeatedCompositeFieldContainer[Dataset]
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., landed: _Optional[_Union[Run, _Mapping]] = ..., landed_from: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ...) -> None: ...

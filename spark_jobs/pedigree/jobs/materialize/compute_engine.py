@@ -37,7 +37,7 @@ from pedigree.lineage.naming import DatasetName, at_path, redis_view
 from pedigree.lineage.recorder import Recorder, Run
 from pedigree.lineage.settings import lineage_settings
 from pedigree.online.apply import warn_of_eviction
-from pedigree.online.feast_plugin import PedigreeOnlineStoreConfig, address_of, open_bank
+from pedigree.online.feast_plugin import PedigreeOnlineStoreConfig, address_of, open_redis_store
 from pedigree.online.record import micros
 from pedigree.online.redis_store import RedisStore
 from pedigree.online.view_definitions import refuse_unstorable, schema_of, type_of_field
@@ -142,7 +142,7 @@ def note(run: Run, done: Loaded) -> None:
 @contextmanager
 def opened(config: Any) -> Iterator[RedisStore]:
     """The online store, for as long as the block runs."""
-    bank = open_bank(config)
+    bank = open_redis_store(config)
     try:
         yield bank
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import grpc
 import pytest
 
-from pedigree.serving.codec.protowire import told as field
+from pedigree.serving.codec.protowire import delimited as field
 
 from .conftest import Client
 

@@ -62,7 +62,7 @@ def opened(folder: Path, port: int) -> FeatureStore:
 
 
 @pytest.fixture
-def store(tmp_path: Path, redis_server: RedisServer, bank: RedisStore) -> FeatureStore:
+def store(tmp_path: Path, redis_server: RedisServer, redis_store: RedisStore) -> FeatureStore:
     """A repository with one view, `plain`, in an emptied Redis."""
     made = opened(tmp_path, redis_server.port)
     made.apply([customer, view_of("plain")])
@@ -80,14 +80,14 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-def plan(bank: RedisStore) -> Plan:
+def plan(redis_store: RedisStore) -> Plan:
     """What servers go by."""
-    return decoded(bank.plan())
+    return decoded(redis_store.plan())
 
 
 @pytest.mark.parametrize("kind", [PdfBytes, ImageBytes, Bytes])
 def test_documents_and_images_are_served_as_the_bytes_that_they_are(
-    store: FeatureStore, bank: RedisStore, kind: Any
+    store: FeatureStore, redis_store: RedisStore, kind: Any
 ) -> None:
     """A view of PdfBytes or ImageBytes is applied, pushed to and read; its bytes come back, and later applies work."""
     store.apply([customer, view_of("scans", kind)])
@@ -96,8 +96,8 @@ def test_documents_and_images_are_served_as_the_bytes_that_they_are(
     found = store.get_online_features(["scans:x"], [{"customer_id": 1}]).to_dict()
     assert found["x"] == [content]
     store.apply([customer, view_of("later")])
-    assert set(plan(bank).views) == {"plain", "scans", "later"}
-    assert plan(bank).views["scans"].features[0].value_type == "BYTES"
+    assert set(plan(redis_store).views) == {"plain", "scans", "later"}
+    assert plan(redis_store).views["scans"].features[0].value_type == "BYTES"
 
 
 PLAIN_KEY = (customer, Int64)
@@ -113,7 +113,7 @@ UNSTORABLE = {
 
 @pytest.mark.parametrize("case", UNSTORABLE)
 def test_a_view_that_cannot_be_stored_is_named_and_stops_nothing(
-    store: FeatureStore, bank: RedisStore, caplog: pytest.LogCaptureFixture, case: str
+    store: FeatureStore, redis_store: RedisStore, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:
     """Apply warns of it and leaves it out of the plan by name; other views are applied after it, and it can be removed."""
     name, feature, key, reason = UNSTORABLE[case]
@@ -122,24 +122,24 @@ def test_a_view_that_cannot_be_stored_is_named_and_stops_nothing(
         store.apply([key[0], view])
     assert f"the feature view {name!r} is not served" in caplog.text
     assert reason in caplog.text
-    assert plan(bank).refused == {view.name: Refusal.UNSTORABLE}
-    assert reason in plan(bank).reasons[view.name]
+    assert plan(redis_store).refused == {view.name: Refusal.UNSTORABLE}
+    assert reason in plan(redis_store).reasons[view.name]
     store.apply([customer, view_of("later")])
-    assert set(plan(bank).views) == {"plain", "later"} == bank.views()
+    assert set(plan(redis_store).views) == {"plain", "later"} == redis_store.views()
     store.apply([customer], objects_to_delete=[view], partial=False)
-    assert plan(bank).refused == {} and set(plan(bank).views) == {"plain", "later"}
+    assert plan(redis_store).refused == {} and set(plan(redis_store).views) == {"plain", "later"}
 
 
-def test_rows_of_a_view_that_cannot_be_stored_are_refused(store: FeatureStore, bank: RedisStore) -> None:
+def test_rows_of_a_view_that_cannot_be_stored_are_refused(store: FeatureStore, redis_store: RedisStore) -> None:
     """Writing to such a view is an error that names the type, and not a key is written."""
     entity, kind = keyed(ValueType.INT64_LIST, Array(Int64))
     store.apply([entity, view_of("odd", key=(entity, kind))])
-    before = set(bank.redis.keys())
+    before = set(redis_store.redis.keys())
     with pytest.raises(
         UnstorableViewError, match=r"odd cannot be stored or served: its join key 'odd_id'.*Nothing was written"
     ):
         store.push("push_odd", pd.DataFrame({"odd_id": [[1, 2]], "x": [1.0], "at": [NOW]}), to=PushMode.ONLINE)
-    assert set(bank.redis.keys()) == before
+    assert set(redis_store.redis.keys()) == before
 
 
 def twins() -> tuple[str, str]:
@@ -153,14 +153,14 @@ def twins() -> tuple[str, str]:
     raise AssertionError
 
 
-def test_of_two_views_that_share_a_field_the_older_is_served(store: FeatureStore, bank: RedisStore) -> None:
+def test_of_two_views_that_share_a_field_the_older_is_served(store: FeatureStore, redis_store: RedisStore) -> None:
     """The four bytes that stand for two names may be the same; the later view is refused by name, the earlier one served on."""
     older, later = twins()
     store.apply([customer, view_of(older)])
     store.push(f"push_{older}", pd.DataFrame({"customer_id": [1], "x": [7.0], "at": [NOW]}), to=PushMode.ONLINE)
     store.apply([customer, view_of(later)])
-    assert plan(bank).refused == {later: Refusal.UNSTORABLE}
-    assert f"those of {older!r}" in plan(bank).reasons[later]
+    assert plan(redis_store).refused == {later: Refusal.UNSTORABLE}
+    assert f"those of {older!r}" in plan(redis_store).reasons[later]
     store.apply([customer], objects_to_delete=[view_of(later)], partial=False)
     assert store.get_online_features([f"{older}:x"], [{"customer_id": 1}]).to_dict()["x"] == [7.0]
 
@@ -175,15 +175,17 @@ def test_an_apply_that_broke_off_is_finished_by_the_next(tmp_path: Path, own_red
         store.apply([customer, view_of("coming")], objects_to_delete=[view_of("going")], partial=False)
     own_redis.start()
     opened(tmp_path, own_redis.port).apply([customer, view_of("later")])
-    bank = RedisStore.open("shop", parse(f"127.0.0.1:{own_redis.port}"))
-    assert set(plan(bank).views) == {"plain", "coming", "later"} == bank.views()
-    assert list(bank.redis.scan_iter("shop:customer_id:*")) == []
+    redis_store = RedisStore.open("shop", parse(f"127.0.0.1:{own_redis.port}"))
+    assert set(plan(redis_store).views) == {"plain", "coming", "later"} == redis_store.views()
+    assert list(redis_store.redis.scan_iter("shop:customer_id:*")) == []
     store.push("push_coming", pd.DataFrame({"customer_id": [1], "x": [8.0], "at": [NOW]}), to=PushMode.ONLINE)
     assert store.get_online_features(["coming:x"], [{"customer_id": 1}]).to_dict()["x"] == [8.0]
-    bank.close()
+    redis_store.close()
 
 
-def test_applies_at_once_leave_the_plan_of_the_registry(store: FeatureStore, bank: RedisStore, tmp_path: Path) -> None:
+def test_applies_at_once_leave_the_plan_of_the_registry(
+    store: FeatureStore, redis_store: RedisStore, tmp_path: Path
+) -> None:
     """Three that apply views of their own at the same time: each ends, and servers have all that the registry has."""
     failed: list[BaseException] = []
 
@@ -202,16 +204,16 @@ def test_applies_at_once_leave_the_plan_of_the_registry(store: FeatureStore, ban
         thread.join()
     assert failed == []
     expected = {"plain"} | {f"view_{number}_{step}" for number in range(3) for step in range(4)}
-    assert set(plan(bank).views) == expected == bank.views()
+    assert set(plan(redis_store).views) == expected == redis_store.views()
 
 
-def test_a_plan_of_an_older_registry_takes_no_newer_one_s_place(store: FeatureStore, bank: RedisStore) -> None:
+def test_a_plan_of_an_older_registry_takes_no_newer_one_s_place(store: FeatureStore, redis_store: RedisStore) -> None:
     """A plan is replaced only by one who has seen it; whoever is late compiles anew."""
-    seen = bank.plan()
+    seen = redis_store.plan()
     store.apply([customer, view_of("newer")])
-    newer = bank.plan()
-    bank.replace_plan(seen, json.dumps({"stale": True}))
-    assert bank.plan() == newer
-    bank.replace_plan(newer, seen)  # as if an apply had been that late
-    registry = publish_plan(store.config, bank)
-    assert plan(bank) == compile_plan(registry, "shop")
+    newer = redis_store.plan()
+    redis_store.replace_plan(seen, json.dumps({"stale": True}))
+    assert redis_store.plan() == newer
+    redis_store.replace_plan(newer, seen)  # as if an apply had been that late
+    registry = publish_plan(store.config, redis_store)
+    assert plan(redis_store) == compile_plan(registry, "shop")

@@ -9,41 +9,41 @@ from typing import Any
 import pytest
 from feast.protos.feast.serving.ServingService_pb2 import GetFeastServingInfoRequest, GetOnlineFeaturesResponse
 
-from .asking import Told, asking, told
+from .birds import EDGE, EVERY_TYPE, FRESH, STALE
 from .conftest import Client, Repo
-from .flightless import EDGE, EVERY_TYPE, FRESH, STALE
+from .feast_requests import Cell, by_name, features_request
 
 
-def ask(client: Client, *arguments: Any, **more: Any) -> dict[str, list[Told]]:
+def ask(client: Client, *arguments: Any, **more: Any) -> dict[str, list[Cell]]:
     """The answer to one request."""
-    return told(client.stub.GetOnlineFeatures(asking(*arguments, **more), timeout=20))
+    return by_name(client.stub.GetOnlineFeatures(features_request(*arguments, **more), timeout=20))
 
 
 def test_a_service_answers_keys_then_its_features_in_declared_order(client: Client) -> None:
     """A service's answer has the join keys first, as they were sent, then its features in the order of the view."""
     answer = ask(client, "diet", {"bird_id": [2, 1]})
     assert list(answer) == ["bird_id", "weight_avg_1d", "meal_count_1d", "nickname"]
-    assert answer["bird_id"] == [Told(2, "PRESENT", None), Told(1, "PRESENT", None)]
-    assert answer["meal_count_1d"] == [Told(9, "PRESENT", FRESH), Told(3, "PRESENT", FRESH)]
+    assert answer["bird_id"] == [Cell(2, "PRESENT", None), Cell(1, "PRESENT", None)]
+    assert answer["meal_count_1d"] == [Cell(9, "PRESENT", FRESH), Cell(3, "PRESENT", FRESH)]
 
 
 def test_a_missing_entity_is_not_found(client: Client) -> None:
     """A key that the store has no row for is NOT_FOUND with a null value and no time."""
     answer = ask(client, "diet", {"bird_id": [404, 1]})
-    assert answer["nickname"] == [Told(None, "NOT_FOUND", None), Told("kiwi", "PRESENT", FRESH)]
+    assert answer["nickname"] == [Cell(None, "NOT_FOUND", None), Cell("kiwi", "PRESENT", FRESH)]
 
 
 def test_a_null_feature_of_a_known_row_is_a_null_value(client: Client) -> None:
     """A row whose feature is null is NULL_VALUE with the row's event time, and its other features are PRESENT."""
     answer = ask(client, "diet", {"bird_id": [2]})
-    assert answer["nickname"] == [Told(None, "NULL_VALUE", FRESH)]
-    assert answer["weight_avg_1d"] == [Told(40.0, "PRESENT", FRESH)]
+    assert answer["nickname"] == [Cell(None, "NULL_VALUE", FRESH)]
+    assert answer["weight_avg_1d"] == [Cell(40.0, "PRESENT", FRESH)]
 
 
 def test_exactly_the_ttl_is_inside_and_a_microsecond_more_is_outside(client: Client) -> None:
     """A value as old as the ttl is PRESENT; one a microsecond older is OUTSIDE_MAX_AGE, null, with its true event time."""
     answer = ask(client, "diet", {"bird_id": [3, 4]})
-    assert answer["nickname"] == [Told("ostrich", "PRESENT", EDGE), Told(None, "OUTSIDE_MAX_AGE", STALE)]
+    assert answer["nickname"] == [Cell("ostrich", "PRESENT", EDGE), Cell(None, "OUTSIDE_MAX_AGE", STALE)]
 
 
 def test_a_ttl_of_zero_is_no_limit(client: Client) -> None:
@@ -91,16 +91,18 @@ def test_one_view_is_served_twice_under_two_names_and_keys(client: Client) -> No
 
 def test_every_type_arrives_as_it_was_written(client: Client) -> None:
     """Values of every type of a view, empty and false ones too, are PRESENT and equal what was written."""
-    response = client.stub.GetOnlineFeatures(asking("all_types", {"bird_id": [1]}), timeout=20)
+    response = client.stub.GetOnlineFeatures(features_request("all_types", {"bird_id": [1]}), timeout=20)
     names = list(response.metadata.feature_names.val)
     got = {name: vector.values[0] for name, vector in zip(names, response.results, strict=True)}
     assert {name: got[name] for name in EVERY_TYPE} == EVERY_TYPE
-    assert {cell.status for column in told(response).values() for cell in column} == {"PRESENT"}
+    assert {cell.status for column in by_name(response).values() for cell in column} == {"PRESENT"}
 
 
 def test_versions_are_told_when_asked_for(client: Client, repo: Repo) -> None:
     """include_feature_view_version_metadata names every view with the version that the registry has of it."""
-    request = asking("travel", {"bird_id": [1], "island_code": ["NI"]}, include_feature_view_version_metadata=True)
+    request = features_request(
+        "travel", {"bird_id": [1], "island_code": ["NI"]}, include_feature_view_version_metadata=True
+    )
     told_versions = client.stub.GetOnlineFeatures(request, timeout=20).metadata.feature_view_metadata
     expected = {
         name: repo.store.get_feature_view(name).current_version_number or 0
@@ -123,11 +125,11 @@ def test_feast_itself_answers_the_same(
     client: Client, repo: Repo, service: str, columns: dict[str, list[int | str]], full_names: bool
 ) -> None:
     """For values within their ttl, names, values and times are those of FeatureStore.get_online_features."""
-    ours = client.stub.GetOnlineFeatures(asking(service, columns, full_feature_names=full_names), timeout=20)
+    ours = client.stub.GetOnlineFeatures(features_request(service, columns, full_feature_names=full_names), timeout=20)
     asked = repo.store.get_feature_service(service)
     theirs = repo.store.get_online_features(asked, entity_rows=rows_of(columns), full_feature_names=full_names).proto
-    assert by_name(ours) == by_name(theirs)
-    assert list(told(ours))[: len(columns)] == list(columns) == list(told(theirs))[: len(columns)]
+    assert bytes_by_name(ours) == bytes_by_name(theirs)
+    assert list(by_name(ours))[: len(columns)] == list(columns) == list(by_name(theirs))[: len(columns)]
 
 
 def rows_of(columns: dict[str, list[int | str]]) -> list[dict[str, int | str]]:
@@ -135,7 +137,7 @@ def rows_of(columns: dict[str, list[int | str]]) -> list[dict[str, int | str]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def by_name(response: GetOnlineFeaturesResponse) -> dict[str, list[tuple[bytes, bytes]]]:
+def bytes_by_name(response: GetOnlineFeaturesResponse) -> dict[str, list[tuple[bytes, bytes]]]:
     """Values and times, byte for byte, by name: Feast shuffles the features of a view from process to process."""
     return {
         name: [

@@ -54,7 +54,7 @@ class Case:
             return self.older.pack(head, stored[::-1])
         return self.view.schema.pack(head, stored)
 
-    def told(self, place: int, feature: int) -> tuple[Value, int, int]:
+    def expected(self, place: int, feature: int) -> tuple[Value, int, int]:
         """What must be answered: value, status and event time."""
         row = self.rows[place]
         if row is None:
@@ -96,7 +96,8 @@ def value(draw: Any, kind: str) -> Value:
 
 def alone(case: Case) -> MultiViewDecoder:
     """A case's view as the only one of its group."""
-    return MultiViewDecoder(((ResponseEncoder(case.view), 0),), 1)
+    encoder = ResponseEncoder(case.view)
+    return MultiViewDecoder(((encoder, 0),), (encoder,))
 
 
 def rows_of(*records: Sequence[bytes | None]) -> list[tuple[bytes | None, ...]]:
@@ -104,13 +105,13 @@ def rows_of(*records: Sequence[bytes | None]) -> list[tuple[bytes | None, ...]]:
     return list(zip(*records, strict=True))
 
 
-def room(dense: VectorDecoder, records: Sequence[object]) -> Matrix:
+def room(decoder: VectorDecoder, records: Sequence[object]) -> Matrix:
     """Where the numbers of records go."""
-    return np.empty((len(records), len(dense.numbers)))
+    return np.empty((len(records), len(decoder.numbers)))
 
 
 @pytest.mark.parametrize("kinds", [SIMPLE, ["FLOAT", "DOUBLE", "BOOL"]], ids=["simple", "fixed"])
-def test_views_that_are_read_abreast_tell_what_each_tells_alone(kinds: list[str]) -> None:
+def test_views_that_are_decoded_together_give_what_each_gives_alone(kinds: list[str]) -> None:
     """Columns and numbers of two or three views about the same rows, in any order of records, are those of each by itself."""
 
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -122,16 +123,18 @@ def test_views_that_are_read_abreast_tell_what_each_tells_alone(kinds: list[str]
             one.older.fingerprint: one.older for one in some if one.older is not None
         }
         order = data.draw(st.permutations(range(len(some))))
-        splicers = [ResponseEncoder(case.view) for case in some]
-        abreast = MultiViewDecoder(tuple((splicers[one], place) for place, one in enumerate(order)), len(some))
+        encoders = [ResponseEncoder(case.view) for case in some]
+        together_decoder = MultiViewDecoder(
+            tuple((encoders[one], place) for place, one in enumerate(order)), tuple(encoders[one] for one in order)
+        )
         rows = rows_of(*(records[one] for one in order))
-        told = abreast.columns(rows, now_us=NOW_US, schemas=schemas)
-        assert told == [splicers[one].columns(records[one], now_us=NOW_US, schemas=schemas) for one in order]
-        denses = [VectorDecoder(splicers[one]) for one in order]
-        together, apart = ([room(dense, rows) for dense in denses] for _ in range(2))
-        read = abreast.told(denses, rows, together, now_us=NOW_US, schemas=schemas)
-        for dense, one, mine, theirs, found in zip(denses, order, together, apart, read, strict=True):
-            expected = dense.told(records[one], theirs, now_us=NOW_US, schemas=schemas)
+        columns = together_decoder.columns(rows, now_us=NOW_US, schemas=schemas)
+        assert columns == [encoders[one].columns(records[one], now_us=NOW_US, schemas=schemas) for one in order]
+        decoders = [VectorDecoder(encoders[one]) for one in order]
+        together, apart = ([room(decoder, rows) for decoder in decoders] for _ in range(2))
+        read = together_decoder.decode(decoders, rows, together, now_us=NOW_US, schemas=schemas)
+        for decoder, one, mine, theirs, found in zip(decoders, order, together, apart, read, strict=True):
+            expected = decoder.decode(records[one], theirs, now_us=NOW_US, schemas=schemas)
             assert np.array_equal(mine, theirs, equal_nan=True)
             assert np.array_equal(found.events_us, expected.events_us)
             assert np.array_equal(found.loads, expected.loads)
@@ -155,8 +158,8 @@ def test_a_spliced_reply_is_the_reply_that_protobuf_builds(kinds: list[str]) -> 
         for feature in case.view.features:
             column = expected.results.add()
             for place in range(len(case.rows)):
-                told, status, event_us = case.told(place, case.view.stored.index(feature))
-                column.values.add().CopyFrom(told)
+                value, status, event_us = case.expected(place, case.view.stored.index(feature))
+                column.values.add().CopyFrom(value)
                 column.statuses.append(status)
                 column.event_timestamps.add().FromMicroseconds(event_us)
         found = GetOnlineFeaturesResponse.FromString(spliced)
@@ -175,24 +178,24 @@ def test_a_matrix_holds_what_the_rows_hold(kinds: list[str]) -> None:
     @given(case=cases(kinds))
     def same(case: Case) -> None:
         schemas: dict[bytes, Schema | None] = {} if case.older is None else {case.older.fingerprint: case.older}
-        dense = VectorDecoder(ResponseEncoder(case.view))
-        numbers = np.empty((len(case.rows), len(dense.numbers)))
+        decoder = VectorDecoder(ResponseEncoder(case.view))
+        numbers = np.empty((len(case.rows), len(decoder.numbers)))
         rows = rows_of(case.records())
-        [found] = alone(case).told([dense], rows, [numbers], now_us=NOW_US, schemas=schemas)
+        [found] = alone(case).decode([decoder], rows, [numbers], now_us=NOW_US, schemas=schemas)
         for place, row in enumerate(case.rows):
             assert found.events_us[place] == (0 if row is None else row[0])
             assert found.loads[place] == (0 if row is None else 3)
-            for column, at in enumerate(dense.numbers):
-                told, status, _ = case.told(place, case.view.stored.index(case.view.features[at]))
+            for column, at in enumerate(decoder.numbers):
+                value, status, _ = case.expected(place, case.view.stored.index(case.view.features[at]))
                 assert (S.PRESENT if found.statuses is None else found.statuses[place, column]) == status
-                expected = float(getattr(told, str(told.WhichOneof("val")))) if status == S.PRESENT else math.nan
+                expected = float(getattr(value, str(value.WhichOneof("val")))) if status == S.PRESENT else math.nan
                 assert numbers[place, column] == expected or (
                     math.isnan(numbers[place, column]) and math.isnan(expected)
                 )
-            for column, at in enumerate(dense.others):
-                told, status, _ = case.told(place, case.view.stored.index(case.view.features[at]))
+            for column, at in enumerate(decoder.others):
+                value, status, _ = case.expected(place, case.view.stored.index(case.view.features[at]))
                 assert case.view.features[at].value_type not in NUMBERS
-                assert (found.others[column][place] or b"") == told.SerializeToString()
+                assert (found.others[column][place] or b"") == value.SerializeToString()
                 assert found.other_statuses[column][place] == status
 
     same()
@@ -201,7 +204,7 @@ def test_a_matrix_holds_what_the_rows_hold(kinds: list[str]) -> None:
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), case=cases(SIMPLE), junk=st.binary(max_size=60))
 def test_a_damaged_record_takes_no_other_with_it(data: st.DataObject, case: Case, junk: bytes) -> None:
-    """Whatever was done to a record, the others are told as ever, and of this one nothing but that it is INVALID."""
+    """Whatever was done to a record, the others are decoded as ever, and of this one nothing but that it is INVALID."""
     records = case.records()
     assume(len(records) > 1 and (case.older is None or case.older.is_sealed))
     at = data.draw(st.integers(0, len(records) - 1))
@@ -216,12 +219,12 @@ def test_a_damaged_record_takes_no_other_with_it(data: st.DataObject, case: Case
     [spliced] = alone(case).columns(rows_of(records), now_us=NOW_US, schemas=schemas)
     for column, feature in zip(GetOnlineFeaturesResponse.FromString(spliced).results, case.view.features, strict=True):
         for place, (value, status) in enumerate(zip(column.values, column.statuses, strict=True)):
-            told, expected, _ = case.told(place, case.view.stored.index(feature))
-            assert (value, status) == ((told, expected) if place != at else (Value(), S.INVALID))
-    dense = VectorDecoder(ResponseEncoder(case.view))
-    numbers = room(dense, records)
-    [found] = alone(case).told([dense], rows_of(records), [numbers], now_us=NOW_US, schemas=schemas)
-    assert found.statuses is not None or not dense.numbers
+            expected, expected_status, _ = case.expected(place, case.view.stored.index(feature))
+            assert (value, status) == ((expected, expected_status) if place != at else (Value(), S.INVALID))
+    decoder = VectorDecoder(ResponseEncoder(case.view))
+    numbers = room(decoder, records)
+    [found] = alone(case).decode([decoder], rows_of(records), [numbers], now_us=NOW_US, schemas=schemas)
+    assert found.statuses is not None or not decoder.numbers
     assert found.statuses is None or (found.statuses[at] == S.INVALID).all()
     assert np.isnan(numbers[at]).all()
     assert found.events_us[at] == found.loads[at] == 0

@@ -21,7 +21,7 @@ Columns = Mapping[str, Sequence[int | str | Value]]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Cell:
     """One value of an answer; `event_at` is None where the answer names no time."""
 
     value: Any
@@ -36,24 +36,26 @@ def value_of(plain: int | str | Value) -> Value:
     return Value(int64_val=plain) if isinstance(plain, int) else Value(string_val=plain)
 
 
-def asking(what: str | Sequence[str], entities: Columns | None = None, **more: Any) -> GetOnlineFeaturesRequest:
+def features_request(
+    what: str | Sequence[str], entities: Columns | None = None, **more: Any
+) -> GetOnlineFeaturesRequest:
     """A request for a service (a name) or for features (a list of references)."""
     columns = {name: RepeatedValue(val=[value_of(one) for one in column]) for name, column in (entities or {}).items()}
     kind: dict[str, Any] = {"feature_service": what} if isinstance(what, str) else {"features": FeatureList(val=what)}
     return GetOnlineFeaturesRequest(entities=columns, **kind, **more)
 
 
-def told(response: GetOnlineFeaturesResponse) -> dict[str, list[Told]]:
+def by_name(response: GetOnlineFeaturesResponse) -> dict[str, list[Cell]]:
     """The columns of an answer by name, in its order."""
     names = list(response.metadata.feature_names.val)
     assert len(set(names)) == len(names) == len(response.results)
     return {name: column_of(vector) for name, vector in zip(names, response.results, strict=True)}
 
 
-def column_of(vector: GetOnlineFeaturesResponse.FeatureVector) -> list[Told]:
+def column_of(vector: GetOnlineFeaturesResponse.FeatureVector) -> list[Cell]:
     """One column of an answer."""
     cells = zip(vector.values, vector.statuses, vector.event_timestamps, strict=True)
-    return [Told(plain(value), FieldStatus.Name(status), instant(at)) for value, status, at in cells]
+    return [Cell(plain(value), FieldStatus.Name(status), instant(at)) for value, status, at in cells]
 
 
 def plain(value: Value) -> Any:

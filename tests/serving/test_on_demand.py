@@ -22,8 +22,9 @@ from feast.permissions.policy import RoleBasedPolicy
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 
-from pedigree.cli.errors import UnexplainedError
-from pedigree.cli.explain import refuse_computed
+from pedigree.cli.entity_row import typed_row
+from pedigree.cli.errors import AskedInVainError, UnexplainedError
+from pedigree.cli.explain import explain as explain_command
 from pedigree.cli.serve import sources_of
 from pedigree.cli.serve import vectors as vectors_of
 from pedigree.online.apply import publish_plan
@@ -47,10 +48,10 @@ from pedigree.serving.v1.pedigree_pb2 import (
 )
 from pedigree.serving.v1.value_pb2 import Value as OwnValue
 
-from .asking import Told, asking, refused, told, value_of
+from .birds import FRESH
 from .conftest import Client, Repo, repository, running
-from .flightless import FRESH
-from .formulas import FORMULAS, add
+from .feast_requests import Cell, by_name, features_request, refused, value_of
+from .on_demand_views import FORMULAS, add
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +89,19 @@ def as_values(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     }
 
 
-def ours(client: Client, what: str | list[str], columns: dict[str, list[Any]], **more: Any) -> dict[str, list[Told]]:
+def ours(client: Client, what: str | list[str], columns: dict[str, list[Any]], **more: Any) -> dict[str, list[Cell]]:
     """What the server answers."""
-    return told(client.stub.GetOnlineFeatures(asking(what, as_values(columns), **more), timeout=20))
+    return by_name(client.stub.GetOnlineFeatures(features_request(what, as_values(columns), **more), timeout=20))
 
 
-def theirs(repo: Repo, what: str | list[str], columns: dict[str, list[Any]], **more: Any) -> dict[str, list[Told]]:
+def theirs(repo: Repo, what: str | list[str], columns: dict[str, list[Any]], **more: Any) -> dict[str, list[Cell]]:
     """What Feast answers, which runs the functions."""
     features = repo.store.get_feature_service(what) if isinstance(what, str) else what
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return told(repo.store.get_online_features(features, entity_rows=rows, **more).proto)
+    return by_name(repo.store.get_online_features(features, entity_rows=rows, **more).proto)
 
 
-def cells(answer: dict[str, list[Told]]) -> dict[str, list[tuple[str, Any]]]:
+def cells(answer: dict[str, list[Cell]]) -> dict[str, list[tuple[str, Any]]]:
     """Values with their types, and times, in order; join keys may come in any."""
     return {name: [(repr(cell.value), cell.event_at) for cell in column] for name, column in answer.items()}
 
@@ -158,10 +159,10 @@ def test_what_is_missing_is_told_of_what_is_computed_from_it(computer: Client) -
     """A null has the status of the input that is not there; a value that is computed from nothing is PRESENT, as with Feast."""
     answer = ours(computer, "renamed", sent([1, 2, 4, 404]))
     assert answer["grams"] == [
-        Told(2500.0, "PRESENT", None),
-        Told(40000.0, "PRESENT", None),
-        Told(None, "OUTSIDE_MAX_AGE", None),
-        Told(None, "NOT_FOUND", None),
+        Cell(2500.0, "PRESENT", None),
+        Cell(40000.0, "PRESENT", None),
+        Cell(None, "OUTSIDE_MAX_AGE", None),
+        Cell(None, "NOT_FOUND", None),
     ]
     assert [(cell.value, cell.status) for cell in answer["known_as"]] == [
         ("kiwi", "PRESENT"),
@@ -188,7 +189,7 @@ def test_a_nan_or_a_failed_division_is_as_feast_has_it(computing: Repo, computer
     """In pandas mode a division by zero is infinite or null; in Python mode it ends a request, with the row's number."""
     columns = sent([7, 4])
     assert cells(ours(computer, ["in_pandas:ratio"], columns)) == cells(theirs(computing, ["in_pandas:ratio"], columns))
-    code, details = refused(computer.stub.GetOnlineFeatures, asking(["per_hop:per_hop"], {"bird_id": [1, 7]}))
+    code, details = refused(computer.stub.GetOnlineFeatures, features_request(["per_hop:per_hop"], {"bird_id": [1, 7]}))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert details.startswith("per_hop:per_hop cannot be computed for row 1 of this request: it divides by zero.")
     with pytest.raises(ZeroDivisionError):
@@ -210,10 +211,10 @@ def test_request_data_may_come_in_either_place(computer: Client) -> None:
     """Request data are taken among the entities, as Feast's clients send them, or in request_context; alone they are the rows."""
     data = {name: column for name, column in sent([1, 2], wind=[1.5, 2.0]).items() if name != "bird_id"}
     among = ours(computer, ["of_request_alone:doubled"], data)
-    beside = asking(["of_request_alone:doubled"])
+    beside = features_request(["of_request_alone:doubled"])
     for name, values in as_values(data).items():
         beside.request_context[name].val.extend(map(value_of, values))
-    assert told(computer.stub.GetOnlineFeatures(beside, timeout=20)) == among
+    assert by_name(computer.stub.GetOnlineFeatures(beside, timeout=20)) == among
     assert [cell.value for cell in among["doubled"]] == [3.0, 4.0]
 
 
@@ -225,7 +226,7 @@ NO_ROWS: dict[str, list[Any]] = {}
     [
         (["in_python:total"], {"bird_id": [1], "crowd": [1], "mood": ["x"]}, NO_ROWS, "'wind' (DOUBLE) is missing"),
         (["in_python:total"], sent([1], wind=[]), NO_ROWS, "'wind' has no values"),
-        (["in_python:total"], sent([1, 2], wind=[0.5]), NO_ROWS, "There are 2 rows"),
+        (["in_python:total"], sent([1, 2], wind=[0.5]), NO_ROWS, "The request has 2 rows"),
         (["in_python:total"], sent([1], wind=["much"]), NO_ROWS, "'wind' is DOUBLE: row 0 must set double_val"),
         (["in_python:total"], sent([1], crowd=[0.5]), NO_ROWS, "'crowd' is INT64: row 0 must set int64_val"),
         (["in_python:total"], sent([1]), {"wind": [1.0]}, "wind: sent twice"),
@@ -240,7 +241,7 @@ def test_what_is_wrong_with_request_data_is_told(
     computer: Client, what: list[str], entities: dict[str, list[Any]], context: dict[str, list[Any]], named: str
 ) -> None:
     """Request data that are missing, of another type or number, or for nothing, are INVALID_ARGUMENT by name and type."""
-    request = asking(what, as_values(entities))
+    request = features_request(what, as_values(entities))
     for name, values in as_values(context).items():
         request.request_context[name].val.extend(values)
     code, details = refused(computer.stub.GetOnlineFeatures, request)
@@ -249,11 +250,11 @@ def test_what_is_wrong_with_request_data_is_told(
 
 def test_whole_numbers_are_taken_for_floats(computer: Client) -> None:
     """A client that sends 2 for a double is understood, as by Feast; a null makes what is computed from it null."""
-    request = asking(["of_request_alone:doubled"])
+    request = features_request(["of_request_alone:doubled"])
     request.request_context["wind"].val.extend([Value(int64_val=2), Value(float_val=0.5), Value()])
     request.request_context["crowd"].val.extend([Value(int32_val=2)] * 3)
     request.request_context["mood"].val.extend([Value(string_val="")] * 3)
-    answer = told(computer.stub.GetOnlineFeatures(request, timeout=20))
+    answer = by_name(computer.stub.GetOnlineFeatures(request, timeout=20))
     assert [(cell.value, cell.status) for cell in answer["doubled"]] == [
         *((4.0, "PRESENT"), (1.0, "PRESENT"), (None, "NULL_VALUE"))
     ]
@@ -265,13 +266,13 @@ def test_whole_numbers_are_taken_for_floats(computer: Client) -> None:
 )
 def test_names_that_are_nearly_right(computer: Client, reference: str, code: grpc.StatusCode) -> None:
     """An on-demand view or feature that is not there is NOT_FOUND with what it may have meant."""
-    found, details = refused(computer.stub.GetOnlineFeatures, asking([reference], as_values(sent([1]))))
+    found, details = refused(computer.stub.GetOnlineFeatures, features_request([reference], as_values(sent([1]))))
     assert (found, "Did you mean" in details) == (code, True)
 
 
 def test_versions_are_those_of_the_views_that_are_read(computing: Repo, computer: Client) -> None:
     """include_feature_view_version_metadata names the sources, as Feast does."""
-    request = asking(["in_python:total"], as_values(sent([1])), include_feature_view_version_metadata=True)
+    request = features_request(["in_python:total"], as_values(sent([1])), include_feature_view_version_metadata=True)
     found = computer.stub.GetOnlineFeatures(request, timeout=20).metadata.feature_view_metadata
     assert [one.name for one in found] == ["bird_flight"]
 
@@ -358,18 +359,17 @@ def test_explain_names_what_a_feature_was_computed_from(computer: Client) -> Non
     with pytest.raises(grpc.RpcError) as caught:
         explain(computer, "renamed", "sums:total")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "what a request sends: wind); explain bird_flight:height of the same service" in caught.value.details()
+    assert "request data, too: wind); explain bird_flight:height of the same service" in caught.value.details()
     assert explain(computer, "renamed", "bird_flight:height").value.double_val == 1.5
 
 
 def test_the_command_explain_names_what_a_feature_was_computed_from(computing: Repo, computer: Client) -> None:
-    """`pedigree explain` of an on-demand feature names what can be explained; of others it says nothing of the kind."""
-    settings = computing.settings(address=computer.address)
-    with pytest.raises(
-        UnexplainedError, match="It is made of bird_flight:height; explain that by a service that has it"
-    ):
-        refuse_computed("renamed", "sums", "total", settings)
-    refuse_computed("flight", "bird_weight", "nickname", settings)
+    """`pedigree explain` of an on-demand feature says what the server says, whether or not request data is given with the key."""
+    row = typed_row(decoded(plan_text(computing)), "renamed", {"bird_id": "1", "wind": "0.5"})
+    with pytest.raises(AskedInVainError, match="explain bird_flight:height of the same service"):
+        explain_command(computer.address, "renamed", "sums:total", row)
+    with pytest.raises(UnexplainedError, match="The row of bird_flight__height was pushed"):
+        explain_command(computer.address, "renamed", "bird_flight:height", row)
 
 
 def test_lineage_has_the_sources_of_on_demand_features(computing: Repo) -> None:
@@ -387,7 +387,9 @@ def test_statuses_of_on_demand_features_are_counted(computing: Repo, computer: C
     """What the sampler counts of a reply is by the on-demand view's own name."""
     plan = decoded(plan_text(computing))
     selection = CurrentPlan.of(plan).selection(None, ["aged:grams", "bird_weight:nickname"], full_names=True)
-    request = asking(["aged:grams", "bird_weight:nickname"], as_values({"bird_id": [1, 404]}), full_feature_names=True)
+    request = features_request(
+        ["aged:grams", "bird_weight:nickname"], as_values({"bird_id": [1, 404]}), full_feature_names=True
+    )
     reply = computer.stub.GetOnlineFeatures(request, timeout=20).SerializeToString()
     assert statuses_of_features(reply, selection) == {
         ("bird_weight", "PRESENT"): 1,
@@ -396,8 +398,8 @@ def test_statuses_of_on_demand_features_are_counted(computing: Repo, computer: C
         ("aged", "NOT_FOUND"): 1,
     }
     names = FeatureNames(names=["aged:grams", "bird_weight:nickname"])
-    dense = vectors(computer, features=names, keys=[Keys(name="bird_id", ints=[1, 404])]).SerializeToString()
-    assert statuses_of_vectors(dense, selection) == statuses_of_features(reply, selection)
+    matrix = vectors(computer, features=names, keys=[Keys(name="bird_id", ints=[1, 404])]).SerializeToString()
+    assert statuses_of_vectors(matrix, selection) == statuses_of_features(reply, selection)
 
 
 def plan_text(repo: Repo) -> bytes:
@@ -450,7 +452,7 @@ def test_a_server_keeps_serving_when_its_plan_is_tampered_with(computing: Repo) 
         sleep(0.3)
         answer = ours(client, ["aged:grams"], {"bird_id": [1]})
         store.set("flightless:plan", text)
-    assert answer["grams"] == [Told(2500.0, "PRESENT", None)]
+    assert answer["grams"] == [Cell(2500.0, "PRESENT", None)]
 
 
 class Poison:
@@ -499,13 +501,13 @@ def test_kinds_that_are_not_served_are_told(computing: Repo) -> None:
     """Views that are disabled, written to the store, aggregate, or are in another mode are refused, each with what to do."""
     registry = Registry()
     registry.CopyFrom(computing.store.registry.proto())
-    by_name = {one.spec.name: one.spec for one in registry.on_demand_feature_views}
-    by_name["aged"].disabled = True
-    by_name["per_hop"].write_to_online_store = True
-    by_name["in_pandas"].aggregations.add(column="tries", function="sum")
-    by_name["copied_in_pandas"].mode = "substrait"
-    by_name["in_python"].sources["bird_flight"].feature_view_projection.feature_view_name = "nobody"
-    by_name["of_two_views"].features[0].value_type = ValueType.Enum.DOUBLE_LIST
+    views_by_name = {one.spec.name: one.spec for one in registry.on_demand_feature_views}
+    views_by_name["aged"].disabled = True
+    views_by_name["per_hop"].write_to_online_store = True
+    views_by_name["in_pandas"].aggregations.add(column="tries", function="sum")
+    views_by_name["copied_in_pandas"].mode = "substrait"
+    views_by_name["in_python"].sources["bird_flight"].feature_view_projection.feature_view_name = "nobody"
+    views_by_name["of_two_views"].features[0].value_type = ValueType.Enum.DOUBLE_LIST
     plan = compile_plan(registry, "flightless")
     assert plan.refused["aged"] is Refusal.DISABLED
     assert plan.refused["in_python"] is Refusal.MISSING

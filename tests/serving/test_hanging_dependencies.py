@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from pedigree.lineage.settings import lineage_settings
 from pedigree.online import redis_keys
-from pedigree.online.feast_plugin import open_bank
+from pedigree.online.feast_plugin import open_redis_store
 from pedigree.online.load_state import Load
 from pedigree.online.record import Head, micros
 from pedigree.online.redis_store import RedisStore
@@ -33,12 +33,12 @@ from pedigree.serving.v1.pedigree_pb2 import ExplainRequest
 from pedigree.serving.v1.value_pb2 import Value as OwnValue
 
 from ..redis_server import wait_for
-from .asking import asking, refused, told
+from .birds import FRESH, bird_weight, key, weights
 from .conftest import Client, Repo, repository, running
-from .flightless import FRESH, bird_weight, key, weights
-from .issuing import Issuer, issuing
+from .feast_requests import by_name, features_request, refused
+from .token_issuer import Issuer, issuing
 
-DIET = asking("diet", {"bird_id": [1]})
+DIET = features_request("diet", {"bird_id": [1]})
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 EXPLAIN = ExplainRequest(
     feature_service="diet", feature="bird_weight:weight_avg_1d", entity={"bird_id": OwnValue(int64_val=1)}
@@ -79,15 +79,15 @@ def silence() -> Iterator[Silence]:
             thread.join()
 
 
-def load_bird(bank: RedisStore, project: str) -> None:
+def load_bird(redis_store: RedisStore, project: str) -> None:
     """Write bird 1 as a load does, so that there is a way back from it."""
-    number = bank.begin(Load("bird_weight", "a-run", "file:///lake/bird_weight", 3))
+    number = redis_store.begin(Load("bird_weight", "a-run", "file:///lake/bird_weight", 3))
     schema = schema_of(bird_weight)
     values = [value.SerializeToString() for value in weights(2.5, 3, "kiwi").values()]
     record = schema.pack(Head(micros(FRESH), None, number, schema.fingerprint), values)
     bird = key(bird_id=1).entity_values[0].SerializeToString()
     row = (redis_keys.entity_key(redis_keys.entity_prefix(project, ["bird_id"]), [bird]), record)
-    bank.write(redis_keys.field("bird_weight", 0), [row])
+    redis_store.write(redis_keys.field("bird_weight", 0), [row])
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +97,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
         policy = RoleBasedPolicy(["reader"])
         actions = [AuthzedAction.READ_ONLINE]
         made.store.apply([Permission("all", types=[FeatureService], policy=policy, actions=actions)])
-        bank = open_bank(made.store.config)
-        load_bird(bank, made.store.project)
-        bank.close()
+        redis_store = open_redis_store(made.store.config)
+        load_bird(redis_store, made.store.project)
+        redis_store.close()
         yield made
 
 
@@ -121,7 +121,7 @@ def bearing(token: str) -> dict[str, Any]:
 def nickname(client: Client, token: str) -> object:
     """The nickname of bird 1, None where it is not told now."""
     try:
-        return told(client.stub.GetOnlineFeatures(DIET, timeout=20, **bearing(token)))["nickname"][0].value
+        return by_name(client.stub.GetOnlineFeatures(DIET, timeout=20, **bearing(token)))["nickname"][0].value
     except grpc.RpcError:
         return None
 
@@ -163,7 +163,7 @@ def test_a_revoked_key_is_refused_while_lineage_hangs(guarded: Repo, lineage: Si
         assert refused(client.stub.GetOnlineFeatures, DIET, **bearing(old))[0] is UNAUTHENTICATED
         assert is_ready(client)
         guarded.store.apply([FeatureService(name="new", features=[bird_weight])])
-        new = asking("new", {"bird_id": [1]})
+        new = features_request("new", {"bird_id": [1]})
         wait_for(
             lambda: (
                 not isinstance(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .flightless import CLOCK_AT
+from .birds import CLOCK_AT
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -42,13 +42,13 @@ PREFIX = redis_keys.entity_prefix("p", ["id"])
         (record(1, NO_CREATED + 1), record(1, NO_CREATED + 2)),
     ],
 )
-def test_the_newer_of_two_rows_wins_in_either_order(bank: RedisStore, older: bytes, newer: bytes) -> None:
+def test_the_newer_of_two_rows_wins_in_either_order(redis_store: RedisStore, older: bytes, newer: bytes) -> None:
     """By event time, then created time (nobody told: oldest), then the later load; whichever comes first."""
     for first, second in ((older, newer), (newer, older)):
-        bank.redis.flushall()
-        bank.write(FIELD, [(b"k", first)])
-        bank.write(FIELD, [(b"k", second)])
-        assert bank.read([b"k"], FIELD) == [newer]
+        redis_store.redis.flushall()
+        redis_store.write(FIELD, [(b"k", first)])
+        redis_store.write(FIELD, [(b"k", second)])
+        assert redis_store.read([b"k"], FIELD) == [newer]
 
 
 def order(row: bytes) -> tuple[int, int]:
@@ -61,7 +61,7 @@ def order(row: bytes) -> tuple[int, int]:
     ("each", "keys"), [(10_000, 500), pytest.param(125_000, 20_000, marks=pytest.mark.slow)], ids=["80k", "1M"]
 )
 def test_eight_writers_leave_every_key_at_its_newest(
-    redis_server: RedisServer, bank: RedisStore, each: int, keys: int
+    redis_server: RedisServer, redis_store: RedisStore, each: int, keys: int
 ) -> None:
     """Eight processes write random rows, duplicated and in any order: each key ends at its newest; none sees time go back."""
     seeds, backwards, ended = range(8), [], threading.Event()
@@ -95,16 +95,16 @@ def test_eight_writers_leave_every_key_at_its_newest(
     best: dict[bytes, bytes] = {}
     for key, row in chain.from_iterable(rows_of(seed, keys=keys, each=each) for seed in seeds):
         best[key] = max(best.get(key, row), row, key=order)
-    assert bank.read(list(best), FIELD) == list(best.values())
+    assert redis_store.read(list(best), FIELD) == list(best.values())
     assert backwards == []
 
 
-def test_the_table_s_word_takes_the_place_of_a_newer_load_and_not_of_a_newer_push(bank: RedisStore) -> None:
+def test_the_table_s_word_takes_the_place_of_a_newer_load_and_not_of_a_newer_push(redis_store: RedisStore) -> None:
     """Restoring writes an older row over a load's, deletes where there is none, and leaves a newer pushed row alone."""
-    bank.write(FIELD, [(b"bad", record(9, load=5)), (b"new", record(9, load=5)), (b"pushed", record(9, load=0))])
+    redis_store.write(FIELD, [(b"bad", record(9, load=5)), (b"new", record(9, load=5)), (b"pushed", record(9, load=0))])
     rows = [(b"bad", record(3, load=6)), (b"new", b""), (b"pushed", record(3, load=6)), (b"gone", record(2, load=6))]
-    assert bank.write(FIELD, rows, scripts.RESTORE).written == 3
-    assert bank.read([b"bad", b"new", b"pushed", b"gone"], FIELD) == [
+    assert redis_store.write(FIELD, rows, scripts.RESTORE).written == 3
+    assert redis_store.read([b"bad", b"new", b"pushed", b"gone"], FIELD) == [
         record(3, load=6),
         None,
         record(9, load=0),
@@ -112,76 +112,76 @@ def test_the_table_s_word_takes_the_place_of_a_newer_load_and_not_of_a_newer_pus
     ]
 
 
-def test_pushed_rows_go_along_into_the_next_generation(bank: RedisStore) -> None:
+def test_pushed_rows_go_along_into_the_next_generation(redis_store: RedisStore) -> None:
     """Moving takes pushed rows that are newer, leaves loaded ones behind, and ends the old field."""
     old, new = redis_keys.field("view", 0), redis_keys.field("view", 1)
     one, two, three = (redis_keys.entity_key(PREFIX, [b"\x20" + bytes([number])]) for number in (1, 2, 3))
-    bank.write(old, [(one, record(5)), (two, record(5)), (three, record(5, load=1))])
-    bank.write(new, [(one, record(3, load=2)), (two, record(9, load=2)), (three, record(5, load=2))])
-    assert bank.move(old, new, PREFIX, ends=True) == 1
-    assert bank.read([one, two, three], new) == [record(5), record(9, load=2), record(5, load=2)]
-    assert bank.read([one, two, three], old) == [None] * 3
+    redis_store.write(old, [(one, record(5)), (two, record(5)), (three, record(5, load=1))])
+    redis_store.write(new, [(one, record(3, load=2)), (two, record(9, load=2)), (three, record(5, load=2))])
+    assert redis_store.move(old, new, PREFIX, ends=True) == 1
+    assert redis_store.read([one, two, three], new) == [record(5), record(9, load=2), record(5, load=2)]
+    assert redis_store.read([one, two, three], old) == [None] * 3
 
 
-def test_rows_pushed_into_a_flushed_store_do_not_make_it_look_full(bank: RedisStore) -> None:
+def test_rows_pushed_into_a_flushed_store_do_not_make_it_look_full(redis_store: RedisStore) -> None:
     """A declared view is open once rows come; a view that the store does not know stays unknown."""
-    bank.declare("known")
+    redis_store.declare("known")
     for view in ("known", "unknown"):
-        bank.open_view(view)
-    assert bank.mark("known") == LoadState(LoadStatus.OPEN)
-    assert bank.mark("unknown") is None
-    bank.set_mark("known", LoadState(LoadStatus.LOADED, load=3))
-    bank.open_view("known")
-    bank.declare("known")
-    assert bank.mark("known") == LoadState(LoadStatus.LOADED, load=3)
+        redis_store.open_view(view)
+    assert redis_store.mark("known") == LoadState(LoadStatus.OPEN)
+    assert redis_store.mark("unknown") is None
+    redis_store.set_mark("known", LoadState(LoadStatus.LOADED, load=3))
+    redis_store.open_view("known")
+    redis_store.declare("known")
+    assert redis_store.mark("known") == LoadState(LoadStatus.LOADED, load=3)
 
 
-def test_a_mark_is_set_by_a_load_that_knows_the_last_one(bank: RedisStore) -> None:
+def test_a_mark_is_set_by_a_load_that_knows_the_last_one(redis_store: RedisStore) -> None:
     """Of loads that read the same mark one may set it; neither may one that was struck off, and what is left to do is kept."""
-    one, two, three = (bank.begin(Load("view", "a-run", "a-table", version)) for version in range(3))
-    assert list(bank.open_loads("view")) == [one, two, three]
+    one, two, three = (redis_store.begin(Load("view", "a-run", "a-table", version)) for version in range(3))
+    assert list(redis_store.open_loads("view")) == [one, two, three]
     first, second = LoadState(LoadStatus.LOADED, load=one), LoadState(LoadStatus.LOADED, load=two)
-    assert bank.swap_mark("view", b"", first, number=one, becomes=OpenLoad("view", moves_from=7))
-    assert not bank.swap_mark("view", b"", second, number=two, becomes=None)
-    bank.strike_off([two])
-    assert not bank.swap_mark("view", bank.mark_text("view"), second, number=two, becomes=None)
-    assert bank.mark("view") == first
-    assert bank.open_loads("view") == {one: OpenLoad("view", 7), three: OpenLoad("view")}
-    assert bank.open_loads("another") == {}
+    assert redis_store.swap_mark("view", b"", first, number=one, becomes=OpenLoad("view", moves_from=7))
+    assert not redis_store.swap_mark("view", b"", second, number=two, becomes=None)
+    redis_store.strike_off([two])
+    assert not redis_store.swap_mark("view", redis_store.mark_text("view"), second, number=two, becomes=None)
+    assert redis_store.mark("view") == first
+    assert redis_store.open_loads("view") == {one: OpenLoad("view", 7), three: OpenLoad("view")}
+    assert redis_store.open_loads("another") == {}
 
 
-def test_what_one_load_wrote_is_forgotten_and_nothing_else(bank: RedisStore) -> None:
+def test_what_one_load_wrote_is_forgotten_and_nothing_else(redis_store: RedisStore) -> None:
     """Records of another load, and pushed ones, stay."""
     one, two, three = (redis_keys.entity_key(PREFIX, [b"\x20" + bytes([number])]) for number in (1, 2, 3))
-    bank.write(FIELD, [(one, record(1, load=4)), (two, record(1, load=5)), (three, record(1))])
-    assert bank.forget_load(FIELD, PREFIX, 4) == 1
-    assert bank.read([one, two, three], FIELD) == [None, record(1, load=5), record(1)]
+    redis_store.write(FIELD, [(one, record(1, load=4)), (two, record(1, load=5)), (three, record(1))])
+    assert redis_store.forget_load(FIELD, PREFIX, 4) == 1
+    assert redis_store.read([one, two, three], FIELD) == [None, record(1, load=5), record(1)]
 
 
-def test_forgetting_one_view_or_project_touches_no_other(bank: RedisStore) -> None:
+def test_forgetting_one_view_or_project_touches_no_other(redis_store: RedisStore) -> None:
     """A project whose name is a pattern of another's, and another view of the same entity, keep their rows."""
     mine, theirs = (
         redis_keys.entity_key(redis_keys.entity_prefix(name, ["id"]), [b"\x20\x01"]) for name in ("a", "aa")
     )
     other = redis_keys.field("other", 0)
     for key in (mine, theirs):
-        bank.write(FIELD, [(key, record(1))])
-        bank.write(other, [(key, record(1))])
-    assert bank.forget(FIELD, redis_keys.entity_prefix("a", ["id"])) == 1
-    assert bank.read([mine], FIELD) == [None]
-    assert bank.read([theirs], FIELD) + bank.read([mine], other) == [record(1)] * 2
+        redis_store.write(FIELD, [(key, record(1))])
+        redis_store.write(other, [(key, record(1))])
+    assert redis_store.forget(FIELD, redis_keys.entity_prefix("a", ["id"])) == 1
+    assert redis_store.read([mine], FIELD) == [None]
+    assert redis_store.read([theirs], FIELD) + redis_store.read([mine], other) == [record(1)] * 2
     assert escaped(b"a*[b]?") == b"a\\*\\[b\\]\\?"
 
 
-def test_a_script_that_redis_forgot_is_sent_again(bank: RedisStore) -> None:
+def test_a_script_that_redis_forgot_is_sent_again(redis_store: RedisStore) -> None:
     """After SCRIPT FLUSH, as after a restart of Redis, writes go on."""
-    bank.write(FIELD, [(b"k", record(1))])
-    bank.redis.script_flush()
-    assert bank.write(FIELD, [(b"k", record(2))]).written == 1
+    redis_store.write(FIELD, [(b"k", record(1))])
+    redis_store.redis.script_flush()
+    assert redis_store.write(FIELD, [(b"k", record(2))]).written == 1
 
 
 @pytest.mark.parametrize("script", [scripts.WRITE, scripts.RESTORE])
-def test_columns_are_written_as_rows_are(bank: RedisStore, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+def test_columns_are_written_as_rows_are(redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Rows sent by column, in calls of any size, leave and count what the same rows sent one by one do."""
     rng = random.Random(3)
     rows = [
@@ -189,25 +189,25 @@ def test_columns_are_written_as_rows_are(bank: RedisStore, monkeypatch: pytest.M
         for _ in range(500)
     ]
     keys = list(dict(rows))
-    one_by_one = sum((bank.write(FIELD, [row], script) for row in rows), Written())
-    expected = bank.read(keys, FIELD)
+    one_by_one = sum((redis_store.write(FIELD, [row], script) for row in rows), Written())
+    expected = redis_store.read(keys, FIELD)
     assert script == scripts.RESTORE or one_by_one == Written(len(keys), len(rows) - len(keys))
     for size in (1, 7, 256, 1000):
         monkeypatch.setattr(pipelined_writer, "BATCH", size)
-        bank.redis.flushall()
-        assert pipelined_writer.write(bank, FIELD, *columns_of(rows), script) == one_by_one
-        assert bank.read(keys, FIELD) == expected
+        redis_store.redis.flushall()
+        assert pipelined_writer.write(redis_store, FIELD, *columns_of(rows), script) == one_by_one
+        assert redis_store.read(keys, FIELD) == expected
 
 
-def test_rows_of_no_number_are_sent_in_no_call(bank: RedisStore) -> None:
+def test_rows_of_no_number_are_sent_in_no_call(redis_store: RedisStore) -> None:
     """An empty batch is no error."""
-    assert pipelined_writer.write(bank, FIELD, *columns_of([]), scripts.WRITE) == Written()
+    assert pipelined_writer.write(redis_store, FIELD, *columns_of([]), scripts.WRITE) == Written()
 
 
-def test_a_stream_that_breaks_off_is_sent_again(bank: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_breaks_off_is_sent_again(redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the connection is lost in the middle, or Redis forgot the script, every row is there in the end, and counted once."""
     rows = [(b"k%d" % number, record(number, load=7)) for number in range(1000)]
-    parts, connections = pipelined_writer.calls, redis.Redis(port=bank.address.hosts[0][1])
+    parts, connections = pipelined_writer.calls, redis.Redis(port=redis_store.address.hosts[0][1])
 
     def cut(*arguments: Any) -> Iterator[bytes]:
         for number, call in enumerate(parts(*arguments)):
@@ -215,24 +215,24 @@ def test_a_stream_that_breaks_off_is_sent_again(bank: RedisStore, monkeypatch: p
                 connections.client_kill_filter(_type="normal", skipme=True)
             yield call
 
-    bank.write(FIELD, rows[:1])
+    redis_store.write(FIELD, rows[:1])
     with monkeypatch.context() as patch:
         patch.setattr(pipelined_writer, "calls", cut)
-        assert pipelined_writer.write(bank, FIELD, *columns_of(rows), scripts.WRITE) == Written(1000)
-    bank.redis.script_flush()
-    assert pipelined_writer.write(bank, FIELD, *columns_of(rows), scripts.WRITE) == Written(1000)
-    assert bank.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
+        assert pipelined_writer.write(redis_store, FIELD, *columns_of(rows), scripts.WRITE) == Written(1000)
+    redis_store.redis.script_flush()
+    assert pipelined_writer.write(redis_store, FIELD, *columns_of(rows), scripts.WRITE) == Written(1000)
+    assert redis_store.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
     connections.close()
 
 
-def test_what_redis_refuses_is_an_error(bank: RedisStore) -> None:
+def test_what_redis_refuses_is_an_error(redis_store: RedisStore) -> None:
     """A key of another type ends a write with Redis's own words, and the connection is fit for the next."""
-    bank.redis.set(b"k5", b"text")
+    redis_store.redis.set(b"k5", b"text")
     rows = [(b"k%d" % number, record(number, load=7)) for number in range(1000)]
     with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
-        pipelined_writer.write(bank, FIELD, *columns_of(rows), scripts.WRITE)
-    bank.redis.delete(b"k5")
-    assert pipelined_writer.write(bank, FIELD, *columns_of(rows), scripts.WRITE).written == 1000
+        pipelined_writer.write(redis_store, FIELD, *columns_of(rows), scripts.WRITE)
+    redis_store.redis.delete(b"k5")
+    assert pipelined_writer.write(redis_store, FIELD, *columns_of(rows), scripts.WRITE).written == 1000
 
 
 def columns_of(rows: Sequence[tuple[bytes, bytes]]) -> tuple[pa.Array, pa.Array]:
@@ -248,16 +248,16 @@ def test_a_cluster_takes_the_same_writes(tmp_path: Path) -> None:
         with redis.Redis(port=server.port) as node:
             node.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
             wait_for(lambda: "cluster_state:ok" in str(node.execute_command("CLUSTER", "INFO")))
-        bank = RedisStore.open("p", parse(f"127.0.0.1:{server.port}", kind="redis_cluster"))
+        redis_store = RedisStore.open("p", parse(f"127.0.0.1:{server.port}", kind="redis_cluster"))
         rows = [(redis_keys.entity_key(PREFIX, [b"\x20" + bytes([number])]), record(number)) for number in range(100)]
-        assert bank.write(FIELD, rows).written == 100
-        assert pipelined_writer.write(bank, FIELD, *columns_of(rows[:50]), scripts.WRITE).written == 50
-        assert bank.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
-        number = bank.begin(Load("view", "a-run", "a-table", 0))
+        assert redis_store.write(FIELD, rows).written == 100
+        assert pipelined_writer.write(redis_store, FIELD, *columns_of(rows[:50]), scripts.WRITE).written == 50
+        assert redis_store.read([key for key, _ in rows], FIELD) == [row for _, row in rows]
+        number = redis_store.begin(Load("view", "a-run", "a-table", 0))
         mark = LoadState(LoadStatus.LOADED, load=number)
-        assert bank.swap_mark("view", b"", mark, number=number, becomes=None)
-        assert (bank.mark("view"), bank.open_loads("view")) == (mark, {})
-        assert bank.forget(FIELD, PREFIX) == 100
-        bank.close()
+        assert redis_store.swap_mark("view", b"", mark, number=number, becomes=None)
+        assert (redis_store.mark("view"), redis_store.open_loads("view")) == (mark, {})
+        assert redis_store.forget(FIELD, PREFIX) == 100
+        redis_store.close()
     finally:
         server.kill()

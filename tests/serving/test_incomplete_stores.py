@@ -22,11 +22,11 @@ from pedigree.online.record import head_of
 from pedigree.online.view_definitions import schema_of
 
 from ..redis_server import wait_for
-from .asking import asking, refused, told
+from .birds import FRESH, bird, bird_weight, key, view, weights, write
 from .conftest import Client, Repo, repository, running
-from .flightless import FRESH, bird, bird_weight, key, view, weights, write
+from .feast_requests import by_name, features_request, refused
 
-DIET = asking("diet", {"bird_id": [1, 2]})
+DIET = features_request("diet", {"bird_id": [1, 2]})
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
@@ -39,7 +39,7 @@ def fresh(tmp_path: Path) -> Iterator[Repo]:
 
 def nicknames(client: Client) -> list[object]:
     """What is answered for birds 1 and 2."""
-    return [cell.value for cell in told(client.stub.GetOnlineFeatures(DIET, timeout=20))["nickname"]]
+    return [cell.value for cell in by_name(client.stub.GetOnlineFeatures(DIET, timeout=20))["nickname"]]
 
 
 def test_a_flushed_store_is_unavailable_and_not_full_of_nulls(fresh: Repo) -> None:
@@ -137,9 +137,9 @@ def test_records_of_an_older_layout_are_read(fresh: Repo) -> None:
     grown = view("bird_weight", [bird], [*bird_weight.features, Field(name="wing_count", dtype=Int64)])
     with running(fresh.settings(plan_every=fresh.settings().plan_every / 40)) as client:
         fresh.store.apply([grown, FeatureService(name="diet", features=[grown])])
-        wait_for(lambda: "wing_count" in told(client.stub.GetOnlineFeatures(DIET, timeout=20)))
+        wait_for(lambda: "wing_count" in by_name(client.stub.GetOnlineFeatures(DIET, timeout=20)))
         assert nicknames(client) == ["kiwi", None]
-        wings = told(client.stub.GetOnlineFeatures(DIET, timeout=20))["wing_count"]
+        wings = by_name(client.stub.GetOnlineFeatures(DIET, timeout=20))["wing_count"]
         assert [(cell.value, cell.status) for cell in wings] == [(None, "NULL_VALUE")] * 2
         write(fresh.store, grown, [(key(bird_id=1), weights(9.0, 1, "new"), FRESH + FRESH.resolution)])
         assert nicknames(client) == ["new", None]

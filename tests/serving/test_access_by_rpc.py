@@ -19,10 +19,10 @@ from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, FeatureNames, GetVe
 from pedigree.serving.v1.value_pb2 import Value
 
 from ..redis_server import wait_for
-from .asking import asking
+from .birds import bird_scaled
 from .conftest import Client, repository, running
-from .flightless import bird_scaled
-from .issuing import Issuer, issuing
+from .feast_requests import features_request
+from .token_issuer import Issuer, issuing
 
 OK, DENIED, COMPUTED = grpc.StatusCode.OK, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED
 FEATURES = "/feast.serving.ServingService/GetOnlineFeatures"
@@ -180,7 +180,9 @@ def vectors(what: str | list[str], sent: Any) -> GetVectorsRequest:
 
 def features(what: str | list[str], sent: Any) -> Any:
     """The same by Feast's protocol."""
-    return asking(what, {name: ["NI"] if name == "island_code" else [1] for name in sent}, full_feature_names=True)
+    return features_request(
+        what, {name: ["NI"] if name == "island_code" else [1] for name in sent}, full_feature_names=True
+    )
 
 
 def explaining(service: str, view: str, feature: str) -> ExplainRequest:

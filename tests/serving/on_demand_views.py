@@ -14,7 +14,7 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Bool, Float32, Float64, Int32, Int64, String
 
-from .flightless import FRESH, bird, bird_on_island, bird_weight, key, view, write
+from .birds import FRESH, bird, bird_on_island, bird_weight, key, view, write
 
 bird_flight = view(
     "bird_flight",

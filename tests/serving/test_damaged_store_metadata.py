@@ -17,7 +17,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 
 from pedigree.online import redis_keys
 from pedigree.online.errors import DamagedError, NewerFormatError, PlanError
-from pedigree.online.feast_plugin import open_bank
+from pedigree.online.feast_plugin import open_redis_store
 from pedigree.online.load_state import FORMAT, Load
 from pedigree.online.plan_json import FORMAT as PLAN_FORMAT
 from pedigree.online.record import LAYOUT, Head, Schema, micros
@@ -26,12 +26,12 @@ from pedigree.serving.v1.value_pb2 import Value as OwnValue
 from pedigree.serving.worker import listening
 
 from ..redis_server import wait_for
-from .asking import asking, refused, told
+from .birds import FRESH, bird_weight, key, weights, write
 from .conftest import Client, Repo, repository, running
-from .flightless import FRESH, bird_weight, key, weights, write
+from .feast_requests import by_name, features_request, refused
 from .test_vectors import ask, request
 
-DIET, CALENDAR = asking("diet", {"bird_id": [1]}), asking("calendar")
+DIET, CALENDAR = features_request("diet", {"bird_id": [1]}), features_request("calendar")
 DATA_LOSS, UNAVAILABLE = grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE
 MARKS, LOADS, SCHEMAS, PLAN = (f"flightless:{name}" for name in ("marks", "loads", "schemas", "plan"))
 GOOD = '{"state":"open","generation":0,"load":0,"version":null,"rows":0}'
@@ -88,20 +88,20 @@ def kept_as(store: Any, key: str, field: str, text: bytes) -> Iterator[None]:
 
 def answered(client: Client, asked: Any, name: str) -> object:
     """The first value of a feature."""
-    return told(client.stub.GetOnlineFeatures(asked, timeout=20))[name][0].value
+    return by_name(client.stub.GetOnlineFeatures(asked, timeout=20))[name][0].value
 
 
 def write_record(repo: Repo, schema: Schema, values: list[bytes | None]) -> int:
     """Bird 9, as a load wrote it by a layout; returns the load's number."""
-    bank = open_bank(repo.store.config)
-    bank.register(schema)
-    number = bank.begin(Load("bird_weight", "a-run", "file:///lake/bird_weight", 3))
+    redis_store = open_redis_store(repo.store.config)
+    redis_store.register(schema)
+    number = redis_store.begin(Load("bird_weight", "a-run", "file:///lake/bird_weight", 3))
     record = schema.pack(Head(micros(FRESH), None, number, schema.fingerprint), values)
     bird = redis_keys.entity_key(
         redis_keys.entity_prefix("flightless", ["bird_id"]), [key(bird_id=9).entity_values[0].SerializeToString()]
     )
-    bank.write(redis_keys.field("bird_weight", 0), [(bird, record)])
-    bank.close()
+    redis_store.write(redis_keys.field("bird_weight", 0), [(bird, record)])
+    redis_store.close()
     return number
 
 
@@ -178,7 +178,7 @@ def test_a_damaged_load_costs_only_who_asks_for_it(kept_repo: Repo, client: Clie
     """Values are served as ever; provenance and Explain are DATA_LOSS, with the load's number and the remedy."""
     number = write_record(kept_repo, WEIGHTS, [value.SerializeToString() for value in weights(1.0, 1, "rhea").values()])
     with kept_as(store, LOADS, str(number), junk):
-        assert answered(client, asking("diet", {"bird_id": [9]}), "nickname") == "rhea"
+        assert answered(client, features_request("diet", {"bird_id": [9]}), "nickname") == "rhea"
         explain = client.channel.unary_unary(
             "/pedigree.serving.v1.FeatureService/Explain", request_serializer=ExplainRequest.SerializeToString
         )
@@ -204,7 +204,7 @@ def test_a_damaged_layout_names_the_view(kept_repo: Repo, client: Client, store:
     """A record whose layout the store tells wrongly is DATA_LOSS with its view and the remedy; told rightly it is served."""
     schema, values = other_layout(f"feature_{place}")
     write_record(kept_repo, schema, values)
-    asked = asking(["bird_weight:nickname"], {"bird_id": [9]})
+    asked = features_request(["bird_weight:nickname"], {"bird_id": [9]})
     with kept_as(store, SCHEMAS, schema.fingerprint.hex(), junk):
         code, details = refused(client.stub.GetOnlineFeatures, asked)
         assert code is DATA_LOSS and "pedigree rebuild bird_weight" in details
@@ -227,7 +227,9 @@ def test_a_layout_of_a_newer_release_says_so(kept_repo: Repo, client: Client, st
     schema, values = other_layout("feature_of_tomorrow")
     write_record(kept_repo, schema, values)
     with kept_as(store, SCHEMAS, schema.fingerprint.hex(), b"pedigree record %d\nnickname STRING" % (LAYOUT + 1)):
-        code, details = refused(client.stub.GetOnlineFeatures, asking(["bird_weight:nickname"], {"bird_id": [9]}))
+        code, details = refused(
+            client.stub.GetOnlineFeatures, features_request(["bird_weight:nickname"], {"bird_id": [9]})
+        )
         assert code is UNAVAILABLE and f"its format is {LAYOUT + 1}" in details
 
 
