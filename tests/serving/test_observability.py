@@ -187,7 +187,8 @@ def test_a_request_s_id_comes_back_and_is_in_the_log(own_repo: Repo) -> None:
                 assert trailing_id(stub, ("x-request-id", "late-1")) == "late-1"
         err = ended(process)
     lines = objects(err)
-    assert len(lines) == len(err.splitlines())
+    ours = [line for line in err.splitlines() if not re.match(r"(WARNING: All log|[EFIW]\d{4} )", line)]
+    assert len(lines) == len(ours), "gRPC's core may add lines of its own"
     assert [line["message"] for line in lines if line.get("request_id") == "late-1"] == [
         "the online store cannot be read: no reply within 0.5 s"
     ]
