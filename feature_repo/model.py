@@ -90,11 +90,11 @@ def historical(store: FeatureStore, service: str, rows: pd.DataFrame) -> pd.Data
 
 def made(store: FeatureStore, service: str, flights: pd.DataFrame, run: Run) -> TrainingSet:
     """The training set of these flights, made within a run and kept."""
-    shelf = TrainingSetStore(current_lake().datasets)
+    set_store = TrainingSetStore(current_lake().datasets)
     order = TrainingSetRequest(
         service, entities_of(flights), f"flights, {LEAD // timedelta(hours=1)} hours before departure"
     )
-    return TrainingSet(create(order, TrainingSetService(store, shelf), run), shelf)
+    return TrainingSet(create(order, TrainingSetService(store, set_store), run), set_store)
 
 
 def score(rows: pd.DataFrame, features: Sequence[str], *, split_at: datetime) -> Scores:

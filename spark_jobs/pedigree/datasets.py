@@ -26,18 +26,18 @@ from pedigree.jobs.training_sets.store import BATCH, TrainingSetStore
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
-def training_set(reference: str, *, shelf: TrainingSetStore | None = None) -> TrainingSet:
+def training_set(reference: str, *, set_store: TrainingSetStore | None = None) -> TrainingSet:
     """A training set that is kept.
 
     Args:
         reference: its id or the beginning of it, or `service@id`, which also says whose features are expected.
-        shelf: where it is kept; `datasets` in the lake (`PEDIGREE_LAKE`), where nothing else is said.
+        set_store: where it is kept; `datasets` in the lake (`PEDIGREE_LAKE`), where nothing else is said.
     Raises:
         UnknownTrainingSetError, AmbiguousIdError: no set, or several, have such an id.
         AnotherServiceError: the set is not of this service.
         RowsMissingError: its rows are gone, or are not as many as they were.
     """
-    kept = shelf or TrainingSetStore(current_lake().datasets)
+    kept = set_store or TrainingSetStore(current_lake().datasets)
     manifest = manifest_of(reference, kept)
     found = TrainingSet(manifest, kept)
     if len(found) != manifest.content.rows:
@@ -47,7 +47,7 @@ def training_set(reference: str, *, shelf: TrainingSetStore | None = None) -> Tr
     return found
 
 
-def manifest_of(reference: str, shelf: TrainingSetStore) -> Manifest:
+def manifest_of(reference: str, set_store: TrainingSetStore) -> Manifest:
     """What is known of a training set; `reference` is as for `training_set`.
 
     Raises:
@@ -55,7 +55,7 @@ def manifest_of(reference: str, shelf: TrainingSetStore) -> Manifest:
         AnotherServiceError: the set is not of this service.
     """
     service, _, id_ = reference.rpartition("@")
-    manifest = shelf.find(id_)
+    manifest = set_store.find(id_)
     own = manifest.ingredients.definitions.service
     if service and service not in (own, manifest.name):
         raise AnotherServiceError(service, id_=manifest.short_id, service=own)
@@ -67,7 +67,7 @@ class TrainingSet:
     """The rows of one training set: entity columns, then features, in the entities' order. Read when they are asked for."""
 
     manifest: Manifest
-    shelf: TrainingSetStore
+    set_store: TrainingSetStore
 
     @property
     def id(self) -> str:
@@ -82,15 +82,15 @@ class TrainingSet:
     @property
     def location(self) -> str:
         """The URI of the folder that it is kept in."""
-        return self.shelf.location(self.id)
+        return self.set_store.location(self.id)
 
     @cached_property
     def schema(self) -> pa.Schema:
         """All columns with their types."""
-        return self.shelf.schema(self.id, "rows")
+        return self.set_store.schema(self.id, "rows")
 
     def __len__(self) -> int:
-        with self.shelf.open(self.id, "rows") as file:
+        with self.set_store.open(self.id, "rows") as file:
             return int(file.metadata.num_rows)
 
     def verify(self) -> TrainingSet:
@@ -99,14 +99,14 @@ class TrainingSet:
         Raises:
             ContentBrokenError: they are not.
         """
-        content = self.shelf.content(self.id, "rows")
+        content = self.set_store.content(self.id, "rows")
         if content != self.manifest.content:
             raise ContentBrokenError(self.manifest.short_id, content.differing(self.manifest.content))
         return self
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows as an Arrow table."""
-        return self.shelf.table(self.id, "rows", None if columns is None else list(columns))
+        return self.set_store.table(self.id, "rows", None if columns is None else list(columns))
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """All rows as pandas has them; instants are aware UTC."""
@@ -115,7 +115,7 @@ class TrainingSet:
 
     def batches(self, size: int = BATCH, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """At most `size` rows at a time, in order; never more than a few batches are in memory."""
-        return self.shelf.batches(self.id, "rows", size=size, columns=None if columns is None else list(columns))
+        return self.set_store.batches(self.id, "rows", size=size, columns=None if columns is None else list(columns))
 
     def xy(self, label: str, columns: Sequence[str] | None = None) -> tuple[pd.DataFrame, pd.Series]:
         """Predictors and label for scikit-learn and XGBoost: numbers as floats with NaN for null, text as categories.

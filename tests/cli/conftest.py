@@ -1,4 +1,4 @@
-"""A shelf with one training set, written without Spark."""
+"""A store with one training set, written without Spark."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def manifest_over(table: pa.Table) -> Manifest:
     return Manifest(made_of.identity(), "mornings", NOON, "a-run", made_of, content, FEATURES)
 
 
-def keep(shelf: TrainingSetStore, table: pa.Table, **changes: str) -> Manifest:
+def keep(set_store: TrainingSetStore, table: pa.Table, **changes: str) -> Manifest:
     """Keep a set with these rows."""
     manifest = replace(manifest_over(table), **changes)  # type: ignore[arg-type]
-    shelf.write(manifest.id, "rows", table.schema, table.to_batches(100))
-    shelf.keep(manifest)
+    set_store.write(manifest.id, "rows", table.schema, table.to_batches(100))
+    set_store.keep(manifest)
     return manifest
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> TrainingSetStore:
+def set_store(tmp_path: Path) -> TrainingSetStore:
     return TrainingSetStore((tmp_path / "datasets").as_uri())
 
 
 @pytest.fixture
-def kept(shelf: TrainingSetStore) -> Manifest:
-    return keep(shelf, rows())
+def kept(set_store: TrainingSetStore) -> Manifest:
+    return keep(set_store, rows())

@@ -188,8 +188,8 @@ def test_a_backend_that_is_away_is_told_without_its_password(tmp_path: Path, mor
     """The client's error, why events wait, and the log of a recorder name the backend's place, and nothing of who calls."""
     settings = settings_of(tmp_path, "http://127.0.0.1:9" if more else "http://u:{}@127.0.0.1:9", **more)
     said = outcome(lambda: LineageClient(settings).job("build.x"))
-    with HttpSender(settings) as courier:
-        said += courier.post(b"{}", seconds=1).reason
+    with HttpSender(settings) as sender:
+        said += sender.post(b"{}", seconds=1).reason
     assert "http://127.0.0.1:9" in said and MARKER not in said
     assert MARKER not in repr(settings)
 

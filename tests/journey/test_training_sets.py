@@ -62,7 +62,7 @@ def test_a_set_is_made_loaded_and_compared(workspace: Workspace, flights: Path) 
     assert made(workspace, flights, *CUT)["id"] == manifest["id"]
     train = training_set(
         f"late_arrival@{manifest['id'][:8]}",
-        shelf=TrainingSetStore(f"{workspace.environment['PEDIGREE_LAKE']}/datasets"),
+        set_store=TrainingSetStore(f"{workspace.environment['PEDIGREE_LAKE']}/datasets"),
     )
     assert len(train.features) == 23
     assert train.verify().to_pandas()["carrier_delays__flight_count_1d"].gt(0).all()

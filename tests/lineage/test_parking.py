@@ -199,11 +199,11 @@ def test_an_event_that_may_not_be_read_is_no_obstacle(
         "from pedigree.lineage.http_sender import HttpSender\n"
         "from pedigree.lineage.outbox import Outbox\n"
         "from pedigree.lineage.settings import lineage_settings\n"
-        "outbox, courier = Outbox.open(lineage_settings()), HttpSender(lineage_settings())\n"
-        "courier.post(b'{', seconds=9)  # what Python imports, it imports now\n"
+        "outbox, sender = Outbox.open(lineage_settings()), HttpSender(lineage_settings())\n"
+        "sender.post(b'{', seconds=9)  # what Python imports, it imports now\n"
         "if os.geteuid() == 0:\n"
         "    os.setegid(65534); os.seteuid(65534)  # root may read everything\n"
-        "print(outbox.flush(30, courier=courier))\n"
+        "print(outbox.flush(30, sender=sender))\n"
     )
     for folder in (settings.outbox, outbox.rejects, outbox.parking):
         folder.chmod(0o777)

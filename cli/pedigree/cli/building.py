@@ -50,8 +50,8 @@ def open_jobs(names: Sequence[str] = ()) -> Iterator[Jobs]:
             jobs.events.clear()
 
 
-def open_workshop() -> TrainingSetService:
-    """Where training sets are made: the configured feature store, and the shelf in the lake."""
+def open_training_sets() -> TrainingSetService:
+    """Where training sets are made: the configured feature store, and the store of training sets in the lake."""
     store = FeatureStore(fs_yaml_file=job_settings().feature_store_yaml)
     return TrainingSetService(store, TrainingSetStore(current_lake().datasets))
 

@@ -47,7 +47,7 @@ def create(
     """
     if (place is None) == (sql is None):
         raise click.UsageError("Say who it is for by either --entities or --sql.")
-    with opened() as (console, workshop):
+    with opened() as (console, training_sets):
         from pedigree.jobs.training_sets import service as work
         from pedigree.jobs.training_sets.entity_set import entities_at, entities_of
         from pedigree.lineage.recorder import Recorder
@@ -56,19 +56,19 @@ def create(
         entities = entities_at(place) if place else entities_of(sql)
         order = work.TrainingSetRequest(service, entities, str(place or sql), name, known_by)
         with Recorder.open(lineage_settings()) as recorder, recorder.run("train", service) as run:
-            manifest = work.create(order, workshop, run)
-        tell_kept(manifest, workshop.shelf, console, is_json=is_json)
+            manifest = work.create(order, training_sets, run)
+        tell_kept(manifest, training_sets.set_store, console, is_json=is_json)
 
 
 @dataset.command("list", short_help="List those that are kept.")
 @as_json
 def list_(*, is_json: bool) -> None:
     """List the training sets that are kept, the newest first."""
-    with opened_shelf() as (console, shelf):
+    with opened_shelf() as (console, set_store):
         from pedigree.cli.dataset_tables import listing
         from pedigree.jobs.training_sets.manifest import Manifest
 
-        kept = shelf.manifests()
+        kept = set_store.manifests()
         if is_json:
             tell_json(list[Manifest], kept, console)
         elif kept:
@@ -82,10 +82,10 @@ def list_(*, is_json: bool) -> None:
 @as_json
 def show(*, reference: str, is_json: bool) -> None:
     """Show what the training set ID is made of, and which runs wrote that."""
-    with opened_shelf() as (console, shelf):
+    with opened_shelf() as (console, set_store):
         from pedigree.datasets import manifest_of
 
-        tell(manifest_of(reference, shelf), shelf, console, is_json=is_json)
+        tell(manifest_of(reference, set_store), set_store, console, is_json=is_json)
 
 
 @dataset.command(short_help="Hash the stored rows.")
@@ -93,12 +93,12 @@ def show(*, reference: str, is_json: bool) -> None:
 @as_json
 def verify(*, references: tuple[str, ...], is_json: bool) -> None:
     """Hash the stored rows of the training sets ID (all, where none is named), and look whether their versions are there."""
-    with opened_shelf() as (console, shelf):
+    with opened_shelf() as (console, set_store):
         from pedigree.cli.dataset_tables import verified
         from pedigree.jobs.training_sets.verification import VerificationResult
         from pedigree.jobs.training_sets.verification import verify as check
 
-        found = [check(manifest, shelf) for manifest in named(references, shelf)]
+        found = [check(manifest, set_store) for manifest in named(references, set_store)]
         if is_json:
             tell_json(list[VerificationResult], found, console)
         else:
@@ -111,12 +111,12 @@ def verify(*, references: tuple[str, ...], is_json: bool) -> None:
 @as_json
 def rebuild(*, references: tuple[str, ...], is_json: bool) -> None:
     """Compute the training sets ID again from the versions they were cut from, and compare; broken rows are put back."""
-    with opened() as (console, workshop):
+    with opened() as (console, training_sets):
         from pedigree.cli.dataset_tables import rebuilt
         from pedigree.jobs.training_sets.service import Rebuilt
         from pedigree.jobs.training_sets.service import rebuild as again
 
-        found = [again(manifest, workshop) for manifest in named(references, workshop.shelf)]
+        found = [again(manifest, training_sets) for manifest in named(references, training_sets.set_store)]
         if is_json:
             tell_json(list[Rebuilt], found, console)
         else:
@@ -130,13 +130,13 @@ def rebuild(*, references: tuple[str, ...], is_json: bool) -> None:
 @as_json
 def diff(*, before: str, after: str, is_json: bool) -> None:
     """Tell which sources, definitions, columns and rows changed from one training set to another."""
-    with opened_shelf() as (console, shelf):
+    with opened_shelf() as (console, set_store):
         from pedigree.cli.dataset_tables import differing
         from pedigree.cli.writers import changes
         from pedigree.datasets import manifest_of
         from pedigree.jobs.training_sets.difference import Difference, difference
 
-        found = difference(manifest_of(before, shelf), manifest_of(after, shelf), shelf)
+        found = difference(manifest_of(before, set_store), manifest_of(after, set_store), set_store)
         if is_json:
             tell_json(Difference, found, console)
             return
@@ -149,12 +149,12 @@ def diff(*, before: str, after: str, is_json: bool) -> None:
 @click.confirmation_option(prompt="It cannot be brought back by its id. Let it go?")
 def delete(*, reference: str) -> None:
     """Let a training set go, and with it the hold on the table versions that no other set needs."""
-    with opened() as (console, workshop):
+    with opened() as (console, training_sets):
         from pedigree.datasets import manifest_of
         from pedigree.jobs.training_sets.service import delete as let_go
 
-        manifest = manifest_of(reference, workshop.shelf)
-        freed = let_go(manifest, workshop)
+        manifest = manifest_of(reference, training_sets.set_store)
+        freed = let_go(manifest, training_sets)
         lines = [f"{manifest.label} is gone.", *(f"No set needs {uri} any more." for uri in freed)]
         tell_lines([*lines, "`pedigree vacuum` frees what it held."], console)
 
@@ -168,7 +168,7 @@ def vacuum(*, tables: tuple[str, ...], days: float, is_dry_run: bool) -> None:
 
     Files that a table stopped needing less than --retain days ago stay. Says which training sets hold what.
     """
-    with opened() as (console, workshop):
+    with opened() as (console, training_sets):
         from pedigree.cli.dataset_tables import cleaned
         from pedigree.cli.vacuum import clean_tables
         from pedigree.features.repository import load_repository
@@ -176,20 +176,20 @@ def vacuum(*, tables: tuple[str, ...], days: float, is_dry_run: bool) -> None:
 
         repository = load_repository(repository_settings())
         for found in clean_tables(
-            tables, repository, workshop.shelf, retention=timedelta(days=days), is_dry_run=is_dry_run
+            tables, repository, training_sets.set_store, retention=timedelta(days=days), is_dry_run=is_dry_run
         ):
             tell_lines(cleaned(found, is_dry_run=is_dry_run), console)
 
 
 @contextmanager
 def opened() -> Iterator[tuple[Console, TrainingSetService]]:
-    """A console, and the workshop over the configured feature store; Spark starts when it is needed."""
+    """A console, and the training sets of the configured feature store; Spark starts when it is needed."""
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli.building import open_workshop
+        from pedigree.cli.building import open_training_sets
 
-        yield console, open_workshop()
+        yield console, open_training_sets()
 
 
 @contextmanager
@@ -212,14 +212,14 @@ def lineage_client() -> LineageClient:
     return LineageClient(lineage_settings())
 
 
-def named(references: Iterable[str], shelf: TrainingSetStore) -> list[Manifest]:
+def named(references: Iterable[str], set_store: TrainingSetStore) -> list[Manifest]:
     """The sets of these ids; all, where none is named."""
     from pedigree.datasets import manifest_of
 
-    return [manifest_of(reference, shelf) for reference in references] or shelf.manifests()
+    return [manifest_of(reference, set_store) for reference in references] or set_store.manifests()
 
 
-def tell(manifest: Manifest, shelf: TrainingSetStore, console: Console, *, is_json: bool) -> None:
+def tell(manifest: Manifest, set_store: TrainingSetStore, console: Console, *, is_json: bool) -> None:
     """One set, as a tree or as its manifest."""
     if is_json:
         console.print(manifest.to_json().rstrip(), markup=False, soft_wrap=True)
@@ -229,12 +229,12 @@ def tell(manifest: Manifest, shelf: TrainingSetStore, console: Console, *, is_js
 
     with lineage_client() as lineage:
         found = writers(manifest.ingredients.sources, lineage)
-    console.print(tree(manifest, found, shelf.location(manifest.id)), soft_wrap=True)
+    console.print(tree(manifest, found, set_store.location(manifest.id)), soft_wrap=True)
 
 
-def tell_kept(manifest: Manifest, shelf: TrainingSetStore, console: Console, *, is_json: bool) -> None:
+def tell_kept(manifest: Manifest, set_store: TrainingSetStore, console: Console, *, is_json: bool) -> None:
     """A set that was just made: what it is made of, and how it is loaded."""
-    tell(manifest, shelf, console, is_json=is_json)
+    tell(manifest, set_store, console, is_json=is_json)
     if not is_json:
         service = manifest.ingredients.definitions.service
         console.print(f'load it: training_set("{service}@{manifest.short_id}") of pedigree.datasets', markup=False)

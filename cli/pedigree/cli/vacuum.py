@@ -16,7 +16,7 @@ from pedigree.jobs.training_sets.store import TrainingSetStore
 
 
 def clean_tables(
-    names: Sequence[str], repository: Repository, shelf: TrainingSetStore, *, retention: timedelta, is_dry_run: bool
+    names: Sequence[str], repository: Repository, set_store: TrainingSetStore, *, retention: timedelta, is_dry_run: bool
 ) -> Iterator[Cleaned]:
     """Clean the tables of these names, one after the other; all that we write, where none is named.
 
@@ -24,7 +24,7 @@ def clean_tables(
         UnknownTableError: a name is no table's; nothing was cleaned.
         VacuumUnsafeError: it cannot be told what the kept sets need of a table; the tables before it are clean.
     """
-    held = {source.name: source.uri for holder in shelf.holders() for source in holder.sources}
+    held = {source.name: source.uri for holder in set_store.holders() for source in holder.sources}
     external = {name for name, table in repository.tables.items() if isinstance(table, ExternalTable)}
     known = {**held, **{name: repository.lake.table(name) for name in repository.tables}}
     known = {name: uri for name, uri in known.items() if name not in external}
@@ -35,4 +35,4 @@ def clean_tables(
     for name in names or sorted(known):
         uri = known[name]
         if current_version(spark, uri) is not None:
-            yield clean(spark, uri, shelf, retention=retention, is_dry_run=is_dry_run)
+            yield clean(spark, uri, set_store, retention=retention, is_dry_run=is_dry_run)

@@ -54,11 +54,11 @@ class DeliveryThread:
 
     def _work(self) -> None:
         pause, retry_at = FIRST_PAUSE, 0.0
-        with HttpSender(self._outbox.settings) as courier:
+        with HttpSender(self._outbox.settings) as sender:
             while not self._closing.is_set():
                 self._awake.clear()
                 retry = time.monotonic() >= retry_at
-                done = self._attempt(courier, PATIENCE_SECONDS, retry=retry)
+                done = self._attempt(sender, PATIENCE_SECONDS, retry=retry)
                 if not done.reason:
                     pause = FIRST_PAUSE
                     self._awake.wait(IDLE_SECONDS)
@@ -70,10 +70,10 @@ class DeliveryThread:
                     pause = min(pause * 2, LONGEST_PAUSE)
                 # what fails waits for its time; the others are delivered as they come, unless the backend is out
                 (self._awake if done.held else self._closing).wait(max(retry_at - time.monotonic(), 0))
-            self._attempt(courier, self._closing_at - time.monotonic())
+            self._attempt(sender, self._closing_at - time.monotonic())
 
-    def _attempt(self, courier: HttpSender, seconds: float, *, retry: bool = True) -> Flushed:
+    def _attempt(self, sender: HttpSender, seconds: float, *, retry: bool = True) -> Flushed:
         try:
-            return self._outbox.flush(seconds, courier=courier, retry=retry)
+            return self._outbox.flush(seconds, sender=sender, retry=retry)
         except OSError as error:  # the outbox itself is out of reach: try again, as with a backend
             return Flushed(reason=str(error))

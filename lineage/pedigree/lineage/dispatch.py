@@ -32,7 +32,7 @@ class Dispatch:
     """
 
     outbox: Outbox
-    courier: HttpSender
+    sender: HttpSender
     attempts: Attempts
     deadline: float
     tried: set[str]
@@ -77,7 +77,7 @@ class Dispatch:
         if self.attempts.parked.get(run, path.name) < path.name:
             self._park(path, f"it waits for {self.attempts.parked[run]} of the same run, which is parked")
             return True
-        return self._take(path, run, self.courier.post(body, seconds=left))
+        return self._take(path, run, self.sender.post(body, seconds=left))
 
     def _take(self, path: Path, run: str, verdict: Delivery) -> bool:
         """What the backend made of an event is what becomes of it; False if there is no use in going on."""

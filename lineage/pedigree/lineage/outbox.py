@@ -140,26 +140,26 @@ class Outbox:
         )
         return True
 
-    def flush(self, timeout: float = 5.0, *, courier: HttpSender | None = None, retry: bool = True) -> Flushed:
+    def flush(self, timeout: float = 5.0, *, sender: HttpSender | None = None, retry: bool = True) -> Flushed:
         """Deliver what waits, in the order of each run, until the backend is out or `timeout` seconds are over.
 
         Args:
             timeout: seconds to spend.
-            courier: the connection to use instead of one of its own.
+            sender: the connection to use instead of one of its own.
             retry: also try once more each event that the backend has failed on.
         """
         deadline = time.monotonic() + timeout
         tried = set() if retry else set(self.failing().failed)
-        if courier is not None:
-            return self._flush(courier, deadline, tried)
+        if sender is not None:
+            return self._flush(sender, deadline, tried)
         with HttpSender(self.settings) as own:
             return self._flush(own, deadline, tried)
 
-    def _flush(self, courier: HttpSender, deadline: float, tried: set[str]) -> Flushed:
+    def _flush(self, sender: HttpSender, deadline: float, tried: set[str]) -> Flushed:
         total = Flushed()
         while self.pending():
             with self.turn() as mine:
-                done = self._dispatch(courier, deadline, tried) if mine else None
+                done = self._dispatch(sender, deadline, tried) if mine else None
             if done is not None:
                 total = total_of(total, done)
             elif time.monotonic() < deadline:
@@ -170,9 +170,9 @@ class Outbox:
                 return replace(total, waiting=self.waiting())
         return total
 
-    def _dispatch(self, courier: HttpSender, deadline: float, tried: set[str]) -> Flushed:
+    def _dispatch(self, sender: HttpSender, deadline: float, tried: set[str]) -> Flushed:
         attempts = Attempts.load(self.folder)
-        dispatch = Dispatch(self, courier, attempts, deadline, tried)
+        dispatch = Dispatch(self, sender, attempts, deadline, tried)
         try:
             dispatch.run()
         finally:

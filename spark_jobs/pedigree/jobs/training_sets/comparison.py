@@ -30,9 +30,9 @@ class Mismatch:
     what: str = ""
 
 
-def mismatches(manifest: Manifest, shelf: TrainingSetStore, again: Path, content: Content) -> tuple[Mismatch, ...]:
+def mismatches(manifest: Manifest, set_store: TrainingSetStore, again: Path, content: Content) -> tuple[Mismatch, ...]:
     """The columns whose values are not the stored ones, row by row in the entities' order."""
-    stored = shelf.schema(manifest.id, "rows")
+    stored = set_store.schema(manifest.id, "rows")
     found = []
     with pq.ParquetFile(again) as rebuilt:
         for column in manifest.content.differing(content):
@@ -41,7 +41,7 @@ def mismatches(manifest: Manifest, shelf: TrainingSetStore, again: Path, content
                 ()
                 if what
                 else zip(
-                    values(shelf.batches(manifest.id, "rows", columns=[column])),
+                    values(set_store.batches(manifest.id, "rows", columns=[column])),
                     values(rebuilt.iter_batches(BATCH, columns=[column])),
                     strict=False,
                 )

@@ -89,7 +89,7 @@ class Difference:
         return self.before.content == self.after.content
 
 
-def difference(before: Manifest, after: Manifest, shelf: TrainingSetStore) -> Difference:
+def difference(before: Manifest, after: Manifest, set_store: TrainingSetStore) -> Difference:
     """Compare two sets that are kept.
 
     Raises:
@@ -97,10 +97,11 @@ def difference(before: Manifest, after: Manifest, shelf: TrainingSetStore) -> Di
     """
     was, now = before.ingredients, after.ingredients
     kinds = [
-        {each.name: canonical(each.type) for each in shelf.schema(manifest.id, "rows")} for manifest in (before, after)
+        {each.name: canonical(each.type) for each in set_store.schema(manifest.id, "rows")}
+        for manifest in (before, after)
     ]
     shared = [name for name, kind in kinds[0].items() if kinds[1].get(name) == kind]
-    rows, columns = compared(before, after, shelf, shared)
+    rows, columns = compared(before, after, set_store, shared)
     cuts = (was.known_by.isoformat(), now.known_by.isoformat())
     return Difference(
         before=before,
@@ -146,7 +147,7 @@ def changed_views(before: dict[str, dict[str, Any]], after: dict[str, dict[str, 
 
 
 def compared(
-    before: Manifest, after: Manifest, shelf: TrainingSetStore, shared: Sequence[str]
+    before: Manifest, after: Manifest, set_store: TrainingSetStore, shared: Sequence[str]
 ) -> tuple[RowChanges, tuple[ColumnChange, ...]]:
     """The rows of both, matched by keys and instant."""
     wanted = dict.fromkeys((*before.ingredients.entities.keys, before.ingredients.entities.instant))
@@ -155,15 +156,15 @@ def compared(
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
         for side, manifest in (("before", before), ("after", after)):
-            database.register(f"{side}_rows", stored(manifest, shelf))
+            database.register(f"{side}_rows", stored(manifest, set_store))
             twin = f"row_number() OVER ({f'PARTITION BY {listed(keys)}' if keys else ''}) AS {TWIN}"
             database.execute(f"CREATE TEMP TABLE {side} AS SELECT {listed(shared)}, {twin} FROM {side}_rows")  # noqa: S608 - quoted
         return row_changes(database, keys, values), column_changes(database, keys, values)
 
 
-def stored(manifest: Manifest, shelf: TrainingSetStore) -> ds.Dataset:
+def stored(manifest: Manifest, set_store: TrainingSetStore) -> ds.Dataset:
     """The rows of a set as a dataset that DuckDB scans."""
-    files, path = shelf.file(manifest.id, "rows")
+    files, path = set_store.file(manifest.id, "rows")
     return ds.dataset(path, filesystem=files, format="parquet")
 
 

@@ -140,7 +140,7 @@ def table_properties(uri: str) -> dict[str, str]:
 def clean(
     spark: SparkSession,
     uri: str,
-    shelf: TrainingSetStore,
+    set_store: TrainingSetStore,
     *,
     retention: timedelta = RETENTION,
     is_dry_run: bool = False,
@@ -156,7 +156,7 @@ def clean(
     """
     since = datetime.now(UTC) - retention
     current = files_of(spark, uri, None)
-    needed = needs(shelf.holders(), uri)
+    needed = needs(set_store.holders(), uri)
     listed = files_below(spark, uri)
     by_version = {version: held_files(spark, uri, version, sets, listed) for version, sets in needed.items()}
     kept = current.union(removed_since(spark, uri, since), *by_version.values())

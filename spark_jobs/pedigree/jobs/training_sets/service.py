@@ -36,7 +36,7 @@ class TrainingSetService:
     """What training sets are made with, and where they are kept."""
 
     store: FeatureStore
-    shelf: TrainingSetStore
+    set_store: TrainingSetStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,34 +78,34 @@ class Rebuilt:
         return self.content == self.manifest.content
 
 
-def create(order: TrainingSetRequest, workshop: TrainingSetService, run: Run) -> Manifest:
+def create(order: TrainingSetRequest, training_sets: TrainingSetService, run: Run) -> Manifest:
     """Make a training set, or find the one that is kept under the same id.
 
     Raises:
         UnknownServiceError, UnsupportedSourceError, EntitySetError, UnbuiltTableError: nothing was written.
         VersionLostError: somebody removed files of a version that was read; nothing was kept.
     """
-    shelf = workshop.shelf
-    definitions = definitions_of(workshop.store, order.service)
+    set_store = training_sets.set_store
+    definitions = definitions_of(training_sets.store, order.service)
     rows, entities = settled(order.entities, definitions, origin=order.origin)
     try:
-        sources = pinned(definitions.tables, order, shelf, run)
+        sources = pinned(definitions.tables, order, set_store, run)
         known_by = order.known_by or datetime.now(UTC)
         ingredients = Ingredients(entities, definitions, sources, known_by, code_version())
         id_ = ingredients.identity()
         for dataset in tables_read(ingredients):
             run.reads(dataset)
-        manifest = shelf.find(id_) if shelf.keeps(id_) else made(order, ingredients, rows, workshop, run)
+        manifest = set_store.find(id_) if set_store.keeps(id_) else made(order, ingredients, rows, training_sets, run)
         for uri in definitions.tables:
             retention.hold(uri)  # again: another set may have been let go meanwhile, and with it the table
     finally:
-        shelf.unpin(run.id)
-    run.writes(set_written(manifest, shelf.schema(id_, "rows")))
+        set_store.unpin(run.id)
+    run.writes(set_written(manifest, set_store.schema(id_, "rows")))
     return manifest
 
 
 def pinned(
-    uris: Sequence[str], order: TrainingSetRequest, shelf: TrainingSetStore, run: Run
+    uris: Sequence[str], order: TrainingSetRequest, set_store: TrainingSetStore, run: Run
 ) -> tuple[TableVersion, ...]:
     """The newest versions of tables, which no clean-up takes away from here on.
 
@@ -116,7 +116,7 @@ def pinned(
     """
     sources = tuple(newest(uri) for uri in uris)
     for _ in range(TRIES):
-        shelf.pin(Pin(run.id, order.name or order.service, run.started_at, sources))
+        set_store.pin(Pin(run.id, order.name or order.service, run.started_at, sources))
         for uri in uris:
             retention.hold(uri)
         before, sources = sources, tuple(newest(uri) for uri in uris)
@@ -126,24 +126,24 @@ def pinned(
 
 
 def made(
-    order: TrainingSetRequest, ingredients: Ingredients, entities: pa.Table, workshop: TrainingSetService, run: Run
+    order: TrainingSetRequest, ingredients: Ingredients, entities: pa.Table, training_sets: TrainingSetService, run: Run
 ) -> Manifest:
     """Write a set, its manifest last; where that fails nothing of it stays.
 
     Raises:
         VersionLostError: somebody removed files of a version that was read.
     """
-    shelf, id_, name = workshop.shelf, ingredients.identity(), order.name or order.service
+    set_store, id_, name = training_sets.set_store, ingredients.identity(), order.name or order.service
     try:
-        shelf.write(id_, "entities", entities.schema, entities.to_batches(BATCH))
-        schema, batches = retrieved(ingredients, entities, workshop)
-        content = shelf.write(id_, "rows", schema, batches)
+        set_store.write(id_, "entities", entities.schema, entities.to_batches(BATCH))
+        schema, batches = retrieved(ingredients, entities, training_sets)
+        content = set_store.write(id_, "rows", schema, batches)
         refuse_lost(name, ingredients.sources)
         features = tuple(column_of(feature) for feature in ingredients.definitions.features)
         manifest = Manifest(id_, name, run.started_at, run.id, ingredients, content, features)
-        shelf.keep(manifest)
+        set_store.keep(manifest)
     except BaseException as error:
-        shelf.discard(id_)
+        set_store.discard(id_)
         if isinstance(error, Exception):
             refuse_lost(name, ingredients.sources, cause=error)
         raise
@@ -158,17 +158,17 @@ def refuse_lost(name: str, sources: Iterable[TableVersion], *, cause: Exception 
 
 
 def retrieved(
-    ingredients: Ingredients, entities: pa.Table, workshop: TrainingSetService
+    ingredients: Ingredients, entities: pa.Table, training_sets: TrainingSetService
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """The rows, from the pinned versions, in the order of the entities."""
     definitions = ingredients.definitions
     versions = {source.uri: source.version for source in ingredients.sources}
     job = PedigreeOfflineStore.get_historical_features(
-        as_defined(workshop.store.config, definitions),
+        as_defined(training_sets.store.config, definitions),
         pinned_views(definitions, versions),
         references(definitions),
         entities,
-        workshop.store.registry,
+        training_sets.store.registry,
         definitions.project,
         full_feature_names=True,
         known_by=ingredients.known_by,
@@ -187,7 +187,7 @@ def as_defined(config: RepoConfig, definitions: Definitions) -> RepoConfig:
     return settled_config
 
 
-def rebuild(manifest: Manifest, workshop: TrainingSetService) -> Rebuilt:
+def rebuild(manifest: Manifest, training_sets: TrainingSetService) -> Rebuilt:
     """Compute a set again from the versions it was cut from, and compare; stored rows that are broken are put back.
 
     Raises:
@@ -197,39 +197,39 @@ def rebuild(manifest: Manifest, workshop: TrainingSetService) -> Rebuilt:
     missing = gone(manifest.ingredients.sources)
     if missing:
         raise VersionGoneError(manifest.short_id, missing)
-    shelf, id_ = workshop.shelf, manifest.id
-    entities = shelf.table(id_, "entities")
-    schema, batches = retrieved(manifest.ingredients, entities, workshop)
+    set_store, id_ = training_sets.set_store, manifest.id
+    entities = set_store.table(id_, "entities")
+    schema, batches = retrieved(manifest.ingredients, entities, training_sets)
     with tempfile.TemporaryDirectory(prefix="pedigree-rebuild-") as folder:
         again = Path(folder) / "rows.parquet"
         content = write_parquet(str(again), schema, batches)
         is_same = content == manifest.content
-        broken = is_broken(manifest, shelf)
+        broken = is_broken(manifest, set_store)
         if is_same and broken:
-            put_back(again, manifest, shelf)
-        found = () if is_same or broken else mismatches(manifest, shelf, again, content)
+            put_back(again, manifest, set_store)
+        found = () if is_same or broken else mismatches(manifest, set_store, again, content)
     code = manifest.ingredients.code.differing(code_version())
     return Rebuilt(manifest, content, found, code, put_back=is_same and broken)
 
 
-def is_broken(manifest: Manifest, shelf: TrainingSetStore) -> bool:
+def is_broken(manifest: Manifest, set_store: TrainingSetStore) -> bool:
     """True where the stored rows are not what they were."""
     try:
-        return shelf.content(manifest.id, "rows") != manifest.content
+        return set_store.content(manifest.id, "rows") != manifest.content
     except RowsMissingError:
         return True
 
 
-def put_back(again: Path, manifest: Manifest, shelf: TrainingSetStore) -> None:
+def put_back(again: Path, manifest: Manifest, set_store: TrainingSetStore) -> None:
     """Store rows that were computed again."""
     with pq.ParquetFile(again) as file:
-        shelf.write(manifest.id, "rows", file.schema_arrow, file.iter_batches(BATCH))
+        set_store.write(manifest.id, "rows", file.schema_arrow, file.iter_batches(BATCH))
 
 
-def delete(manifest: Manifest, workshop: TrainingSetService) -> tuple[str, ...]:
+def delete(manifest: Manifest, training_sets: TrainingSetService) -> tuple[str, ...]:
     """Let a set go; returns the tables that no set needs any more and that are back under their own retention."""
-    workshop.shelf.drop(manifest.id)
-    left = workshop.shelf.holders()
+    training_sets.set_store.drop(manifest.id)
+    left = training_sets.set_store.holders()
     freed = [uri for uri in manifest.ingredients.definitions.tables if not retention.needs(left, uri)]
     for uri in freed:
         retention.release(uri)

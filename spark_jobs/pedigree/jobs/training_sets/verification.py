@@ -32,13 +32,13 @@ class VerificationResult:
         return not self.broken and not self.lost
 
 
-def verify(manifest: Manifest, shelf: TrainingSetStore) -> VerificationResult:
+def verify(manifest: Manifest, set_store: TrainingSetStore) -> VerificationResult:
     """Hash the stored entities and rows and look whether the table versions are there. Needs no Spark."""
     broken, lost = [], []
     expected: dict[Part, Content] = {"entities": manifest.ingredients.entities.content, "rows": manifest.content}
     for part, content in expected.items():
         try:
-            found = shelf.content(manifest.id, part)
+            found = set_store.content(manifest.id, part)
         except RowsMissingError as error:
             lost.append(str(error))
             continue

@@ -23,7 +23,7 @@ FLIGHTS = asked(("UA", 3), ("AA", 1), ("UA", 1), ("ZZ", 1), ("UA", 3))
 
 
 def rows(world: World, id_: str) -> list[dict[str, object]]:
-    return world.shelf.table(id_, "rows").to_pylist()  # type: ignore[no-any-return]
+    return world.set_store.table(id_, "rows").to_pylist()  # type: ignore[no-any-return]
 
 
 def test_rows_are_the_entities_in_their_order_with_features(world: World) -> None:
@@ -48,19 +48,19 @@ def test_a_set_comes_out_the_same_after_all_that_happens_to_a_table(world: World
     world.spark.sql(f"OPTIMIZE delta.`{world.uri()}`")
     world.append(delays(("UA", 3, 9.0)).assign(weather="fog"))
     assert world.create(FLIGHTS).content != made.content
-    again = rebuild(made, world.workshop)
+    again = rebuild(made, world.training_sets)
     assert again.is_same
     assert again.code == ()
-    assert verify(made, world.shelf).is_whole
+    assert verify(made, world.set_store).is_whole
 
 
 def test_a_definition_that_changed_since_changes_no_old_set(world: World) -> None:
     """A set is computed again from what its manifest declares, not from what the registry declares today."""
     made = world.create(FLIGHTS)
-    view = world.workshop.store.get_feature_view("delays")
+    view = world.training_sets.store.get_feature_view("delays")
     view.ttl = timedelta(hours=1)
-    world.workshop.store.apply([view])
-    assert rebuild(made, world.workshop).is_same
+    world.training_sets.store.apply([view])
+    assert rebuild(made, world.training_sets).is_same
     later = world.create(asked(("UA", 8)))
     assert rows(world, later.id)[0]["delays__minutes"] is None
     assert later.ingredients.definitions.views[0].ttl_seconds == 3600
@@ -70,9 +70,9 @@ def test_both_engines_make_the_same_set(make_world: Callable[..., World]) -> Non
     """DuckDB and Spark give the same content, so a set may be made by one and made again by the other."""
     small = make_world("world", engine="duckdb")
     made = small.create(FLIGHTS)
-    config = small.workshop.store.config
+    config = small.training_sets.store.config
     config.offline_store.engine = "spark"
-    assert rebuild(made, small.workshop).is_same
+    assert rebuild(made, small.training_sets).is_same
 
 
 def test_what_was_learnt_after_the_cut_is_seen_by_nobody(world: World) -> None:
@@ -83,7 +83,7 @@ def test_what_was_learnt_after_the_cut_is_seen_by_nobody(world: World) -> None:
     assert [row["delays__minutes"] for row in rows(world, before.id)] == [7.0, None, 5.0, None, 7.0]
     assert [row["delays__minutes"] for row in rows(world, now.id)] == [70.0, None, 5.0, None, 70.0]
     assert before.ingredients.known_by == cut
-    assert rebuild(before, world.workshop).is_same
+    assert rebuild(before, world.training_sets).is_same
 
 
 def test_knowledge_time_is_kept_with_the_set(make_world: Callable[..., World]) -> None:
@@ -92,8 +92,8 @@ def test_knowledge_time_is_kept_with_the_set(make_world: Callable[..., World]) -
     world.append(delays(("UA", 2, 70.0), learnt=500))
     made = world.create(FLIGHTS)
     assert rows(world, made.id)[0]["delays__minutes"] == 7.0
-    world.workshop.store.config.offline_store.knowledge_time = False
-    assert rebuild(made, world.workshop).is_same
+    world.training_sets.store.config.offline_store.knowledge_time = False
+    assert rebuild(made, world.training_sets).is_same
 
 
 def test_the_same_ingredients_are_the_same_set(world: World) -> None:
@@ -102,7 +102,7 @@ def test_the_same_ingredients_are_the_same_set(world: World) -> None:
     first = world.create(FLIGHTS, known_by=cut)
     again = world.create(pa.Table.from_pandas(FLIGHTS), known_by=cut, name="mornings")
     assert again == first
-    assert len(world.shelf.manifests()) == 1
+    assert len(world.set_store.manifests()) == 1
     assert world.create(FLIGHTS.iloc[::-1], known_by=cut).id != first.id
 
 
@@ -113,23 +113,23 @@ def test_computed_features_and_aliases_are_made_again_too(world: World) -> None:
     world.append(delays(("UA", 3, 30.0), ("AA", 0, 8.0)))
     assert rows(world, patient.id)[0]["patience__beyond_grace"] == 5.0
     assert (rows(world, aliased.id)[0]["mine__minutes"], rows(world, aliased.id)[0]["theirs__minutes"]) == (None, 7.0)
-    assert rebuild(patient, world.workshop).is_same
-    assert rebuild(aliased, world.workshop).is_same
+    assert rebuild(patient, world.training_sets).is_same
+    assert rebuild(aliased, world.training_sets).is_same
 
 
 def test_rows_that_were_tampered_with_are_found_and_put_back(world: World) -> None:
     """`verify` names the column that is not what it was; `rebuild` computes the rows again and stores them."""
     made = world.create(FLIGHTS)
-    table = world.shelf.table(made.id, "rows")
+    table = world.set_store.table(made.id, "rows")
     wrong = table.set_column(table.column_names.index("fleet__planes"), "fleet__planes", pa.array([1] * 5, pa.int64()))
-    world.shelf.write(made.id, "rows", wrong.schema, wrong.to_batches())
-    assert verify(made, world.shelf).broken == ("rows: fleet__planes",)
-    assert rebuild(made, world.workshop).put_back
-    assert verify(made, world.shelf).is_whole
+    world.set_store.write(made.id, "rows", wrong.schema, wrong.to_batches())
+    assert verify(made, world.set_store).broken == ("rows: fleet__planes",)
+    assert rebuild(made, world.training_sets).put_back
+    assert verify(made, world.set_store).is_whole
     (Path(world.folder) / "datasets" / made.id / "rows" / "part-0.parquet").unlink()
-    assert "has lost its rows" in verify(made, world.shelf).lost[0]
-    assert rebuild(made, world.workshop).put_back
-    assert verify(made, world.shelf).is_whole
+    assert "has lost its rows" in verify(made, world.set_store).lost[0]
+    assert rebuild(made, world.training_sets).put_back
+    assert verify(made, world.set_store).is_whole
 
 
 def test_what_came_out_otherwise_is_named_by_column_and_row(world: World) -> None:
@@ -137,7 +137,7 @@ def test_what_came_out_otherwise_is_named_by_column_and_row(world: World) -> Non
     made = world.create(FLIGHTS)
     views = made.ingredients.definitions.views
     shorter = replace(made.ingredients.definitions, views=(replace(views[0], ttl_seconds=1.0), *views[1:]))
-    found = rebuild(replace(made, ingredients=replace(made.ingredients, definitions=shorter)), world.workshop)
+    found = rebuild(replace(made, ingredients=replace(made.ingredients, definitions=shorter)), world.training_sets)
     assert not found.is_same
     assert [(each.column, each.rows, each.position, each.was, each.now) for each in found.mismatches] == [
         ("delays__minutes", 3, 0, 7.0, None)
@@ -151,7 +151,7 @@ def test_changed_code_is_named_and_the_content_compared_all_the_same(world: Worl
         made.ingredients.code,
         modules={**made.ingredients.code.modules, "spark_jobs/pedigree/jobs/historical/definitions.py": "0" * 64},
     )
-    found = rebuild(replace(made, ingredients=replace(made.ingredients, code=older)), world.workshop)
+    found = rebuild(replace(made, ingredients=replace(made.ingredients, code=older)), world.training_sets)
     assert found.code == ("spark_jobs/pedigree/jobs/historical/definitions.py",)
     assert found.is_same
 
@@ -161,11 +161,11 @@ def test_a_version_that_is_gone_is_named_with_what_to_do(world: World) -> None:
     made = world.create(FLIGHTS)
     for file in (world.folder / "delays").glob("*.parquet"):
         file.unlink()
-    told = verify(made, world.shelf)
+    told = verify(made, world.set_store)
     assert told.is_whole
     assert "delays version 1: 1 of 1 files are gone" in told.gone[0]
     with pytest.raises(VersionGoneError, match=r"delays version 1: 1 of 1 files are gone.*backup"):
-        rebuild(made, world.workshop)
+        rebuild(made, world.training_sets)
 
 
 def test_another_table_in_the_same_place_is_not_taken_for_it(world: World) -> None:
@@ -175,7 +175,7 @@ def test_another_table_in_the_same_place_is_not_taken_for_it(world: World) -> No
         path.rmdir() if path.is_dir() else path.unlink()
     world.append(pd.DataFrame({"carrier": ["UA"], "event_at": [START], "created_at": [START], "planes": [1]}), "fleet")
     with pytest.raises(VersionGoneError, match="another table"):
-        rebuild(made, world.workshop)
+        rebuild(made, world.training_sets)
 
 
 def test_lineage_hears_the_versions_read_and_every_column(world: World) -> None:
@@ -227,7 +227,7 @@ def test_an_entity_set_that_will_not_do_is_told_why(world: World, frame: pd.Data
     """What is missing, taken or empty is named with what is needed, and nothing is written."""
     with pytest.raises(EntitySetError, match=told):
         world.create(frame)
-    assert world.shelf.manifests() == []
+    assert world.set_store.manifests() == []
 
 
 def test_a_place_without_entities_is_told(tmp_path: Path) -> None:
@@ -248,6 +248,6 @@ def test_an_unknown_service_is_told_with_those_that_are_known(world: World) -> N
 def test_a_set_that_was_let_go_is_gone(world: World) -> None:
     """Its folder is gone; tables that another set needs are not named as free."""
     first, second = world.create(FLIGHTS), world.create(FLIGHTS, "alone")
-    assert delete(first, world.workshop) == (world.uri("fleet"),)
-    assert [manifest.id for manifest in world.shelf.manifests()] == [second.id]
-    assert delete(second, world.workshop) == (world.uri(),)
+    assert delete(first, world.training_sets) == (world.uri("fleet"),)
+    assert [manifest.id for manifest in world.set_store.manifests()] == [second.id]
+    assert delete(second, world.training_sets) == (world.uri(),)

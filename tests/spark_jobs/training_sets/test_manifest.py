@@ -53,10 +53,10 @@ MANIFEST = Manifest(
 NOTHING = pa.schema([("a", pa.int64())])
 
 
-def keep(shelf: TrainingSetStore, id_: str) -> None:
+def keep(set_store: TrainingSetStore, id_: str) -> None:
     """Keep a set without rows."""
-    shelf.write(id_, "rows", NOTHING, [])
-    shelf.keep(with_id(id_))
+    set_store.write(id_, "rows", NOTHING, [])
+    set_store.keep(with_id(id_))
 
 
 def with_id(id_: str) -> Manifest:
@@ -125,35 +125,35 @@ def test_the_code_names_the_join_and_every_changed_module() -> None:
 
 def test_an_id_may_be_shortened_while_it_is_the_only_one(tmp_path: Path) -> None:
     """As in git: a beginning will do, one that two sets share is told with both, an unknown one with what is close."""
-    shelf = TrainingSetStore(tmp_path.as_uri())
+    set_store = TrainingSetStore(tmp_path.as_uri())
     for id_ in ("abc1" + "0" * 28, "abc2" + "0" * 28, "f00d" + "0" * 28):
-        keep(shelf, id_)
-    assert shelf.find("abc1").id == "abc1" + "0" * 28
+        keep(set_store, id_)
+    assert set_store.find("abc1").id == "abc1" + "0" * 28
     with pytest.raises(AmbiguousIdError, match=r"beginning of 2 ids"):
-        shelf.find("abc")
+        set_store.find("abc")
     with pytest.raises(UnknownTrainingSetError, match="f00d00000000"):
-        shelf.find("f00e00000000")
+        set_store.find("f00e00000000")
     with pytest.raises(UnknownTrainingSetError, match="lateness@"):
-        shelf.find("lateness")
+        set_store.find("lateness")
     with pytest.raises(UnknownTrainingSetError):
-        shelf.find("")
+        set_store.find("")
 
 
 def test_a_set_without_its_manifest_is_not_kept(tmp_path: Path) -> None:
     """The manifest comes last and goes first, so what is half written or half removed is not there."""
-    shelf = TrainingSetStore(tmp_path.as_uri())
-    shelf.write("half", "rows", NOTHING, [])
-    assert shelf.manifests() == []
-    shelf.keep(with_id("half"))
-    assert [manifest.id for manifest in shelf.manifests()] == ["half"]
-    shelf.drop("half")
-    assert shelf.manifests() == []
+    set_store = TrainingSetStore(tmp_path.as_uri())
+    set_store.write("half", "rows", NOTHING, [])
+    assert set_store.manifests() == []
+    set_store.keep(with_id("half"))
+    assert [manifest.id for manifest in set_store.manifests()] == ["half"]
+    set_store.drop("half")
+    assert set_store.manifests() == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_odd_letters_is_taken_literally(tmp_path: Path) -> None:
     """A lake whose path holds blanks and percent signs keeps its sets where Spark would."""
-    shelf = TrainingSetStore(f"file://{tmp_path}/a b%20c")
-    keep(shelf, "one")
+    set_store = TrainingSetStore(f"file://{tmp_path}/a b%20c")
+    keep(set_store, "one")
     assert (tmp_path / "a b%20c" / "one" / "manifest.json").is_file()
-    assert shelf.find("one").name == "mornings"
+    assert set_store.find("one").name == "mornings"

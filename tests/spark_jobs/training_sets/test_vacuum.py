@@ -38,14 +38,14 @@ def move_on(world: World) -> None:
 def vacuum(world: World) -> Cleaned:
     """`pedigree vacuum delays`."""
     repository = load_repository(repository_settings())
-    [done] = clean_tables(["delays"], repository, world.shelf, retention=EARLIER, is_dry_run=False)
+    [done] = clean_tables(["delays"], repository, world.set_store, retention=EARLIER, is_dry_run=False)
     return done
 
 
 def is_whole(manifest: Manifest, world: World) -> bool:
     """True where a set verifies and comes out the same again."""
-    found = verify(manifest, world.shelf)
-    return found.is_whole and not found.gone and rebuild(manifest, world.workshop).is_same
+    found = verify(manifest, world.set_store)
+    return found.is_whole and not found.gone and rebuild(manifest, world.training_sets).is_same
 
 
 @pytest.fixture
@@ -84,11 +84,11 @@ def test_a_set_made_beside_a_vacuum_is_whole(
 
     meanwhile(clean, when)
     made = world.create(FLIGHTS, name="mornings")
-    assert world.shelf.table(made.id, "rows")["delays__minutes"].to_pylist() == [7.0, None]
+    assert world.set_store.table(made.id, "rows")["delays__minutes"].to_pylist() == [7.0, None]
     assert is_whole(made, world)
     assert "freed 1 files" in told[0]
     assert "version 1 is held for mornings, under way since" in told[1]
-    assert world.shelf.pins() == []
+    assert world.set_store.pins() == []
     assert vacuum(world).files == 0
 
 
@@ -100,8 +100,8 @@ def test_a_set_begun_while_a_vacuum_looks_is_whole(world: World, monkeypatch: py
     holders, calls = TrainingSetStore.holders, []
     begun: list[Manifest] = []
 
-    def looked(shelf: TrainingSetStore) -> list[Manifest | Pin]:
-        found = holders(shelf)
+    def looked(set_store: TrainingSetStore) -> list[Manifest | Pin]:
+        found = holders(set_store)
         calls.append(found)
         if len(calls) == 2:  # the first time it was for the tables' names
             begun.append(world.create(FLIGHTS))
@@ -120,7 +120,7 @@ def test_a_version_that_somebody_removes_meanwhile_is_an_error(
     world: World, meanwhile: Callable[[Callable[[], object], str], None], when: str, engine: str
 ) -> None:
     """Files removed by force while a set is made of them: one error names them, nothing is kept, and the next try succeeds."""
-    world.workshop.store.config.offline_store.engine = engine
+    world.training_sets.store.config.offline_store.engine = engine
 
     def remove() -> None:
         move_on(world)
@@ -138,7 +138,7 @@ def test_a_set_that_fails_leaves_nothing(world: World, meanwhile: Callable[[Call
     """Whatever ends the making of a set, the user too, neither rows nor pins stay."""
 
     def interrupt() -> None:
-        assert len(world.shelf.pins()) == 1
+        assert len(world.set_store.pins()) == 1
         raise KeyboardInterrupt
 
     meanwhile(interrupt, "after")
@@ -151,11 +151,11 @@ def test_what_a_killed_run_pinned_is_let_go_after_a_week(world: World) -> None:
     """A pin that nobody took away holds its version, by name, and no longer than a set may take."""
     made = world.create(FLIGHTS)
     pin = Pin("a-run", "mornings", datetime.now(UTC), made.sources)
-    world.shelf.pin(pin)
-    delete(made, world.workshop)
+    world.set_store.pin(pin)
+    delete(made, world.training_sets)
     move_on(world)
     assert [each.sets for each in vacuum(world).held] == [(pin,)]
-    world.shelf.pin(replace(pin, begun_at=pin.begun_at - PIN_LASTS))
+    world.set_store.pin(replace(pin, begun_at=pin.begun_at - PIN_LASTS))
     done = vacuum(world)
     assert (done.files, done.held) == (1, ())
 
@@ -165,7 +165,7 @@ def test_a_table_stays_held_though_another_set_is_let_go_meanwhile(
 ) -> None:
     """The last set of a table is deleted while the next one is made of it: Delta's own VACUUM may not take that one's version."""
     first = world.create(FLIGHTS)
-    meanwhile(lambda: delete(first, world.workshop), "after")
+    meanwhile(lambda: delete(first, world.training_sets), "after")
     second = world.create(FLIGHTS)
     assert {name: table_properties(world.uri())[name] for name in HELD} == dict.fromkeys(HELD, FOREVER)
     assert is_whole(second, world)

@@ -73,7 +73,7 @@ def delete(world: World, chance: random.Random) -> None:
 
 def vacuum(world: World) -> None:
     """Everything that may go goes."""
-    assert clean(world.spark, world.uri(), world.shelf, retention=timedelta(seconds=-5)).files > 0
+    assert clean(world.spark, world.uri(), world.set_store, retention=timedelta(seconds=-5)).files > 0
 
 
 COMMIT: tuple[Callable[[World, random.Random], None], ...] = (append, append, late, late, grow, merge, optimize, delete)
@@ -101,9 +101,9 @@ def test_fifty_sets_are_the_same_after_a_hundred_commits(world: World) -> None:
         chance.choice(COMMIT)(world, chance)
         if number % 50 == 0:
             vacuum(world)
-    again = [rebuild(made, world.workshop) for made in sets]
+    again = [rebuild(made, world.training_sets) for made in sets]
     assert [each.content.hash for each in again] == [made.content.hash for made in sets]
-    assert all(verify(made, world.shelf).is_whole for made in sets)
-    world.workshop.store.config.offline_store.engine = "spark"
-    assert all(rebuild(made, world.workshop).is_same for made in sets[::10])
+    assert all(verify(made, world.set_store).is_whole for made in sets)
+    world.training_sets.store.config.offline_store.engine = "spark"
+    assert all(rebuild(made, world.training_sets).is_same for made in sets[::10])
     assert made_at_random(world, random.Random(1)).content.hash not in {made.content.hash for made in sets}

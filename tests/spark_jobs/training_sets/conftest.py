@@ -1,4 +1,4 @@
-"""A feature store over two Delta tables of its own, and a shelf for the training sets that are cut from them."""
+"""A feature store over two Delta tables of its own, and a store for the training sets that are cut from them."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ def asked(*rows: tuple[str, int]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class World:
-    """Tables, definitions, and a workshop over both."""
+    """Tables, definitions, and training sets of both."""
 
     folder: Path
     spark: SparkSession
-    workshop: TrainingSetService
+    training_sets: TrainingSetService
     recorder: Recorder
 
     @property
-    def shelf(self) -> TrainingSetStore:
-        return self.workshop.shelf
+    def set_store(self) -> TrainingSetStore:
+        return self.training_sets.set_store
 
     def uri(self, table: str = "delays") -> str:
         return (self.folder / table).as_uri()
@@ -77,7 +77,7 @@ class World:
         """Make a training set, as the command does."""
         order = TrainingSetRequest(service, entities_of(entities), "a frame", **wanted)  # type: ignore[arg-type]
         with self.recorder.run("train", service) as run:
-            return create(order, self.workshop, run)
+            return create(order, self.training_sets, run)
 
 
 def definitions(folder: Path) -> list[object]:
@@ -149,12 +149,14 @@ def make_world(spark: SparkSession, tmp_path: Path) -> Iterator[Callable[..., Wo
             "http://127.0.0.1:9", "tests", tmp_path / f"{name}-outbox", SecretStr("sqlite://"), None
         )
         recorders.append(Recorder.open(settings))
-        workshop = TrainingSetService(FeatureStore(config=config), TrainingSetStore((folder / "datasets").as_uri()))
-        world = World(folder, spark, workshop, recorders[-1])
+        training_sets = TrainingSetService(
+            FeatureStore(config=config), TrainingSetStore((folder / "datasets").as_uri())
+        )
+        world = World(folder, spark, training_sets, recorders[-1])
         world.append(delays(("UA", 0, 5.0), ("AA", 0, None), ("UA", 2, 7.0)))
         fleet = {"carrier": ["UA"], "event_at": [START], "created_at": [START], "planes": [700]}
         world.append(pd.DataFrame(fleet), "fleet")
-        workshop.store.apply(definitions(folder))
+        training_sets.store.apply(definitions(folder))
         return world
 
     yield make

@@ -25,7 +25,7 @@ NOTHING = timedelta(seconds=-5)
 
 
 def cleaned(world: World, *, retention: timedelta = NOTHING, is_dry_run: bool = False) -> Cleaned:
-    return clean(world.spark, world.uri(), world.shelf, retention=retention, is_dry_run=is_dry_run)
+    return clean(world.spark, world.uri(), world.set_store, retention=retention, is_dry_run=is_dry_run)
 
 
 def data_files(world: World) -> int:
@@ -55,7 +55,7 @@ def test_stock_vacuum_refuses_to_take_a_version_that_is_held(moved_on: World) ->
 
 def test_our_vacuum_frees_the_rest_and_says_who_holds_what(moved_on: World) -> None:
     """The version between goes; the set's and the current one stay, and the set is made again all the same."""
-    kept = moved_on.shelf.manifests()[0]
+    kept = moved_on.set_store.manifests()[0]
     planned = cleaned(moved_on, is_dry_run=True)
     assert data_files(moved_on) == 3
     done = cleaned(moved_on)
@@ -64,8 +64,8 @@ def test_our_vacuum_frees_the_rest_and_says_who_holds_what(moved_on: World) -> N
     held = done.held[0]
     assert (held.version, held.sets, held.files) == (1, (kept,), 1)
     assert held.size > 0
-    assert rebuild(kept, moved_on.workshop).is_same
-    assert verify(kept, moved_on.shelf).gone == ()
+    assert rebuild(kept, moved_on.training_sets).is_same
+    assert verify(kept, moved_on.set_store).gone == ()
     assert moved_on.spark.read.format("delta").load(moved_on.uri()).count() == 1
 
 
@@ -94,7 +94,7 @@ def test_log_clean_up_leaves_the_log_of_a_held_table(moved_on: World) -> None:
 
 def test_letting_a_set_go_lets_its_versions_go(moved_on: World) -> None:
     """Without the set its files are freed, and the table is back under the retention that it had."""
-    delete(moved_on.shelf.manifests()[0], moved_on.workshop)
+    delete(moved_on.set_store.manifests()[0], moved_on.training_sets)
     assert table_properties(moved_on.uri()) == {}
     assert cleaned(moved_on).files == 2
     assert data_files(moved_on) == 1
@@ -107,7 +107,7 @@ def test_a_retention_of_the_tables_own_comes_back(world: World) -> None:
     )
     made = world.create(FLIGHTS)
     assert table_properties(world.uri())["delta.logRetentionDuration"] == "interval 36500 days"
-    delete(made, world.workshop)
+    delete(made, world.training_sets)
     assert table_properties(world.uri()) == {"delta.logRetentionDuration": "interval 90 days"}
 
 
@@ -134,8 +134,8 @@ def test_deletion_vectors_and_partitions_are_no_obstacle(world: World) -> None:
     writer.option("delta.enableDeletionVectors", "true").save(world.uri())
     world.spark.sql(f"DELETE FROM delta.`{world.uri()}` WHERE minutes = 7.0")
     made = world.create(asked(("U A:%", 3), ("AA", 1)), "alone")
-    assert world.shelf.table(made.id, "rows")["delays__minutes"].to_pylist() == [5.0, 1.0]
+    assert world.set_store.table(made.id, "rows")["delays__minutes"].to_pylist() == [5.0, 1.0]
     world.spark.sql(f"DELETE FROM delta.`{world.uri()}` WHERE minutes = 5.0")
     world.spark.sql(f"DELETE FROM delta.`{world.uri()}`")
     assert cleaned(world).files > 0
-    assert rebuild(made, world.workshop).is_same
+    assert rebuild(made, world.training_sets).is_same
