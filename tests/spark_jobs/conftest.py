@@ -18,15 +18,8 @@ from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings
-from pedigree.online.redis_store import RedisStore
 
 from .sample import sample
-
-
-@pytest.fixture
-def bank(redis_store: RedisStore) -> RedisStore:
-    """An empty store of a project `shop`, as the tests of loads call it."""
-    return redis_store
 
 
 @pytest.fixture(scope="session")

@@ -43,8 +43,8 @@ def run(order: dict[str, Any]) -> None:
     spark = joined_session()
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "50")
     loading = replace(LOADING, uri=order["uri"], version=order["version"], published=order["version"])
-    bank = RedisStore.open("shop", parse(order["address"]))
-    WAYS[order["way"]](loading, bank, spark, run_id="killed", told=lambda _rows: None)
+    redis_store = RedisStore.open("shop", parse(order["address"]))
+    WAYS[order["way"]](loading, redis_store, spark, run_id="killed", progress=lambda _rows: None)
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def history(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Hi
 class Nursery:
     """Where loads run that are killed."""
 
-    def __init__(self, spark: SparkSession, bank: RedisStore) -> None:
+    def __init__(self, spark: SparkSession, redis_store: RedisStore) -> None:
         gateway: Any = spark.sparkContext._gateway
         parameters = gateway.gateway_parameters if hasattr(gateway, "gateway_parameters") else gateway.java_parameters
         environment = {
@@ -84,7 +84,7 @@ class Nursery:
             "PYSPARK_GATEWAY_PORT": str(parameters.port),
             "PYSPARK_GATEWAY_SECRET": parameters.auth_token,
         }
-        self.address, self.ended = str(bank.address), list[int]()
+        self.address, self.ended = str(redis_store.address), list[int]()
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("killed_loads.py"))],
             cwd=ROOT,
@@ -114,8 +114,8 @@ class Nursery:
 
 
 @pytest.fixture
-def nursery(spark: SparkSession, bank: RedisStore) -> Iterator[Nursery]:
-    made = Nursery(spark, bank)
+def nursery(spark: SparkSession, redis_store: RedisStore) -> Iterator[Nursery]:
+    made = Nursery(spark, redis_store)
     yield made
     made.process.kill()
     made.process.wait()
@@ -124,9 +124,9 @@ def nursery(spark: SparkSession, bank: RedisStore) -> Iterator[Nursery]:
 class Rig:
     """A store with one pushed row, the table, and each way of loading with everything but the load given."""
 
-    def __init__(self, history: History, bank: RedisStore, spark: SparkSession) -> None:
-        self.history, self.bank = history, bank
-        given = {"bank": bank, "spark": spark, "run_id": "again", "told": lambda _rows: None}
+    def __init__(self, history: History, redis_store: RedisStore, spark: SparkSession) -> None:
+        self.history, self.redis_store = history, redis_store
+        given = {"redis_store": redis_store, "spark": spark, "run_id": "again", "progress": lambda _rows: None}
         self.ways: dict[str, Any] = {name: partial(way, **given) for name, way in WAYS}
         self.took = 2.0
 
@@ -141,7 +141,7 @@ class Rig:
         self.ways["rebuild"](self.history.loading(version if withheld is None else withheld), includes_withheld=True)
         if withheld is not None:
             self.ways["rollback"](self.history.loading(version))
-        assert stored(self.bank) == self.history.served[version]
+        assert stored(self.redis_store) == self.history.served[version]
 
     def push(self) -> None:
         """Write the row that no table has."""
@@ -150,24 +150,24 @@ class Rig:
         key = redis_keys.entity_key(PREFIX, [Value(int64_val=customer).SerializeToString()])
         mark = self.mark
         record = SCHEMA.pack(Head(at, None, 0, SCHEMA.fingerprint), values)
-        self.bank.write(redis_keys.field("purchases", mark.generation), [(key, record)])
+        self.redis_store.write(redis_keys.field("purchases", mark.generation), [(key, record)])
 
     @property
     def mark(self) -> LoadState:
-        mark = self.bank.mark("purchases")
+        mark = self.redis_store.mark("purchases")
         assert mark is not None
         return mark
 
     def expect_halves(self, *versions: int) -> None:
         """Each key has its row of one of the versions."""
-        now, halves = stored(self.bank), [self.history.served[version] for version in versions]
+        now, halves = stored(self.redis_store), [self.history.served[version] for version in versions]
         for key in {*now, *halves[0], *halves[-1]}:
             assert now.get(key) in [half.get(key) for half in halves], key
 
 
 @pytest.fixture
-def rig(history: History, bank: RedisStore, spark: SparkSession) -> Rig:
-    made = Rig(history, bank, spark)
+def rig(history: History, redis_store: RedisStore, spark: SparkSession) -> Rig:
+    made = Rig(history, redis_store, spark)
     made.run("materialize", 0)
     made.push()
     return made
@@ -189,7 +189,7 @@ def test_a_killed_load_leaves_nothing_half(rig: Rig, nursery: Nursery) -> None:
         nursery.kill("materialize", rig.history.loading(newer), after=part * rig.took)
         rig.expect_halves(older, newer)
         rig.run("materialize", newer)
-        assert stored(rig.bank) == rig.history.served[newer]
+        assert stored(rig.redis_store) == rig.history.served[newer]
         assert (rig.mark.version, rig.mark.withheld) == (newer, None)
     nursery.expect_kills()
 
@@ -198,13 +198,13 @@ def test_a_killed_load_leaves_nothing_half(rig: Rig, nursery: Nursery) -> None:
 def test_a_killed_first_load_is_not_read(rig: Rig, nursery: Nursery) -> None:
     """Until a first load ends the view is not called loaded; run again, to another version too, it leaves what the model says."""
     for older, newer, part in two_versions("first"):
-        rig.bank.redis.flushall()
+        rig.redis_store.redis.flushall()
         nursery.kill("materialize", rig.history.loading(older), after=part * rig.took)
-        mark = rig.bank.mark("purchases")
+        mark = rig.redis_store.mark("purchases")
         assert mark is None or not mark.readable or mark.version == older
         rig.run("materialize", newer)
         rig.push()
-        assert stored(rig.bank) == rig.history.served[newer]
+        assert stored(rig.redis_store) == rig.history.served[newer]
     nursery.expect_kills()
 
 
@@ -217,7 +217,7 @@ def test_a_killed_rollback_leaves_nothing_half(rig: Rig, nursery: Nursery) -> No
         rig.expect_halves(older, newer)
         if rig.mark.version == newer:
             rig.run("rollback", older)
-        assert stored(rig.bank) == rig.history.served[older]
+        assert stored(rig.redis_store) == rig.history.served[older]
         assert (rig.mark.version, rig.mark.withheld) == (older, newer)
         with pytest.raises(WithheldError):
             rig.ways["materialize"](rig.history.loading(newer))
@@ -230,8 +230,8 @@ def test_a_killed_rebuild_changes_nothing(rig: Rig, nursery: Nursery) -> None:
     for older, newer, part in two_versions("rebuild"):
         rig.serve(older, withheld=newer)
         nursery.kill("rebuild", rig.history.loading(older), after=part * rig.took)
-        assert stored(rig.bank) == rig.history.served[older]
+        assert stored(rig.redis_store) == rig.history.served[older]
         rig.run("rebuild", older)
-        assert stored(rig.bank) == rig.history.served[older]
+        assert stored(rig.redis_store) == rig.history.served[older]
         assert (rig.mark.version, rig.mark.withheld) == (older, newer)
     nursery.expect_kills()

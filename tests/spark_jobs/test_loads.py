@@ -63,7 +63,7 @@ class Shop:
     spark: SparkSession
     folder: Path
     store: FeatureStore
-    bank: RedisStore
+    redis_store: RedisStore
 
     @property
     def path(self) -> Path:
@@ -79,7 +79,7 @@ class Shop:
 
     @property
     def mark(self) -> LoadState:
-        mark = self.bank.mark("purchases")
+        mark = self.redis_store.mark("purchases")
         assert mark is not None
         return mark
 
@@ -141,7 +141,7 @@ def purchases(folder: Path, *, is_keyed: bool = True) -> FeatureView:
     )
 
 
-def config_of(project: str, folder: Path, bank: RedisStore) -> RepoConfig:
+def config_of(project: str, folder: Path, redis_store: RedisStore) -> RepoConfig:
     """A project of the registry in a folder, and of a Redis."""
     return RepoConfig(
         project=project,
@@ -150,7 +150,7 @@ def config_of(project: str, folder: Path, bank: RedisStore) -> RepoConfig:
         offline_store={"type": "pedigree.jobs.historical.offline_store.PedigreeOfflineStore"},
         online_store={
             "type": "pedigree.online.feast_plugin.PedigreeOnlineStore",
-            "connection_string": str(bank.address),
+            "connection_string": str(redis_store.address),
         },
         batch_engine={"type": "pedigree.jobs.materialize.compute_engine.PedigreeSparkEngine"},
         entity_key_serialization_version=3,
@@ -158,8 +158,8 @@ def config_of(project: str, folder: Path, bank: RedisStore) -> RepoConfig:
 
 
 @pytest.fixture
-def shop(spark: SparkSession, tmp_path: Path, bank: RedisStore) -> Iterator[Shop]:
-    made = Shop(spark, tmp_path, FeatureStore(config=config_of("shop", tmp_path, bank)), bank)
+def shop(spark: SparkSession, tmp_path: Path, redis_store: RedisStore) -> Iterator[Shop]:
+    made = Shop(spark, tmp_path, FeatureStore(config=config_of("shop", tmp_path, redis_store)), redis_store)
     made.store.apply([CUSTOMER, purchases(tmp_path)])
     yield made
     asyncio.run(made.store.close())
@@ -304,7 +304,7 @@ def test_a_rollback_beside_a_load_holds(shop: Shop, meanwhile: Callable[..., Non
         shop.load()
     assert shop.served(1, 2, 3, 4) == [1.0, 2.0, None, None]
     assert (shop.mark.version, shop.mark.withheld) == (0, 1)
-    assert shop.bank.open_loads("purchases") == {}
+    assert shop.redis_store.open_loads("purchases") == {}
     shop.load()
     assert shop.served(1, 2, 3, 4) == [7.0, 2.0, -3.0, 7.0]
 
@@ -334,8 +334,8 @@ def test_a_rollback_beside_a_rebuild_holds(shop: Shop, meanwhile: Callable[..., 
     with pytest.raises(LoadOvertakenError):
         shop.rebuild()
     assert shop.served(1) == [1.0]
-    [key] = next(iter(shop.bank.entities(b"shop:customer:")))
-    assert len(shop.bank.redis.hkeys(key)) == 1
+    [key] = next(iter(shop.redis_store.entities(b"shop:customer:")))
+    assert len(shop.redis_store.redis.hkeys(key)) == 1
 
 
 def test_of_two_loads_at_once_one_wins_whole(shop: Shop, meanwhile: Callable[..., None]) -> None:
@@ -383,10 +383,10 @@ def test_a_rebuild_cut_off_at_its_very_end_is_finished(shop: Shop, monkeypatch: 
     shop.load()
     move = RedisStore.move
 
-    def cut(bank: RedisStore, *arguments: Any, ends: bool) -> int:
+    def cut(redis_store: RedisStore, *arguments: Any, ends: bool) -> int:
         if ends:
             raise KeyboardInterrupt
-        moved = move(bank, *arguments, ends=ends)
+        moved = move(redis_store, *arguments, ends=ends)
         shop.push(8, 5, 8.0)
         return moved
 
@@ -397,9 +397,9 @@ def test_a_rebuild_cut_off_at_its_very_end_is_finished(shop: Shop, monkeypatch: 
     assert shop.served(1, 8) == [1.0, None]
     shop.load()
     assert shop.served(1, 8) == [1.0, 8.0]
-    keys = next(iter(shop.bank.entities(b"shop:customer:")))
-    assert [len(shop.bank.redis.hkeys(key)) for key in keys] == [1, 1]
-    assert shop.bank.open_loads("purchases") == {}
+    keys = next(iter(shop.redis_store.entities(b"shop:customer:")))
+    assert [len(shop.redis_store.redis.hkeys(key)) for key in keys] == [1, 1]
+    assert shop.redis_store.open_loads("purchases") == {}
 
 
 @pytest.mark.slow
@@ -412,8 +412,8 @@ def test_a_view_that_is_removed_beside_its_load_stays_removed(shop: Shop, meanwh
     meanwhile(lambda: shop.store.apply([], objects_to_delete=[view], partial=False))
     with pytest.raises(LoadOvertakenError, match="no longer knows it"):
         shop.load()
-    assert shop.bank.views() == set()
-    assert list(shop.bank.entities(b"shop:customer:")) == []
+    assert shop.redis_store.views() == set()
+    assert list(shop.redis_store.entities(b"shop:customer:")) == []
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before rows are read", "after"])
@@ -693,7 +693,7 @@ def test_two_repositories_share_a_redis_and_a_registry_and_nothing_else(shop: Sh
     What is torn down is the store: Feast's own registry is emptied for all projects by `feast teardown`.
     """
     other = replace(
-        shop, folder=shop.folder / "bank", store=FeatureStore(config=config_of("bank", shop.folder, shop.bank))
+        shop, folder=shop.folder / "bank", store=FeatureStore(config=config_of("bank", shop.folder, shop.redis_store))
     )
     other.folder.mkdir()
     other.store.apply([CUSTOMER, purchases(other.folder)])
@@ -706,7 +706,7 @@ def test_two_repositories_share_a_redis_and_a_registry_and_nothing_else(shop: Sh
     other.push(2, 3, 98.0)
     assert (shop.served(1, 2), other.served(1, 2)) == ([10.0, 20.0], [99.0, 98.0])
     other.store._get_provider().teardown_infra("bank", [other.view], [CUSTOMER])
-    assert set(other.bank.redis.scan_iter("*bank*")) <= {
+    assert set(other.redis_store.redis.scan_iter("*bank*")) <= {
         b"bank:loads",
         b"bank:schemas",
         b"bank:plan",

@@ -94,12 +94,12 @@ class Table:
         return {customer: (order[0], spend) for customer, (order, spend) in best.items()}
 
 
-def stored(bank: RedisStore, field: bytes | None = None) -> dict[int, tuple[int, float]]:
+def stored(redis_store: RedisStore, field: bytes | None = None) -> dict[int, tuple[int, float]]:
     """What is in a field, or in the one that is read, by customer: event time and spend."""
-    mark, found = bank.mark("purchases"), {}
+    mark, found = redis_store.mark("purchases"), {}
     field = field or redis_keys.field("purchases", mark.generation if mark else 0)
-    for keys in bank.entities(PREFIX):
-        for key, record in zip(keys, bank.read(keys, field), strict=True):
+    for keys in redis_store.entities(PREFIX):
+        for key, record in zip(keys, redis_store.read(keys, field), strict=True):
             if record is not None:
                 spend, _, _ = SCHEMA.unpack(record)
                 customer = Value.FromString(key.removeprefix(PREFIX)).int64_val
@@ -107,27 +107,29 @@ def stored(bank: RedisStore, field: bytes | None = None) -> dict[int, tuple[int,
     return found
 
 
-def loaded(loading: Loading, bank: RedisStore, spark: SparkSession) -> Loaded:
-    return load(loading, bank, spark, run_id="a-run", told=lambda _rows: None)
+def loaded(loading: Loading, redis_store: RedisStore, spark: SparkSession) -> Loaded:
+    return load(loading, redis_store, spark, run_id="a-run", progress=lambda _rows: None)
 
 
-def test_a_first_load_brings_the_newest_row_of_each_key(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_a_first_load_brings_the_newest_row_of_each_key(
+    table: Table, redis_store: RedisStore, spark: SparkSession
+) -> None:
     """The store holds what a loop over the table finds, each record tells its run and version, and the view is loaded."""
     table.append(rows_at(500, customers=60, seed=1))
-    done = loaded(table.loading(), bank, spark)
-    assert stored(bank) == table.newest(table.loading())
+    done = loaded(table.loading(), redis_store, spark)
+    assert stored(redis_store) == table.newest(table.loading())
     assert (done.how, done.rows, done.written) == ("full", 60, 60)
-    mark = bank.mark("purchases")
+    mark = redis_store.mark("purchases")
     assert mark is not None
     assert (mark.state, mark.version, mark.rows) == (LoadStatus.LOADED, 0, 60)
-    [record] = bank.read([next(iter(bank.entities(PREFIX)))[0]], FIELD)
+    [record] = redis_store.read([next(iter(redis_store.entities(PREFIX)))[0]], FIELD)
     assert record is not None
-    assert bank.loads([head_of(record).load])[done.load].run_id == "a-run"
+    assert redis_store.loads([head_of(record).load])[done.load].run_id == "a-run"
 
 
 @pytest.mark.parametrize("crowded", [0.0, math.inf], ids=["newest", "all"])
 def test_sending_the_newest_and_sending_all_leave_the_same(
-    table: Table, bank: RedisStore, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, crowded: float
+    table: Table, redis_store: RedisStore, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, crowded: float
 ) -> None:
     """With many rows of a key, corrections, null keys and repeated rows, both leave what a loop finds, and count alike."""
     monkeypatch.setattr(redis_writer, "CROWDED", crowded)
@@ -135,16 +137,16 @@ def test_sending_the_newest_and_sending_all_leave_the_same(
     rows = rows_at(400, customers=40, seed=1)
     keyless = rows.head(30).assign(event_at=EVENTS[-1] + DAY, customer=math.nan)
     table.append(pd.concat([rows, keyless]).astype({"customer": "Int64"}))
-    done = loaded(table.loading(), bank, spark)
-    newest = max(event for event, _ in stored(bank).values())
-    assert stored(bank) == table.newest(table.loading())
+    done = loaded(table.loading(), redis_store, spark)
+    newest = max(event for event, _ in stored(redis_store).values())
+    assert stored(redis_store) == table.newest(table.loading())
     assert (done.how, done.rows, done.written, done.newest_us) == ("full", 40, 40, newest)
     fresh = rows_at(80, customers=20, seed=2)
     table.append(pd.concat([fresh, fresh.head(50)]).astype({"customer": "Int64"}))
     sent: list[int] = []
-    done = load(table.loading(), bank, spark, run_id="a-run", told=sent.append)
+    done = load(table.loading(), redis_store, spark, run_id="a-run", progress=sent.append)
     assert (done.how, sum(sent)) == ("changes", fresh.customer.nunique()), "one row of a key, since the field is read"
-    assert stored(bank) == table.newest(table.loading())
+    assert stored(redis_store) == table.newest(table.loading())
 
 
 def test_what_is_crowded_is_told_by_keys_that_are_known(table: Table, spark: SparkSession) -> None:
@@ -155,46 +157,50 @@ def test_what_is_crowded_is_told_by_keys_that_are_known(table: Table, spark: Spa
         assert LOADING.crowded(spark.createDataFrame(rows)) is expected
 
 
-def test_late_rows_are_found_and_nothing_else_is_written(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_late_rows_are_found_and_nothing_else_is_written(
+    table: Table, redis_store: RedisStore, spark: SparkSession
+) -> None:
     """A later load takes rows of any event time that came since, by Delta's change feed; unchanged keys are not written again."""
     table.append(rows_at(500, customers=60, seed=1))
-    loaded(table.loading(), bank, spark)
+    loaded(table.loading(), redis_store, spark)
     late = rows_at(3, customers=60, seed=2).assign(customer=[1000, 1001, 1002], event_at=EVENTS[0])
     table.append(late)
-    done = loaded(table.loading(), bank, spark)
+    done = loaded(table.loading(), redis_store, spark)
     assert (done.how, done.written) == ("changes", 3)
-    assert stored(bank) == table.newest(table.loading())
-    assert loaded(table.loading(), bank, spark).how == "nothing"
+    assert stored(redis_store) == table.newest(table.loading())
+    assert loaded(table.loading(), redis_store, spark).how == "nothing"
 
 
-def test_a_table_put_in_order_is_no_news(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_a_table_put_in_order_is_no_news(table: Table, redis_store: RedisStore, spark: SparkSession) -> None:
     """OPTIMIZE moves rows and changes none: nothing is written, and the version that it made is known to be served."""
     for seed in range(3):
         table.append(rows_at(20, customers=20, seed=seed))
-    loaded(table.loading(), bank, spark)
+    loaded(table.loading(), redis_store, spark)
     table.optimize()
-    done = loaded(table.loading(), bank, spark)
+    done = loaded(table.loading(), redis_store, spark)
     assert (table.loading().version, done.how, done.written) == (3, "changes", 0)
 
 
-def test_a_deleted_row_gives_way_to_the_one_before_it(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_a_deleted_row_gives_way_to_the_one_before_it(
+    table: Table, redis_store: RedisStore, spark: SparkSession
+) -> None:
     """Where the newest row of a key is deleted the one before it is served again, or none."""
     table.append(rows_at(300, customers=20, seed=3))
-    loaded(table.loading(), bank, spark)
+    loaded(table.loading(), redis_store, spark)
     table.delete(f"event_at >= '{EVENTS[20]}' OR customer = 7")
-    loaded(table.loading(), bank, spark)
-    assert stored(bank) == table.newest(table.loading())
-    assert 7 not in stored(bank)
+    loaded(table.loading(), redis_store, spark)
+    assert stored(redis_store) == table.newest(table.loading())
+    assert 7 not in stored(redis_store)
 
 
 @pytest.mark.parametrize("commits", [4, pytest.param(12, marks=pytest.mark.slow)])
 def test_whatever_happens_to_the_table_the_store_follows(
-    table: Table, bank: RedisStore, spark: SparkSession, commits: int
+    table: Table, redis_store: RedisStore, spark: SparkSession, commits: int
 ) -> None:
     """After each of some commits of every kind, in a random order, a load leaves what a loop over the table finds."""
     rng = random.Random(5)
     table.append(rows_at(200, customers=40, seed=100))
-    loaded(table.loading(), bank, spark)
+    loaded(table.loading(), redis_store, spark)
     for number in range(commits):
         first = EVENTS[rng.randrange(len(EVENTS) - 3)]
         slice_of = f"event_at >= '{first}' AND event_at < '{first + 3 * DAY}'"
@@ -207,15 +213,17 @@ def test_whatever_happens_to_the_table_the_store_follows(
             table.optimize,
         ]
         rng.choice(changes)()
-        loaded(table.loading(), bank, spark)
-        assert stored(bank) == table.newest(table.loading()), number
+        loaded(table.loading(), redis_store, spark)
+        assert stored(redis_store) == table.newest(table.loading()), number
 
 
-def test_the_newest_made_of_rows_of_one_instant_is_served(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_the_newest_made_of_rows_of_one_instant_is_served(
+    table: Table, redis_store: RedisStore, spark: SparkSession
+) -> None:
     """Rows of one key and event time come many in a commit, made in any order, some without a time; deletes and rewrites too."""
     rng = random.Random(7)
     table.append(rows_at(10, customers=5, seed=100).assign(event_at=EVENTS[0]))
-    loaded(table.loading(), bank, spark)
+    loaded(table.loading(), redis_store, spark)
     for number in range(3):
         fresh = rows_at(40, customers=5, seed=number).assign(event_at=[EVENTS[row % 2] for row in range(40)])
         fresh["created_at"] = rng.sample([*rows_at(2000, customers=5, seed=50 - number).created_at], 40)
@@ -226,69 +234,73 @@ def test_the_newest_made_of_rows_of_one_instant_is_served(table: Table, bank: Re
             partial(table.delete, "spend > 50"),
         ]
         changes[number % 3]()
-        loaded(table.loading(), bank, spark)
-        assert stored(bank) == table.newest(table.loading()), number
+        loaded(table.loading(), redis_store, spark)
+        assert stored(redis_store) == table.newest(table.loading()), number
 
 
-def test_rows_that_no_audited_run_wrote_are_not_loaded(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_rows_that_no_audited_run_wrote_are_not_loaded(
+    table: Table, redis_store: RedisStore, spark: SparkSession
+) -> None:
     """A commit from elsewhere is not served: the last audited version before it is."""
     table.append(rows_at(50, customers=10, seed=1))
     table.append(rows_at(50, customers=10, seed=2), audited=False)
     audited = audited_version(spark, table.uri, "purchases")
     assert (audited.version, audited.unaudited) == (0, (1,))
-    loaded(table.loading(), bank, spark)
-    assert stored(bank) == table.newest(replace(table.loading(), version=0))
+    loaded(table.loading(), redis_store, spark)
+    assert stored(redis_store) == table.newest(replace(table.loading(), version=0))
 
 
-def test_rows_of_the_future_stay_out(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_rows_of_the_future_stay_out(table: Table, redis_store: RedisStore, spark: SparkSession) -> None:
     """A row ahead of the clock by more than is allowed is not stored, so that it blocks no key."""
     rows = rows_at(20, customers=5, seed=1)
     table.append(pd.concat([rows, rows.head(5).assign(event_at=datetime(2099, 1, 1, tzinfo=UTC))]))
     far = micros(datetime(2100, 1, 1, tzinfo=UTC))
-    loaded(table.loading(until_us=far), bank, spark)
-    assert max(event for event, _ in stored(bank).values()) <= micros(EVENTS[-1])
+    loaded(table.loading(until_us=far), redis_store, spark)
+    assert max(event for event, _ in stored(redis_store).values()) <= micros(EVENTS[-1])
 
 
-def test_a_rollback_rewrites_only_what_changed(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_a_rollback_rewrites_only_what_changed(table: Table, redis_store: RedisStore, spark: SparkSession) -> None:
     """Rolling back leaves what the earlier version has, writes only the keys that differ, and later versions stay out."""
     table.append(rows_at(200, customers=50, seed=1))
     before = table.loading()
-    loaded(before, bank, spark)
+    loaded(before, redis_store, spark)
     bad = rows_at(8, customers=4, seed=2).assign(event_at=EVENTS[-1], spend=-1.0)
     table.append(pd.concat([bad, bad.head(1).assign(customer=999)]))
-    loaded(table.loading(), bank, spark)
-    assert stored(bank) != table.newest(before)
-    done = roll_back(before, bank, spark, run_id="back", told=lambda _rows: None)
-    assert stored(bank) == table.newest(before)
+    loaded(table.loading(), redis_store, spark)
+    assert stored(redis_store) != table.newest(before)
+    done = roll_back(before, redis_store, spark, run_id="back", progress=lambda _rows: None)
+    assert stored(redis_store) == table.newest(before)
     assert done.written <= 5
-    mark = bank.mark("purchases")
+    mark = redis_store.mark("purchases")
     assert mark is not None
     assert (mark.version, mark.withheld) == (0, 1)
     table.delete("spend < 0")
-    loaded(table.loading(), bank, spark)
-    assert stored(bank) == table.newest(table.loading())
+    loaded(table.loading(), redis_store, spark)
+    assert stored(redis_store) == table.newest(table.loading())
 
 
-def test_a_rollback_of_nothing_is_an_error(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_a_rollback_of_nothing_is_an_error(table: Table, redis_store: RedisStore, spark: SparkSession) -> None:
     """A view that was never loaded cannot be rolled back."""
     table.append(rows_at(20, customers=5, seed=1))
     with pytest.raises(NothingToRollBackError):
-        roll_back(table.loading(), bank, spark, run_id="back", told=lambda _rows: None)
+        roll_back(table.loading(), redis_store, spark, run_id="back", progress=lambda _rows: None)
 
 
-def test_a_refresh_is_read_at_every_moment(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_a_refresh_is_read_at_every_moment(table: Table, redis_store: RedisStore, spark: SparkSession) -> None:
     """While everything is loaded anew no read finds a key missing; pushed rows come along, rows of no table do not."""
     table.append(rows_at(300, customers=50, seed=1))
-    loaded(table.loading(), bank, spark)
+    loaded(table.loading(), redis_store, spark)
     stale = redis_keys.entity_key(PREFIX, [b"\x20\x7f"])
     pushed = redis_keys.entity_key(PREFIX, [b"\x20\x01"])
     values = [Value(double_val=5.0).SerializeToString(), None, None]
-    bank.write(FIELD, [(stale, SCHEMA.pack(Head(START_US, None, 99, SCHEMA.fingerprint), values))])
-    bank.write(FIELD, [(pushed, SCHEMA.pack(Head(micros(EVENTS[-1] + DAY), None, 0, SCHEMA.fingerprint), values))])
+    redis_store.write(FIELD, [(stale, SCHEMA.pack(Head(START_US, None, 99, SCHEMA.fingerprint), values))])
+    redis_store.write(
+        FIELD, [(pushed, SCHEMA.pack(Head(micros(EVENTS[-1] + DAY), None, 0, SCHEMA.fingerprint), values))]
+    )
     missing, ended = [], threading.Event()
 
     def read() -> None:
-        own = RedisStore.open("shop", bank.address)
+        own = RedisStore.open("shop", redis_store.address)
         while not ended.is_set():
             before = own.mark("purchases")
             assert before is not None
@@ -300,46 +312,46 @@ def test_a_refresh_is_read_at_every_moment(table: Table, bank: RedisStore, spark
 
     reader = threading.Thread(target=read)
     reader.start()
-    refresh(table.loading(), bank, spark, run_id="anew", told=lambda _rows: None)
+    refresh(table.loading(), redis_store, spark, run_id="anew", progress=lambda _rows: None)
     ended.set()
     reader.join()
     assert missing == []
     expected = table.newest(table.loading()) | {1: (micros(EVENTS[-1] + DAY), 5.0)}
-    assert stored(bank) == expected
-    assert stored(bank, FIELD) == {}
+    assert stored(redis_store) == expected
+    assert stored(redis_store, FIELD) == {}
 
 
 def test_what_redis_evicted_is_sent_again_with_the_next_load(
-    table: Table, bank: RedisStore, spark: SparkSession
+    table: Table, redis_store: RedisStore, spark: SparkSession
 ) -> None:
     """After evictions a load over a narrow span sends all that was loaded; rows that are gone from the table go here too."""
     table.append(rows_at(200, customers=40, seed=1))
     first = table.loading()
-    bank.set_baseline(FIELD, bank.memories())
-    loaded(first, bank, spark)
-    mark = bank.mark("purchases")
-    assert not bank.may_lack_rows(FIELD)
-    bank.redis.config_set("maxmemory-policy", "allkeys-lru")
-    bank.redis.config_set("maxmemory", bank.redis.info()["used_memory"] - 3000)
-    assert bank.redis.info()["evicted_keys"] > 0
-    bank.redis.config_set("maxmemory", 0)
-    bank.redis.config_set("maxmemory-policy", "noeviction")
-    bank.set_mark("purchases", mark or LoadState(LoadStatus.DECLARED))  # it may have been evicted as well
-    assert bank.may_lack_rows(FIELD)
-    gone = next(iter(stored(bank)))
+    redis_store.set_baseline(FIELD, redis_store.memories())
+    loaded(first, redis_store, spark)
+    mark = redis_store.mark("purchases")
+    assert not redis_store.may_lack_rows(FIELD)
+    redis_store.redis.config_set("maxmemory-policy", "allkeys-lru")
+    redis_store.redis.config_set("maxmemory", redis_store.redis.info()["used_memory"] - 3000)
+    assert redis_store.redis.info()["evicted_keys"] > 0
+    redis_store.redis.config_set("maxmemory", 0)
+    redis_store.redis.config_set("maxmemory-policy", "noeviction")
+    redis_store.set_mark("purchases", mark or LoadState(LoadStatus.DECLARED))  # it may have been evicted as well
+    assert redis_store.may_lack_rows(FIELD)
+    gone = next(iter(stored(redis_store)))
     table.delete(f"customer = {gone}")
     table.append(rows_at(30, customers=10, seed=2))
     narrow = table.loading(since_us=first.until_us - 1)
-    assert loaded(narrow, bank, spark).how == "full"
-    assert stored(bank) == table.newest(replace(table.loading(), until_us=narrow.until_us))
-    assert loaded(narrow, bank, spark).how == "nothing"
+    assert loaded(narrow, redis_store, spark).how == "full"
+    assert stored(redis_store) == table.newest(replace(table.loading(), until_us=narrow.until_us))
+    assert loaded(narrow, redis_store, spark).how == "nothing"
 
 
-def test_an_older_layout_is_read_by_its_own_schema(table: Table, bank: RedisStore, spark: SparkSession) -> None:
+def test_an_older_layout_is_read_by_its_own_schema(table: Table, redis_store: RedisStore, spark: SparkSession) -> None:
     """Records of a view that has grown a feature since say by which layout they are to be read."""
     table.append(rows_at(20, customers=5, seed=1))
-    loaded(table.loading(), bank, spark)
-    [record] = bank.read([next(iter(bank.entities(PREFIX)))[0]], FIELD)
+    loaded(table.loading(), redis_store, spark)
+    [record] = redis_store.read([next(iter(redis_store.entities(PREFIX)))[0]], FIELD)
     assert record is not None
-    assert bank.schema(head_of(record).fingerprint) == SCHEMA
+    assert redis_store.schema(head_of(record).fingerprint) == SCHEMA
     assert Schema.of([("spend", "DOUBLE")]).fingerprint != SCHEMA.fingerprint

@@ -42,14 +42,14 @@ def online_store() -> Iterator[Finding]:
 
     repo = read_repo(serving_settings().feature_store_yaml)
     about = f"online store {repo.address}"
-    bank = RedisStore.open(repo.project, repo.address)
+    redis_store = RedisStore.open(repo.project, repo.address)
     try:
-        memories = bank.memories()
+        memories = redis_store.memories()
     except redis.exceptions.RedisError as error:
         yield Finding(about, "", f"it does not answer ({reason_of(error)}). Start it (on a laptop: pedigree up)")
         return
     finally:
-        bank.close()
+        redis_store.close()
     yield Finding(about, "it answers")
     policies = ", ".join(sorted({one.policy for one in memories or ()}))
     yield Finding(f"eviction of {about}", f"it evicts no rows ({policies})", policy_problem(memories) or "")

@@ -92,12 +92,12 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             until_us=micros(task.end_time),
             skew_seconds=self.repo_config.online_store.future_skew_seconds,
         )
-        with opened(self.repo_config) as bank:
-            warn_of_eviction(bank)
+        with opened(self.repo_config) as redis_store:
+            warn_of_eviction(redis_store)
             bar = task.tqdm_builder(None) if task.tqdm_builder else None
-            told = bar.update if bar is not None else lambda _rows: None
+            progress = bar.update if bar is not None else lambda _rows: None
             try:
-                done = load(loading, bank, spark, run_id=run.id, told=told)
+                done = load(loading, redis_store, spark, run_id=run.id, progress=progress)
             finally:
                 if bar is not None:
                     bar.close()
@@ -142,11 +142,11 @@ def note(run: Run, done: Loaded) -> None:
 @contextmanager
 def opened(config: Any) -> Iterator[RedisStore]:
     """The online store, for as long as the block runs."""
-    bank = open_redis_store(config)
+    redis_store = open_redis_store(config)
     try:
-        yield bank
+        yield redis_store
     finally:
-        bank.close()
+        redis_store.close()
 
 
 def loading_of(

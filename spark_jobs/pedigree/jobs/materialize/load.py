@@ -45,7 +45,7 @@ class Loaded:
     newest_us: int | None
 
 
-def load(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+def load(loading: Loading, redis_store: RedisStore, spark: SparkSession, *, run_id: str, progress: Progress) -> Loaded:
     """Bring the store to the table's version for a span of time. Until the first load of a view ends, nobody reads it.
 
     A span that does not touch what is loaded takes with it what lies between, so that what is loaded has no hole. Where what is
@@ -53,13 +53,15 @@ def load(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id: str
     changed, Redis may have evicted rows) all of it is loaded anew beside it.
 
     Args:
-        told: is told how many rows are done, from time to time.
+        progress: is told how many rows are done, from time to time.
     Raises:
         WithheldError: the version was rolled back; nothing was written.
         LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
     """
     loading = dated(loading, spark)
-    with attempt(loading, bank, run_id=run_id, told=told, check=partial(refuse_withheld, loading)) as tried:
+    with attempt(
+        loading, redis_store, run_id=run_id, progress=progress, check=partial(refuse_withheld, loading)
+    ) as tried:
         is_first = tried.before.state is not LoadStatus.LOADED
         wide = loading if is_first else loading.joined(tried.before)
         if tried.is_alone and (is_first or not loading.keys):
@@ -71,11 +73,11 @@ def load(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id: str
 
 def refresh(
     loading: Loading,
-    bank: RedisStore,
+    redis_store: RedisStore,
     spark: SparkSession,
     *,
     run_id: str,
-    told: Progress,
+    progress: Progress,
     includes_withheld: bool = False,
 ) -> Loaded:
     """Load everything anew beside what is read, then have it read instead: no read is refused, or half answered, at any moment.
@@ -91,7 +93,7 @@ def refresh(
     """
     loading = dated(loading, spark)
     check = partial(refuse_withheld, loading, lifts=includes_withheld)
-    with attempt(loading, bank, run_id=run_id, told=told, check=check) as tried:
+    with attempt(loading, redis_store, run_id=run_id, progress=progress, check=check) as tried:
         is_first = tried.before.state is not LoadStatus.LOADED
         if is_first and tried.is_alone and not tried.before.readable:
             return in_full(loading, tried, spark)
@@ -99,7 +101,9 @@ def refresh(
         return anew(wide, tried, spark, lifts=includes_withheld)
 
 
-def roll_back(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id: str, told: Progress) -> Loaded:
+def roll_back(
+    loading: Loading, redis_store: RedisStore, spark: SparkSession, *, run_id: str, progress: Progress
+) -> Loaded:
     """Bring the store back to an earlier version of the table, by the keys alone that changed since.
 
     Until a version is published that is newer than the one that was rolled back, nothing is loaded. Where another load was
@@ -110,7 +114,9 @@ def roll_back(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id
         LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
     """
     loading = dated(loading, spark)
-    with attempt(loading, bank, run_id=run_id, told=told, check=partial(refuse_no_later, loading)) as tried:
+    with attempt(
+        loading, redis_store, run_id=run_id, progress=progress, check=partial(refuse_no_later, loading)
+    ) as tried:
         before = tried.before
         wide = loading.joined(before)
         if tried.lacks_rows or not (tried.is_alone and is_same_table(loading, before, spark)):
@@ -118,7 +124,9 @@ def roll_back(loading: Loading, bank: RedisStore, spark: SparkSession, *, run_id
         if loading.keys:
             sent = restore(changed_keys(wide, before, spark), wide, tried, spark)
         else:
-            sent = send_newest(whole(wide, spark), wide, bank, field=tried.field, number=tried.number, is_read=True)
+            sent = send_newest(
+                whole(wide, spark), wide, redis_store, field=tried.field, number=tried.number, is_read=True
+            )
         mark = replace(
             before,
             load=tried.number,
@@ -160,21 +168,23 @@ def in_full(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
     """Load all rows of the time in place: a first load, or a view of one row."""
     before, number = tried.before, tried.number
     is_read = before.readable
-    sent = send_newest(whole(loading, spark), loading, tried.bank, field=tried.field, number=number, is_read=is_read)
-    tried.bank.set_baseline(tried.field, tried.memories)
+    sent = send_newest(
+        whole(loading, spark), loading, tried.redis_store, field=tried.field, number=number, is_read=is_read
+    )
+    tried.redis_store.set_baseline(tried.field, tried.memories)
     tried.commit_in_place(after(loading, tried, sent, how="full"))
     return Loaded(number, "full", sent.keys, sent.written, sent.newest_us or before.newest_us)
 
 
 def by_changes(loading: Loading, tried: Attempt, spark: SparkSession) -> Loaded:
     """Load what changed since the version that is loaded, and what the time adds."""
-    before, bank, number = tried.before, tried.bank, tried.number
+    before, redis_store, number = tried.before, tried.redis_store, tried.number
     grown = loading.version != before.version
     with net_changes(loading, before, spark) if grown else nullcontext() as net:
         rows = changed(loading, before, spark, net)
         sent = Sent()
         if rows is not None:
-            sent = send_newest(rows, loading, bank, field=tried.field, number=number, is_read=True)
+            sent = send_newest(rows, loading, redis_store, field=tried.field, number=number, is_read=True)
         gone = None if net is None else removed(loading, net)
         if gone is not None:
             sent += replace(restore(gone, loading, tried, spark), newest_us=None)
@@ -187,7 +197,7 @@ def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "f
     """Load all rows of the time into a field of their own, and have that read."""
     tried.forget_the_dead()
     rows, number = whole(loading, spark), tried.number
-    sent = send_newest(rows, loading, tried.bank, field=tried.own_field, number=number, is_read=False)
+    sent = send_newest(rows, loading, tried.redis_store, field=tried.own_field, number=number, is_read=False)
     mark = LoadState(
         state=LoadStatus.LOADED,
         generation=number,
@@ -206,7 +216,7 @@ def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "f
 
 
 def send_newest(
-    rows: DataFrame, loading: Loading, bank: RedisStore, *, field: bytes, number: int, is_read: bool
+    rows: DataFrame, loading: Loading, redis_store: RedisStore, *, field: bytes, number: int, is_read: bool
 ) -> Sent:
     """Send the newest row of each key, or all rows where Redis may find the newest.
 
@@ -216,7 +226,7 @@ def send_newest(
     needs_newest = is_read or not loading.join_keys or loading.crowded(rows)
     chosen = loading.newest(rows) if needs_newest else loading.known(rows)
     script = scripts.WRITE if loading.join_keys else scripts.RESTORE
-    return write(chosen, loading, bank, field=field, number=number, script=script)
+    return write(chosen, loading, redis_store, field=field, number=number, script=script)
 
 
 def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> LoadState:
@@ -241,4 +251,4 @@ def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> LoadStat
 def restore(keys: DataFrame, loading: Loading, tried: Attempt, spark: SparkSession) -> Sent:
     """Give keys the newest row that the table has of them in all that is loaded, or none, whatever the store holds."""
     rows = keys.join(loading.newest(whole(loading, spark)), on=loading.keys, how="left")
-    return write(rows, loading, tried.bank, field=tried.field, number=tried.number, script=scripts.RESTORE)
+    return write(rows, loading, tried.redis_store, field=tried.field, number=tried.number, script=scripts.RESTORE)

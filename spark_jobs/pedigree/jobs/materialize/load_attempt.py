@@ -43,7 +43,7 @@ class Attempt:
     """
 
     loading: Loading
-    bank: RedisStore
+    redis_store: RedisStore
     number: int
     seen: bytes
     before: LoadState
@@ -59,7 +59,7 @@ class Attempt:
     @property
     def prefix(self) -> bytes:
         """What the keys of the view's entities start with."""
-        return redis_keys.entity_prefix(self.bank.project, self.loading.keys)
+        return redis_keys.entity_prefix(self.redis_store.project, self.loading.keys)
 
     @property
     def field(self) -> bytes:
@@ -73,12 +73,12 @@ class Attempt:
 
     def forget_the_dead(self) -> None:
         """Free what tries that are dead left in fields of their own. One that lives after all can set no mark any more."""
-        dead = [number for number in self.others if not self.bank.is_alive(number)]
-        self.bank.strike_off(dead)
-        now = self.bank.mark(self.loading.view) or self.before  # what was struck off cannot become it any more
+        dead = [number for number in self.others if not self.redis_store.is_alive(number)]
+        self.redis_store.strike_off(dead)
+        now = self.redis_store.mark(self.loading.view) or self.before  # what was struck off cannot become it any more
         for number in dead:
             if number != now.generation:
-                self.bank.forget(redis_keys.field(self.loading.view, number), self.prefix)
+                self.redis_store.forget(redis_keys.field(self.loading.view, number), self.prefix)
 
     def commit_in_place(self, mark: LoadState) -> None:
         """Say what is loaded, after rows were changed in the field that is read.
@@ -86,12 +86,12 @@ class Attempt:
         Raises:
             LoadOvertakenError: somebody else said so first; theirs stands.
         """
-        if self.bank.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=None):
+        if self.redis_store.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=None):
             return
-        now = self.bank.mark(self.loading.view)
+        now = self.redis_store.mark(self.loading.view)
         if now is None or not now.readable or now.generation != self.before.generation:
-            self.bank.forget_load(self.field, self.prefix, self.number)
-            self.bank.strike_off([self.number])
+            self.redis_store.forget_load(self.field, self.prefix, self.number)
+            self.redis_store.strike_off([self.number])
         raise self.overtaken(now)
 
     def commit_own_field(self, mark: LoadState) -> None:
@@ -100,17 +100,17 @@ class Attempt:
         Raises:
             LoadOvertakenError: somebody else changed what is loaded first; theirs stands.
         """
-        self.bank.move(self.field, self.own_field, self.prefix, ends=False)
-        self.bank.set_baseline(self.own_field, self.memories)
+        self.redis_store.move(self.field, self.own_field, self.prefix, ends=False)
+        self.redis_store.set_baseline(self.own_field, self.memories)
         becomes = OpenLoad(self.loading.view, moves_from=self.before.generation)
-        if not self.bank.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=becomes):
-            self.bank.forget(self.own_field, self.prefix)
-            self.bank.strike_off([self.number])
-            raise self.overtaken(self.bank.mark(self.loading.view))
-        self.bank.move(self.field, self.own_field, self.prefix, ends=True)
+        if not self.redis_store.swap_mark(self.loading.view, self.seen, mark, number=self.number, becomes=becomes):
+            self.redis_store.forget(self.own_field, self.prefix)
+            self.redis_store.strike_off([self.number])
+            raise self.overtaken(self.redis_store.mark(self.loading.view))
+        self.redis_store.move(self.field, self.own_field, self.prefix, ends=True)
         for number in self.others:
-            self.bank.forget(redis_keys.field(self.loading.view, number), self.prefix)
-        self.bank.strike_off([*self.others, self.number])
+            self.redis_store.forget(redis_keys.field(self.loading.view, number), self.prefix)
+        self.redis_store.strike_off([*self.others, self.number])
 
     def overtaken(self, now: LoadState | None) -> LoadOvertakenError:
         """What is raised where somebody else was first."""
@@ -123,61 +123,67 @@ class Attempt:
 
 
 @contextmanager
-def attempt(loading: Loading, bank: RedisStore, *, run_id: str, told: Progress, check: Check) -> Iterator[Attempt]:
+def attempt(
+    loading: Loading, redis_store: RedisStore, *, run_id: str, progress: Progress, check: Check
+) -> Iterator[Attempt]:
     """A try within the block. Whatever ends it before it commits leaves it open, since rows may have been changed.
 
     Args:
-        told: is told how many rows are done, from time to time.
+        progress: is told how many rows are done, from time to time.
         check: what must hold of the view's mark; where it raises, nothing was begun.
     """
-    bank.register(loading.schema)
-    memories = bank.memories()
-    number = bank.begin(Load(loading.view, run_id, loading.uri, loading.version))
-    with telling(bank, number, told):
-        others = bank.open_loads(loading.view)  # before the mark: who sets it after this has been seen to be open
+    redis_store.register(loading.schema)
+    memories = redis_store.memories()
+    number = redis_store.begin(Load(loading.view, run_id, loading.uri, loading.version))
+    with telling(redis_store, number, progress):
+        others = redis_store.open_loads(
+            loading.view
+        )  # before the mark: who sets it after this has been seen to be open
         others.pop(number, None)
         try:
-            seen, before = noticed(loading.view, bank, number)
+            seen, before = noticed(loading.view, redis_store, number)
             check(before)
         except JobError:
-            bank.strike_off([number])
+            redis_store.strike_off([number])
             raise
-        if finish(loading, bank, before):
+        if finish(loading, redis_store, before):
             others.pop(before.generation, None)
-        yield Attempt(loading, bank, number, seen, before, others, memories, lacks_rows(loading.view, bank, before))
+        yield Attempt(
+            loading, redis_store, number, seen, before, others, memories, lacks_rows(loading.view, redis_store, before)
+        )
 
 
-def lacks_rows(view: str, bank: RedisStore, before: LoadState) -> bool:
+def lacks_rows(view: str, redis_store: RedisStore, before: LoadState) -> bool:
     """Whether Redis may have evicted rows of what is loaded."""
-    if not before.readable or not bank.may_lack_rows(redis_keys.field(view, before.generation)):
+    if not before.readable or not redis_store.may_lack_rows(redis_keys.field(view, before.generation)):
         return False
     log.warning("Redis has evicted keys since %s was filled; all of it is sent again", view)
     return True
 
 
-def finish(loading: Loading, bank: RedisStore, before: LoadState) -> bool:
+def finish(loading: Loading, redis_store: RedisStore, before: LoadState) -> bool:
     """Do what the try whose field is read still had to do, where it was killed just then; False where there was nothing."""
-    last = bank.open_loads(loading.view).get(before.generation)
+    last = redis_store.open_loads(loading.view).get(before.generation)
     if last is None or last.moves_from is None:
         return False
     old, new = (redis_keys.field(loading.view, generation) for generation in (last.moves_from, before.generation))
-    bank.move(old, new, redis_keys.entity_prefix(bank.project, loading.keys), ends=True)
-    bank.strike_off([before.generation])
+    redis_store.move(old, new, redis_keys.entity_prefix(redis_store.project, loading.keys), ends=True)
+    redis_store.strike_off([before.generation])
     return True
 
 
-def noticed(view: str, bank: RedisStore, number: int) -> tuple[bytes, LoadState]:
+def noticed(view: str, redis_store: RedisStore, number: int) -> tuple[bytes, LoadState]:
     """The mark of a view, as it is kept and as it says; a view that cannot be read is marked as loading.
 
     Raises:
         LoadOvertakenError: others change it all the time.
     """
     for _ in range(TRIES):
-        seen = bank.mark_text(view)
+        seen = redis_store.mark_text(view)
         before = LoadState.read(seen, view) if seen else LoadState(LoadStatus.DECLARED)
         if before.readable:
             return seen, before
         begun = replace(before, state=LoadStatus.LOADING)
-        if bank.swap_mark(view, seen, begun, number=number, becomes=OpenLoad(view)):
+        if redis_store.swap_mark(view, seen, begun, number=number, becomes=OpenLoad(view)):
             return begun.text().encode(), begun
     raise LoadOvertakenError(view, number=number, now="it changes all the time")

@@ -148,13 +148,15 @@ class Loading:
         return (at >= instant(since_us)) & (at <= instant(until))
 
 
-def write(rows: DataFrame, loading: Loading, bank: RedisStore, *, field: bytes, number: int, script: str) -> Sent:
+def write(
+    rows: DataFrame, loading: Loading, redis_store: RedisStore, *, field: bytes, number: int, script: str
+) -> Sent:
     """Encode rows and send them to the store from where they are."""
     work = partial(
         send,
         loading=loading,
-        project=bank.project,
-        address=bank.address,
+        project=redis_store.project,
+        address=redis_store.address,
         field=field,
         number=number,
         script=script,
@@ -175,7 +177,7 @@ def send(
 ) -> Iterator[pa.RecordBatch]:
     """What an executor does with its part of the rows."""
     prefix = redis_keys.entity_prefix(project, loading.keys)
-    bank = RedisStore.open(project, address)
+    redis_store = RedisStore.open(project, address)
     sent = Sent()
     try:
         for batch in batches:
@@ -185,11 +187,11 @@ def send(
             )
             if script == scripts.RESTORE:
                 records = batch_encoder.emptied(records, batch.column(loading.event))
-            taken = pipelined_writer.write(bank, field, keys, records, script)
+            taken = pipelined_writer.write(redis_store, field, keys, records, script)
             sent += Sent(len(batch) - taken.again, taken.written, newest_us(batch.column(loading.event)))
-            bank.add_progress(number, len(batch))
+            redis_store.add_progress(number, len(batch))
     finally:
-        bank.close()
+        redis_store.close()
     yield pa.record_batch({name: pa.array([count], pa.int64()) for name, count in asdict(sent).items()})
 
 
@@ -210,17 +212,17 @@ def encoded(kind: str, plain: Any) -> list[bytes | None]:
 
 
 @contextmanager
-def telling(bank: RedisStore, number: int, told: Progress) -> Iterator[None]:
-    """While the block runs, `told` hears twice a second how many more rows are done, and others that the load is alive."""
+def telling(redis_store: RedisStore, number: int, progress: Progress) -> Iterator[None]:
+    """While the block runs, `progress` hears twice a second how many more rows are done, and others that the load is alive."""
     ended = Event()
 
     def tell() -> None:
         seen, last = 0, False
         while not last:
             last = ended.wait(0.5)
-            done = bank.progress(number)
-            bank.keep_alive(number)
-            told(done - seen)
+            done = redis_store.progress(number)
+            redis_store.keep_alive(number)
+            progress(done - seen)
             seen = done
 
     teller = Thread(target=tell, name="load-progress", daemon=True)
@@ -230,7 +232,7 @@ def telling(bank: RedisStore, number: int, told: Progress) -> Iterator[None]:
     finally:
         ended.set()
         teller.join()
-        bank.end_progress(number)
+        redis_store.end_progress(number)
 
 
 def instant(us: int) -> Column:

@@ -46,7 +46,7 @@ class StoreRecovery:
     spark: SparkSession
     recorder: Recorder
 
-    def rebuild(self, view: FeatureView, told: Progress, *, includes_withheld: bool = False) -> Loaded:
+    def rebuild(self, view: FeatureView, progress: Progress, *, includes_withheld: bool = False) -> Loaded:
         """Fill a view anew from the newest audited version of its table, whatever the store holds; reads go on meanwhile.
 
         A view whose mark is damaged is not read until it is full again. What was loaded before is loaded again: what the
@@ -61,19 +61,21 @@ class StoreRecovery:
         since, until = loaded_times(view)
         nominal = (since, until) if since and until else None
         span = (micros(since), micros(until)) if since and until else (0, now_us())
-        with self.recorder.run("rebuild", view.name, nominal=nominal) as run, opened(self.store.config) as bank:
-            mend(bank, view.name, prefix_of(bank.project, view))
-            warn_of_eviction(bank)
+        with self.recorder.run("rebuild", view.name, nominal=nominal) as run, opened(self.store.config) as redis_store:
+            mend(redis_store, view.name, prefix_of(redis_store.project, view))
+            warn_of_eviction(redis_store)
             audited = version_to_load(view, delta_source(view), self.spark)
-            mark = None if includes_withheld else bank.mark(view.name)
+            mark = None if includes_withheld else redis_store.mark(view.name)
             version, published = version_to_rebuild(audited, mark)
             loading = self.loading(view, version, span, published=published)
-            done = refresh(loading, bank, self.spark, run_id=run.id, told=told, includes_withheld=includes_withheld)
+            done = refresh(
+                loading, redis_store, self.spark, run_id=run.id, progress=progress, includes_withheld=includes_withheld
+            )
             self.record(view, loading, done, run)
-            publish_plan(self.store.config, bank)
+            publish_plan(self.store.config, redis_store)
         return done
 
-    def rollback(self, view: FeatureView, told: Progress, *, to: int | None) -> tuple[int, Loaded]:
+    def rollback(self, view: FeatureView, progress: Progress, *, to: int | None) -> tuple[int, Loaded]:
         """Bring a view back to the last audited version before the one that is served, or to version `to`; returns which.
 
         Where a load ends meanwhile, what it loaded is rolled back too.
@@ -82,23 +84,23 @@ class StoreRecovery:
             NothingToRollBackError: there is no such version.
             LoadOvertakenError: others change what is loaded all the time.
         """
-        with opened(self.store.config) as bank, self.recorder.run("rollback", view.name) as run:
-            mark = bank.mark(view.name)
+        with opened(self.store.config) as redis_store, self.recorder.run("rollback", view.name) as run:
+            mark = redis_store.mark(view.name)
             version = self.version_before(view, mark, to)
             since, until = (mark.since_us, mark.until_us) if mark else (None, None)
             loading = self.loading(view, version, (since or 0, until or now_us()), published=version)
-            done = self.rolled_back(loading, bank, run, told)
+            done = self.rolled_back(loading, redis_store, run, progress)
             self.record(view, loading, done, run)
         return version, done
 
-    def rolled_back(self, loading: Loading, bank: RedisStore, run: Run, told: Progress) -> Loaded:
+    def rolled_back(self, loading: Loading, redis_store: RedisStore, run: Run, progress: Progress) -> Loaded:
         """Roll back, again where a load ended meanwhile."""
         for _ in range(TRIES - 1):
             try:
-                return roll_back(loading, bank, self.spark, run_id=run.id, told=told)
+                return roll_back(loading, redis_store, self.spark, run_id=run.id, progress=progress)
             except LoadOvertakenError as overtaken:
                 log.warning("%s The rollback is tried again.", overtaken)
-        return roll_back(loading, bank, self.spark, run_id=run.id, told=told)
+        return roll_back(loading, redis_store, self.spark, run_id=run.id, progress=progress)
 
     def version_before(self, view: FeatureView, mark: LoadState | None, to: int | None) -> int:
         """The version to go back to.
