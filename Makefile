@@ -11,7 +11,7 @@ OURS := pedigree-lineage pedigree-online pedigree-serving pedigree-jobs pedigree
 PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
 PROTOS := $(addprefix serving/pedigree/serving/v1/,value.proto serving.proto pedigree.proto)
 
-.PHONY: help setup demo test bench check format lock proto apply up down clean
+.PHONY: help setup demo test bench check docs format lock proto apply up down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ test: setup ## All tests; ARGS are pytest's
 bench: setup ## One benchmark against a peer: NAME=historical; QUICK=1 for under a minute
 	@$(BIN)/python -W ignore -m benchmarks.$(NAME)
 
-check: $(READY) ## Style, types, import arrows and generated code, in under a minute
+check: $(READY) ## Style, types, import arrows, generated code and docs, in under a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
@@ -50,6 +50,10 @@ check: $(READY) ## Style, types, import arrows and generated code, in under a mi
 		$(BIN)/python -m grpc_tools.protoc -Iserving --python_out="$$drift" --pyi_out="$$drift" $(PROTOS) && \
 		diff -r --exclude '*.proto' --exclude __pycache__ --exclude __init__.py serving/pedigree/serving/v1 "$$drift/pedigree/serving/v1" && \
 		echo "Generated code is up to date"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs: $(READY) ## The site of docs/, into .pedigree/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix-only .

@@ -134,7 +134,8 @@ class TrainingSet:
         """Predictors (rows × columns) and label as float32 arrays, batch by batch, for PyTorch and its like.
 
         Args:
-            label, columns: as for `xy`; only numbers and truth values.
+            label: the column to predict; a number or a truth value.
+            columns: the predictors, all features by default; only numbers and truth values.
             size: rows in a batch.
             shard: which share of how many; the shares of all workers together are all rows, each once.
         """
