@@ -16,8 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from feature_repo.landing import land_samples
-from pedigree.features.repository import load_repository
-from pedigree.features.settings import repository_settings
+from pedigree.features.repository import current_repository
 from pedigree.jobs.build.build import Jobs, build
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
@@ -62,7 +61,7 @@ def test_killing_the_backend_during_a_build_loses_no_event(settings: LineageSett
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
 
-    loaded = load_repository(repository_settings())
+    loaded = current_repository()
     places = replace(loaded.settings, landing=(tmp_path / "landing").as_uri(), lake=(tmp_path / "lake").as_uri())
     repository = replace(loaded, settings=places)
     with Recorder.open(settings) as recorder:

@@ -11,8 +11,7 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from feature_repo.sources import SOURCES
-from pedigree.features.repository import Repository, load_repository
-from pedigree.features.settings import repository_settings
+from pedigree.features.repository import Repository, current_repository
 from pedigree.jobs.build.build import Jobs
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
@@ -36,7 +35,7 @@ def repository(tmp_path: Path) -> Repository:
     for source in SOURCES:
         content = sample(source.name)
         (tmp_path / source.file).write_bytes(content)
-    loaded = load_repository(repository_settings())
+    loaded = current_repository()
     places = replace(loaded.settings, landing=tmp_path.as_uri(), lake=(tmp_path / "lake").as_uri())
     return replace(loaded, settings=places)
 

@@ -8,8 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from feature_repo import views
-from pedigree.features.repository import load_repository
-from pedigree.features.settings import repository_settings
+from pedigree.features.repository import current_repository
 from pedigree.features.table import Table
 from pedigree.jobs.conform import conform
 from pedigree.jobs.errors import SchemaBrokenError
@@ -50,7 +49,7 @@ def test_every_difference_is_named_at_once(spark: SparkSession) -> None:
 
 def test_every_view_has_a_table_and_every_column_an_origin() -> None:
     """What the views promise, the tables keep: one table per view, and a source column for each of its columns."""
-    tables = load_repository(repository_settings()).tables
+    tables = current_repository().tables
     assert set(tables) == {view.name for view in views.VIEWS}
     for table in tables.values():
         assert isinstance(table, Table)

@@ -26,7 +26,7 @@ from deltalake import write_deltalake
 from feast import FeatureStore
 from pyspark.sql import SparkSession
 
-from pedigree.features.repository import Repository, load_repository
+from pedigree.features.repository import Repository, current_repository
 from pedigree.features.settings import repository_settings
 from pedigree.jobs.build.build import Built, Jobs, build
 from pedigree.jobs.errors import VersionRefusedError
@@ -138,7 +138,7 @@ def shop(spark: SparkSession, redis_server: RedisServer, tmp_path_factory: pytes
         environment.setenv("SHOP_USER", "postgres")
         repository_settings.cache_clear()
         deliver(folder / "landing", postgres.url)
-        repository = load_repository(repository_settings())
+        repository = current_repository()
         with Recorder.open(lineage_settings()) as recorder:
             jobs = Jobs(spark, repository, recorder, progress=lambda _stage: None)
             built = {name: build(table, JANUARY, jobs) for name, table in repository.tables.items()}

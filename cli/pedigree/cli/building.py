@@ -11,8 +11,7 @@ from rich.console import Console
 
 from pedigree.cli.console import Stopwatch, working
 from pedigree.features.lake import current_lake
-from pedigree.features.repository import load_repository
-from pedigree.features.settings import repository_settings
+from pedigree.features.repository import current_repository
 from pedigree.features.table import FeatureTable
 from pedigree.jobs.build.backfill import pending
 from pedigree.jobs.build.build import Built, Jobs, build
@@ -39,7 +38,7 @@ def open_jobs(names: Sequence[str] = ()) -> Iterator[Jobs]:
     Raises:
         UnknownTableError: it has not.
     """
-    repository = load_repository(repository_settings())
+    repository = current_repository()
     repository.named(names)
     spark = open_session(job_settings())
     with Recorder.open(lineage_settings()) as recorder:

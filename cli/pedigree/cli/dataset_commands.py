@@ -171,10 +171,9 @@ def vacuum(*, tables: tuple[str, ...], days: float, is_dry_run: bool) -> None:
     with opened() as (console, training_sets):
         from pedigree.cli.dataset_tables import cleaned
         from pedigree.cli.vacuum import clean_tables
-        from pedigree.features.repository import load_repository
-        from pedigree.features.settings import repository_settings
+        from pedigree.features.repository import current_repository
 
-        repository = load_repository(repository_settings())
+        repository = current_repository()
         for found in clean_tables(
             tables, repository, training_sets.set_store, retention=timedelta(days=days), is_dry_run=is_dry_run
         ):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pedigree.features.errors import TableDeclarationError, UnknownTableError
 from pedigree.features.lake import Lake
-from pedigree.features.settings import RepositorySettings
+from pedigree.features.settings import RepositorySettings, repository_settings
 from pedigree.features.table import FeatureTable
 
 if TYPE_CHECKING:
@@ -61,6 +61,16 @@ class Repository:
         if unknown:
             raise UnknownTableError(unknown[0], tuple(self.tables))
         return [self.tables[name] for name in names or self.tables]
+
+
+def current_repository() -> Repository:
+    """The repository that the settings name, loaded.
+
+    Raises:
+        RepositoryMissingError, RepositoryYamlError: there is no `feature_store.yaml` that can be read.
+        TableDeclarationError: two tables have one name.
+    """
+    return load_repository(repository_settings())
 
 
 def load_repository(settings: RepositorySettings) -> Repository:

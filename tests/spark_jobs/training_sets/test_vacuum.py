@@ -13,8 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from pedigree.cli.dataset_tables import cleaned
 from pedigree.cli.vacuum import clean_tables
-from pedigree.features.repository import load_repository
-from pedigree.features.settings import repository_settings
+from pedigree.features.repository import current_repository
 from pedigree.jobs.training_sets import service
 from pedigree.jobs.training_sets.errors import VersionLostError
 from pedigree.jobs.training_sets.manifest import Manifest, Pin
@@ -37,7 +36,7 @@ def move_on(world: World) -> None:
 
 def vacuum(world: World) -> Cleaned:
     """`pedigree vacuum delays`."""
-    repository = load_repository(repository_settings())
+    repository = current_repository()
     [done] = clean_tables(["delays"], repository, world.set_store, retention=EARLIER, is_dry_run=False)
     return done
 

@@ -8,8 +8,7 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pedigree.features.repository import load_repository
-from pedigree.features.settings import repository_settings
+from pedigree.features.repository import current_repository
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.lineage_datasets import assertions, fields_of
 from pedigree.jobs.build.quality_gate import judge, mark
@@ -45,7 +44,7 @@ def append_batch(view: FeatureView, batch: pa.Table) -> None:
         exclusive(source.path),
     ):
         rows = like_the_table(batch, source, view.name, spark)
-        repository = load_repository(repository_settings())
+        repository = current_repository()
         contract = repository.contracts.get(view.name)
         if contract is None:
             declare(run, source, rows, delta_tables.append(rows, source.path, run_id=run.id), verdict=None)
