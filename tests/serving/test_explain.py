@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
+from rich.tree import Tree
 
-from pedigree.cli.explain import explain
+from pedigree.cli.explain import drawn, explain
 from pedigree.cli.main import cli
 from pedigree.lineage.dataset import Assertion, Dataset, Field, Origin
 from pedigree.lineage.naming import at_path, redis_view
@@ -28,6 +29,7 @@ from .birds import FRESH, key, visits
 from .conftest import Client, Repo, repository, running
 
 TABLE, FILE, ARCHIVE = "file:///lake/bird_on_island", "file:///landing/sightings.csv", "file:///sightings.zip"
+THEIRS = "file:///theirs/bird_on_island"
 DAY = (datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 7, 2, tzinfo=UTC))
 LAYOUT = Schema.of([("visit_count_7d", "INT64"), ("meal_count_1d", "INT64")])
 
@@ -57,7 +59,9 @@ def lineage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LineageSetting
 def traced(tmp_path_factory: pytest.TempPathFactory, lineage: LineageSettings) -> Iterator[Repo]:
     """A repository in which bird 7 on island NI was landed, built and loaded by recorded runs."""
     with repository(tmp_path_factory.mktemp("traced")) as repo:
-        load_row(repo, record_runs(repo, lineage))
+        run_id = record_runs(repo, lineage)
+        load_row(repo, Load("bird_on_island", run_id, TABLE, 3), bird=7)
+        load_row(repo, Load("bird_on_island", run_id, THEIRS, 8), bird=9)
         yield repo
 
 
@@ -75,6 +79,8 @@ def record_runs(repo: Repo, settings: LineageSettings) -> str:
             build.reads(Dataset(at_path(FILE), fields=(Field("seen_at", "TIMESTAMP"),), version="2"))
             build.writes(Dataset(at_path(TABLE), fields, "3", 10, origins=visits_of, assertions=rules))
             build.note("rows", {"published": 10, "quarantined": 2})
+        with recorder.run("audit", "bird_on_island") as audit:
+            audit.reads(Dataset(at_path(THEIRS), fields, "8", 10, assertions=rules[:1]))
         with recorder.run("materialize", "bird_on_island") as load:
             load.reads(Dataset(at_path(TABLE), fields, "3"))
             load.writes(Dataset(view, fields))
@@ -82,14 +88,14 @@ def record_runs(repo: Repo, settings: LineageSettings) -> str:
     return load.id
 
 
-def load_row(repo: Repo, run_id: str) -> None:
-    """Write a row with a composite key as the load of a run writes it."""
+def load_row(repo: Repo, load: Load, *, bird: int) -> None:
+    """Write a row with a composite key as a load writes it."""
     store = open_redis_store(repo.store.config)
     store.register(LAYOUT)
-    number = store.begin(Load("bird_on_island", run_id, TABLE, 3))
+    number = store.begin(load)
     values = [value.SerializeToString() for value in visits(4, 2).values()]
     record = LAYOUT.pack(Head(micros(FRESH), None, number, LAYOUT.fingerprint), values)
-    entity = key(bird_id=7, island_code="NI").entity_values
+    entity = key(bird_id=bird, island_code="NI").entity_values
     prefix = redis_keys.entity_prefix("flightless", ["bird_id", "island_code"])
     name = redis_keys.entity_key(prefix, [value.SerializeToString() for value in entity])
     store.write(redis_keys.field("bird_on_island", 0), [(name, record)])
@@ -111,6 +117,25 @@ def command(traced: Repo, client: Client, monkeypatch: pytest.MonkeyPatch) -> It
     serving_settings.cache_clear()
     yield CliRunner()
     serving_settings.cache_clear()
+
+
+def test_a_value_of_somebody_elses_table_has_the_verdict_on_its_version(client: Client) -> None:
+    """No run of ours wrote the table; the audit's verdict is told, and the tree ends there."""
+    found = explain(client.address, "travel", "bird_on_island:visit_count_7d", {"bird_id": 9, "island_code": "NI"})
+    assert (found.load.version, found.HasField("built")) == (8, False)
+    assert [(rule.rule, rule.held) for rule in found.verdict.results] == [("bird_is_present", True)]
+    shown = [str(node.label) for node in descendants(drawn(found))]
+    assert shown[-2:] == [
+        "verdict       1 of 1 rules held; rows that broke one: 0",
+        "written       by somebody else; this version was audited as a whole",
+    ]
+
+
+def descendants(tree: Tree) -> Iterator[Tree]:
+    """The nodes below one, from above."""
+    for child in tree.children:
+        yield child
+        yield from descendants(child)
 
 
 def test_a_value_is_traced_to_the_file_that_was_landed(client: Client) -> None:

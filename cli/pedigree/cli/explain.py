@@ -54,11 +54,11 @@ def refuse_unexplained(reply: ExplainResponse, entities: Mapping[str, object]) -
         raise UnexplainedError(
             f"The row of {reply.feature} was pushed to the online store, so no run loaded it from a table."
         )
-    if not reply.HasField("built"):
+    if not reply.HasField("built") and not reply.verdict.rules:
         raise UnexplainedError(
             f"Run {reply.load.run_id} loaded {reply.feature} from {reply.load.table} @ version {reply.load.version}, but the "
             f"lineage backend knows no run that built the rows of {stamp(reply.event_time)}. If lineage waits on disk, "
-            "`pedigree up` delivers it; a table that somebody else writes has no build here."
+            "`pedigree up` delivers it; a table that somebody else writes is explained once `pedigree build` has audited it."
         )
 
 
@@ -75,6 +75,9 @@ def drawn(reply: ExplainResponse) -> Tree:
     node = node.add(
         f"verdict       {verdict.held} of {verdict.rules} rules held; rows that broke one: {verdict.broken_rows}"
     )
+    if not reply.HasField("built"):
+        node.add("written       by somebody else; this version was audited as a whole")
+        return tree
     counts = f"{verdict.rows_published:,} rows published, {verdict.rows_quarantined:,} quarantined"
     node = node.add(
         f"built         by run {reply.built.id}{ending(reply.built)} as version {reply.built_version}: {counts}"

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from pedigree.lineage import marquez_parser
+from pedigree.lineage.dataset import Assertion
 from pedigree.lineage.errors import LineageRefusedError, LineageUnavailableError, LineageUnknownError
 from pedigree.lineage.http_client import CONNECT_SECONDS, open_http
 from pedigree.lineage.marquez_parser import Json
@@ -79,6 +80,14 @@ class LineageClient:
         if failed is None or failed.run_id is None:
             raise LineageUnknownError("run that wrote", f"version {version} of {name}")
         return replace(self.run(failed.run_id), assertions=failed.assertions)
+
+    def verdict_on(self, name: DatasetName, version: str) -> tuple[Assertion, ...]:
+        """What an audit found on `version` of a table that no recorded run wrote; nothing if none looked at it."""
+        try:
+            found = [each.assertions for each in self._versions(name) if each.version == version and each.assertions]
+        except LineageUnknownError:
+            return ()
+        return found[0] if found else ()
 
     def run(self, run_id: str) -> RunRecord:
         """One run, with the versions of what it read and wrote."""

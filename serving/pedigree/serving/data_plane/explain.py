@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
 if TYPE_CHECKING:  # lineage's client is loaded only once something is explained
     from pedigree.lineage.client import LineageClient
+    from pedigree.lineage.dataset import Assertion
     from pedigree.lineage.records import DatasetVersionRef, RunRecord
     from pedigree.lineage.trace import Trace
 
@@ -168,11 +169,15 @@ def tell_origin(reply: messages.ExplainResponse, load: Load, column: str, event_
     try:
         with LineageClient(lineage_settings(), seconds=seconds) as lineage:
             tell_loading(reply, load, lineage)
-            trace = way_back(DatasetVersionRef(at_path(load.table), str(load.version)), column, event_at, lineage)
+            table = DatasetVersionRef(at_path(load.table), str(load.version))
+            trace = way_back(table, column, event_at, lineage)
+            audit = () if trace is not None else lineage.verdict_on(table.name, str(load.version))
     except LineageError as error:
         raise LineageAwayError from error
     if trace is not None:
         tell_build(reply, trace)
+    elif audit:
+        reply.verdict.CopyFrom(verdict_of(audit, {}))
 
 
 def tell_loading(reply: messages.ExplainResponse, load: Load, lineage: LineageClient) -> None:
@@ -193,7 +198,7 @@ def tell_build(reply: messages.ExplainResponse, trace: Trace) -> None:
     """Add the run that built the row's slice of the table, its verdict and its sources."""
     reply.built_by, reply.built_version = trace.built.id, trace.built_version
     reply.built.CopyFrom(run_of(trace.built))
-    reply.verdict.CopyFrom(verdict_of(trace.built))
+    reply.verdict.CopyFrom(verdict_of(trace.built.assertions, trace.built.notes.get("rows", {})))
     for source in trace.built.inputs:
         landing = trace.landed.get(source.name)
         reply.sources.add(
@@ -206,18 +211,15 @@ def tell_build(reply: messages.ExplainResponse, trace: Trace) -> None:
         )
 
 
-def verdict_of(run: RunRecord) -> messages.Verdict:
-    """What the quality gate found in a build."""
-    rows: Mapping[str, int] = run.notes.get("rows", {})
+def verdict_of(assertions: Sequence[Assertion], rows: Mapping[str, int]) -> messages.Verdict:
+    """What the quality gate found, and how many rows became what, where that was counted."""
     return messages.Verdict(
-        rules=len(run.assertions),
-        held=sum(rule.held for rule in run.assertions),
+        rules=len(assertions),
+        held=sum(rule.held for rule in assertions),
         rows_published=rows.get("published", 0),
         rows_quarantined=rows.get("quarantined", 0),
-        broken_rows=sum(rule.broken_rows for rule in run.assertions),
-        results=[
-            messages.RuleResult(rule=one.rule, held=one.held, broken_rows=one.broken_rows) for one in run.assertions
-        ],
+        broken_rows=sum(rule.broken_rows for rule in assertions),
+        results=[messages.RuleResult(rule=one.rule, held=one.held, broken_rows=one.broken_rows) for one in assertions],
     )
 
 
