@@ -18,8 +18,9 @@ from feast.types import Float64, String
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pedigree.features import Inputs, Source, TransformTable, valid_rows, validity_in_order
+from pedigree.features import ExternalTable, Inputs, Source, TransformTable, valid_rows, validity_in_order
 from pedigree.features.contract import between, contract
+from pedigree.features.errors import SourceDeclarationError
 from pedigree.features.repository import Repository
 from pedigree.features.settings import RepositorySettings
 from pedigree.jobs.build.build import Built, Jobs, build
@@ -245,3 +246,12 @@ def test_spans_that_overlap_are_quarantined_by_name(work: Workplace) -> None:
     kept = work.jobs.spark.read.format("delta").load(f"{work.lake}/tier")
     assert sorted(row["tier"] or "" for row in kept.collect()) == ["", "gold", "tin", "tin", "zinc"]
     assert "validity_is_in_order" not in kept.columns
+
+
+def test_a_table_of_others_is_declared_by_its_path() -> None:
+    """A view over anything else is refused where it is declared, with what to write."""
+    view = FeatureView(
+        name="theirs", entities=[], schema=[Field(name="a", dtype=Float64)], source=SparkSource(table="a")
+    )
+    with pytest.raises(SourceDeclarationError, match=r"'theirs' is no Delta table by its path.*table_format"):
+        ExternalTable(view=view, contract=contract(view))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from feast import FeatureView
 
 from pedigree.features.columns import EVENT_AT
+from pedigree.features.errors import SourceDeclarationError
 from pedigree.features.events import HAPPENED, KNOWN_AT, EventSet, Inputs, SourceColumn
 from pedigree.features.sources import DeclaredSource
 from pedigree.features.windows import Windows
@@ -112,9 +113,16 @@ class ExternalTable(FeatureTable):
 
     Attributes:
         tolerates: let a version pass where no rule is broken by more rows than its `mostly` allows; the broken rows are served.
+    Raises:
+        SourceDeclarationError: the view's source has no path.
     """
 
     tolerates: bool = False
+
+    def __post_init__(self) -> None:
+        if not getattr(self.view.batch_source, "path", None):
+            remedy = "Give the view a SparkSource with path=… and table_format=DeltaFormat()."
+            raise SourceDeclarationError(self.name, "is no Delta table by its path", remedy)
 
     @property
     def uri(self) -> str:
