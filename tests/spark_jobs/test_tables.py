@@ -184,6 +184,25 @@ def test_a_whole_table_is_replaced_whatever_the_slice(work: Workplace) -> None:
     assert work.quarantined(table) == []
 
 
+def test_a_table_without_a_key_has_one_row_an_instant(work: Workplace) -> None:
+    """Rows of one instant are quarantined, all of them; the others are published."""
+    source = work.view.batch_source
+    view = FeatureView(name="takings", schema=[Field(name="takings", dtype=Float64)], source=source, ttl=timedelta(0))
+
+    def by_sale(inputs: Inputs) -> DataFrame:
+        return inputs["sales"].select(F.col("price").alias("takings"), F.col("at").alias("day_at"))
+
+    rules = contract(view)
+    [unique] = [one for one in rules.expectations if one.meta["rule"] == "key_and_instant_are_unique"]
+    unique.mostly = 0.5
+    work.deliver("sales", [*sales(1.0, 2.0, 3.0, 4.0), *sales(10.0, shop="south")])
+    table = TransformTable(view=view, contract=rules, sources=(SALES,), transform=by_sale)
+    built = work.build(table)
+    assert (built.rows.published, built.rows.quarantined) == (3, 2)
+    kept = {(row["takings"], tuple(row["broken_rules"])) for row in work.quarantined(table)}
+    assert kept == {(1.0, ("key_and_instant_are_unique",)), (10.0, ("key_and_instant_are_unique",))}
+
+
 def tier_table(work: Workplace) -> TransformTable:
     """Tiers of shops that hold from one instant to another."""
     view = view_of("tier", work.lake, Field(name="tier", dtype=String))

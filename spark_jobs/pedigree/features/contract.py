@@ -40,6 +40,13 @@ def share(column: str) -> Expectation:
     return between(f"{column}_is_a_share", column, 0, 1)
 
 
+def unique_together(name: str, columns: list[str]) -> Expectation:
+    """The rule that no two rows have the same values in some columns."""
+    if len(columns) == 1:
+        return rule(name, gxe.ExpectColumnValuesToBeUnique, column=columns[0], mostly=MOSTLY)
+    return rule(name, gxe.ExpectCompoundColumnsToBeUnique, column_list=columns, mostly=MOSTLY)
+
+
 def contract(view: FeatureView, rules: Iterable[Expectation] = ()) -> gx.ExpectationSuite:
     """The contract of a view's rows: the keys are there, one row per key and instant, the slice is not empty, and `rules`.
 
@@ -48,12 +55,7 @@ def contract(view: FeatureView, rules: Iterable[Expectation] = ()) -> gx.Expecta
     """
     stored_as, event_at = stored_names(view), event_column(view)
     keys = [stored_as.get(key, key) for key in view.join_keys]
-    unique = rule(
-        "key_and_instant_are_unique",
-        gxe.ExpectCompoundColumnsToBeUnique,
-        column_list=[*keys, event_at],
-        mostly=MOSTLY,
-    )
+    unique = unique_together("key_and_instant_are_unique", [*keys, event_at])
     not_empty = rule("slice_has_rows", gxe.ExpectTableRowCountToBeBetween, min_value=1)
     every = [*(present(key) for key in keys), present(event_at), unique, not_empty, *rules]
     return gx.ExpectationSuite(name=view.name, expectations=every)

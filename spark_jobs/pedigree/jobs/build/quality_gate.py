@@ -165,10 +165,11 @@ def does_not_match(rule: gxe.ExpectColumnValuesToMatchRegex) -> Column:
     return ~F.col(rule.column).rlike(str(rule.regex))
 
 
-def is_repeated(rule: gxe.ExpectCompoundColumnsToBeUnique) -> Column:
+def is_repeated(rule: gxe.ExpectCompoundColumnsToBeUnique | gxe.ExpectColumnValuesToBeUnique) -> Column:
     """Breaks uniqueness: every row of a repeated combination does; a combination of nulls only does not count."""
-    alike = F.count(F.lit(1)).over(Window.partitionBy(*rule.column_list)) > 1
-    return alike & any_of(F.col(column).isNotNull() for column in rule.column_list)
+    columns = getattr(rule, "column_list", None) or [rule.column]
+    alike = F.count(F.lit(1)).over(Window.partitionBy(*columns)) > 1
+    return alike & any_of(F.col(column).isNotNull() for column in columns)
 
 
 def any_of(conditions: Iterable[Column]) -> Column:
@@ -181,5 +182,6 @@ BREAKS: Mapping[type[Expectation], Callable[..., Column]] = {
     gxe.ExpectColumnValuesToBeBetween: is_outside,
     gxe.ExpectColumnValuesToBeInSet: is_not_in_set,
     gxe.ExpectColumnValuesToMatchRegex: does_not_match,
+    gxe.ExpectColumnValuesToBeUnique: is_repeated,
     gxe.ExpectCompoundColumnsToBeUnique: is_repeated,
 }
