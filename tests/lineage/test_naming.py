@@ -16,6 +16,7 @@ from pedigree.lineage.naming import (
     dataset_node,
     feature_service,
     field_node,
+    jdbc_table,
     job_name,
     redis_view,
     training_set,
@@ -32,6 +33,9 @@ from pedigree.lineage.naming import (
         ("s3a://bucket/lake/trips/", "s3://bucket", "lake/trips"),
         ("s3://bucket/lake:2026/#1", "s3://bucket", "lake:2026/#1"),
         ("s3a://bucket", "s3://bucket", "/"),
+        ("gs://bucket/lake/trips", "gs://bucket", "lake/trips"),
+        ("hdfs://namenode:8020/lake/trips", "hdfs://namenode:8020", "/lake/trips"),
+        ("abfss://box@account.dfs.core.windows.net/lake/", "abfss://box@account.dfs.core.windows.net", "lake"),
     ],
 )
 def test_a_path_is_named_by_its_place(place: str, namespace: str, name: str) -> None:
@@ -39,9 +43,11 @@ def test_a_path_is_named_by_its_place(place: str, namespace: str, name: str) -> 
     assert at_path(place) == DatasetName(namespace, name)
 
 
-@pytest.mark.parametrize("place", ["", "lake/trips", "file:lake", "file://host/lake", "hdfs://n/lake", "s3a:///key"])
+@pytest.mark.parametrize(
+    "place", ["", "lake/trips", "file:lake", "file://host/lake", "ftp://n/lake", "s3a:///key", "hdfs:///lake"]
+)
 def test_a_place_without_a_name_is_refused(place: str) -> None:
-    """What is neither an absolute path nor S3 is refused with an example of what is."""
+    """What is neither an absolute path nor in a store that OpenLineage names is refused with an example of what is."""
     with pytest.raises(UnnameablePlaceError, match="s3a://bucket/key"):
         at_path(place)
 
@@ -89,3 +95,29 @@ def test_a_named_path_survives_a_url(parts: list[str]) -> None:
     name = at_path(f"file://{path}")
     assert (name.namespace, name.name) == ("file", path) == ("file", str(Path(path)))
     assert unquote(quote(name.name, safe="")) == name.name
+
+
+@pytest.mark.parametrize(
+    ("url", "table", "name"),
+    [
+        ("jdbc:postgresql://host/shop", "orders", ("postgres://host:5432", "shop.public.orders")),
+        (
+            "jdbc:postgresql://u:p@host:6543/shop?user=u&password=p",
+            "sales.orders",
+            ("postgres://host:6543", "shop.sales.orders"),
+        ),
+        ("jdbc:mysql://host/shop", "orders", ("mysql://host:3306", "shop.orders")),
+    ],
+)
+def test_a_table_of_a_database_is_named_by_its_place_and_by_no_user(
+    url: str, table: str, name: tuple[str, str]
+) -> None:
+    """Host, port, database, schema and table, as other agents name it; user and password stay out."""
+    assert jdbc_table(url, table) == DatasetName(*name)
+
+
+def test_a_database_without_a_name_is_refused_without_its_url() -> None:
+    """What has no host and database has no name; the message does not repeat what may hold a password."""
+    with pytest.raises(UnnameablePlaceError) as refused:
+        jdbc_table("jdbc:oracle:thin:u/s3cret@host:1521:shop", "orders")
+    assert "s3cret" not in str(refused.value)

@@ -6,6 +6,7 @@ Every value is held against plain Python over the rows that were put in.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import random
@@ -133,13 +134,13 @@ def shop(spark: SparkSession, redis_server: RedisServer, tmp_path_factory: pytes
         environment.setenv("PEDIGREE_FEATURE_STORE_YAML", str(folder / "feature_store.yaml"))
         environment.setenv("PEDIGREE_LAKE", (folder / "lake").as_uri())
         environment.setenv("PEDIGREE_LANDING", (folder / "landing").as_uri())
-        environment.setenv("PEDIGREE_LINEAGE_OUTBOX", str(folder / "outbox"))
         environment.setenv("SHOP_DATABASE", postgres.jdbc_url)
         environment.setenv("SHOP_USER", "postgres")
         repository_settings.cache_clear()
         deliver(folder / "landing", postgres.url)
         repository = current_repository()
-        with Recorder.open(lineage_settings()) as recorder:
+        settings = dataclasses.replace(lineage_settings(), url="http://127.0.0.1:9", outbox=folder / "outbox")
+        with Recorder.open(settings) as recorder:
             jobs = Jobs(spark, repository, recorder, progress=lambda _stage: None)
             built = {name: build(table, JANUARY, jobs) for name, table in repository.tables.items()}
             applied = run_command("feast", "apply", cwd=folder, environment=os.environ)
