@@ -12,7 +12,8 @@
 | `<project>:schemas` | a hash: the layouts of records, by fingerprint |
 | `<project>:plan` | the serving plan |
 
-No other key starts as an entity's do: join keys are quoted, so they have no brace, and no other key has a second colon.
+No other key starts as an entity's do: join keys are quoted, so they have no brace, and no other key has a second colon before
+one.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
 
 
 def is_entity_key(key: bytes) -> bool:
-    """Whether a key is an entity's: no other key of a project has a second colon."""
-    return key.count(b":") > 1
+    """Whether a key is an entity's: no other key of a project has a second colon, but in braces."""
+    return key.partition(b"{")[0].count(b":") > 1
 
 
 def field(view: str, generation: int) -> bytes:
