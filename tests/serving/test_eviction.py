@@ -15,6 +15,7 @@ from feast import FeatureStore
 
 from pedigree.cli.doctor import doctor
 from pedigree.cli.errors import PedigreeError
+from pedigree.online import redis_keys
 from pedigree.online.errors import NotLoadedError, RowsEvictedError
 from pedigree.online.eviction import Baseline, Memory, may_have_evicted, policy_problem
 
@@ -42,10 +43,19 @@ def evicting(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Repo]:
 
 
 def squeeze(repo: Repo, by: int = 200_000) -> int:
-    """Leave Redis so much less memory than it uses; returns how many keys it evicts for that."""
+    """Leave Redis so much less memory than it uses, until it has evicted keys for that; returns how many.
+
+    Which keys go is chance. Those that are no rows are put back, so that what is asked afterwards is about rows.
+    """
     with redis.Redis(port=repo.redis.port) as store:
+        others = {name: store.dump(name) for name in store.scan_iter() if not redis_keys.is_entity_key(name)}
+        limit = store.info()["maxmemory"]
         store.config_set("maxmemory", store.info()["used_memory"] - by)
-        return int(store.info()["evicted_keys"])
+        evicted = int(store.info()["evicted_keys"])
+        store.config_set("maxmemory", limit)
+        for name, content in others.items():
+            store.restore(name, 0, content, replace=True)
+        return evicted
 
 
 def answer(client: Client, number: int) -> str:
@@ -96,6 +106,21 @@ def test_a_row_that_is_missing_is_unavailable_once_keys_were_evicted(evicting: R
 def test_a_redis_that_was_started_anew_has_forgotten_what_it_evicted(evicting: Repo) -> None:
     """Its count begins at 0 again, so what was filled before, while rows could be evicted, is not taken for complete."""
     assert squeeze(evicting) > 0
+    evicting.redis.kill()
+    evicting.redis.options = ()
+    evicting.redis.start()
+    with watched(evicting) as client:
+        assert answer(client, NOBODY) == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize("evicting", ["allkeys-lru"], indirect=True)
+def test_what_had_been_counted_may_itself_be_evicted(evicting: Repo) -> None:
+    """The baselines are a key like any other. Where they are gone and Redis was started anew, the view's mark still tells."""
+    assert squeeze(evicting) > 0
+    with redis.Redis(port=evicting.redis.port) as store:
+        store.delete(redis_keys.evictions_key(evicting.store.project))
+    with watched(evicting) as client:
+        assert answer(client, NOBODY) == "UNAVAILABLE"
     evicting.redis.kill()
     evicting.redis.options = ()
     evicting.redis.start()

@@ -69,7 +69,7 @@ class Baseline:
     def of(cls, memories: Iterable[Memory]) -> Baseline:
         """The baseline of now."""
         every = tuple(memories)
-        return cls({one.run_id: one.evicted for one in every}, any(one.evicts for one in every))
+        return cls({one.run_id: one.evicted for one in every}, evicts(every))
 
     def text(self) -> str:
         """As it is kept."""
@@ -84,9 +84,18 @@ class Baseline:
         return cls({str(run): int(count) for run, count in values["evicted"].items()}, bool(values["evicts"]))
 
 
-def may_lack_rows(baseline: Baseline | None, memories: Sequence[Memory]) -> bool:
-    """Whether rows of a view may have been evicted since it was filled."""
-    return any(may_have_evicted(baseline, one) for one in memories)
+def evicts(memories: Iterable[Memory] | None) -> bool:
+    """Whether one Redis drops our rows when it is full; what cannot be told is taken for no."""
+    return any(one.evicts for one in memories or ())
+
+
+def may_lack_rows(baseline: Baseline | None, memories: Sequence[Memory], *, evictable: bool) -> bool:
+    """Whether rows of a view may have been evicted since it was filled.
+
+    Args:
+        evictable: whether Redis could evict rows then. Then there was a baseline, and one that is gone was evicted too.
+    """
+    return (evictable and baseline is None) or any(may_have_evicted(baseline, one) for one in memories)
 
 
 def may_have_evicted(baseline: Baseline | None, memory: Memory) -> bool:

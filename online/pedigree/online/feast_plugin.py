@@ -36,6 +36,7 @@ from pedigree.online.errors import (
     RowsEvictedError,
     StoreAwayError,
 )
+from pedigree.online.eviction import evicts
 from pedigree.online.load_state import LoadStatus
 from pedigree.online.record import EPOCH, MICROSECOND, Head, Schema, fingerprints_of, head_of, micros
 from pedigree.online.record import schema_of as schema_of_record
@@ -88,8 +89,8 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         mark = store.mark(table.name)
         memories = store.memories() if mark is not None and mark.state is LoadStatus.DECLARED else None
         self.push(store, table.name, rows)
-        store.open_view(table.name)
         store.set_baseline(redis_keys.field(table.name, self.generation(store, table.name)), memories)
+        store.open_view(table.name, evictable=evicts(memories))
         if progress:
             progress(len(rows))
 
@@ -121,7 +122,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             raise NotLoadedError(table.name)
         if mark.generation != generation:
             records = store.read(keys, redis_keys.field(table.name, mark.generation))
-        if None in records and store.may_lack_rows(redis_keys.field(table.name, mark.generation)):
+        if None in records and store.may_lack_rows(table.name, mark):
             raise RowsEvictedError(table.name)
         schema = schema_of(table)
         schemas: dict[bytes, Schema | None] = {schema.fingerprint: schema}

@@ -54,6 +54,8 @@ class LoadState:
         loaded_us: when the last load ended.
         rows: the keys that the last full load wrote.
         withheld: the version up to which nothing is loaded, since it was rolled back; None where none was.
+        evictable: whether Redis could evict rows while they were written. What it had evicted by then is kept apart, and may
+            itself be evicted.
     """
 
     state: LoadStatus
@@ -67,6 +69,7 @@ class LoadState:
     rows: int = 0
     withheld: int | None = None
     committed_us: int | None = None
+    evictable: bool = False
 
     @property
     def readable(self) -> bool:

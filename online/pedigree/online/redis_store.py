@@ -87,10 +87,11 @@ class RedisStore:
         if baseline.evicts:
             self.redis.hset(key, EVER, "1")
 
-    def may_lack_rows(self, field: bytes) -> bool:
-        """Whether rows may have been evicted from a view's field since it was filled."""
+    def may_lack_rows(self, view: str, mark: LoadState) -> bool:
+        """Whether rows of a view may have been evicted since it was filled, as its mark says."""
+        field = redis_keys.field(view, mark.generation)
         baseline = Baseline.read(self.redis.hget(redis_keys.evictions_key(self.project), field))
-        return may_lack_rows(baseline, self.memories() or ())
+        return may_lack_rows(baseline, self.memories() or (), evictable=mark.evictable)
 
     def register(self, schema: Schema) -> None:
         """Tell readers the layout of records that are about to be written."""
@@ -186,11 +187,10 @@ class RedisStore:
         """Make a view known that is new."""
         self.redis.hsetnx(redis_keys.marks_key(self.project), view, LoadState(LoadStatus.DECLARED).text())
 
-    def open_view(self, view: str) -> None:
-        """Rows of a declared view come one by one from here on."""
-        self.script(
-            self.redis, scripts.OPEN, [redis_keys.marks_key(self.project)], [view, LoadState(LoadStatus.OPEN).text()]
-        )
+    def open_view(self, view: str, *, evictable: bool = False) -> None:
+        """Rows of a declared view come one by one from here on, into a Redis that may evict them where it is `evictable`."""
+        mark = LoadState(LoadStatus.OPEN, evictable=evictable)
+        self.script(self.redis, scripts.OPEN, [redis_keys.marks_key(self.project)], [view, mark.text()])
 
     def write(self, field: bytes, rows: Sequence[tuple[bytes, bytes]], script: str = scripts.WRITE) -> Written:
         """Write records in one field of many entities' hashes, where they are not older than what is there.

@@ -41,7 +41,7 @@ async def refuse_evicted(
     [texts] = await reader.answer(reader.store.hmget([asked]))
     memories = await learn_memories(reader) or ()
     for view, text in zip(missing.values(), texts, strict=True):
-        if may_lack_rows(Baseline.read(text), memories):
+        if may_lack_rows(Baseline.read(text), memories, evictable=reader.marks[view][1].evictable):
             raise EvictedRowError(view)
 
 

@@ -54,11 +54,13 @@ class Way:
         fields: what holds their records, by the groups in which they are wanted.
         views: all of them, each once.
         marks: what the store says of each while it is as we know it; UNKNOWN, which it never says, of one that cannot be read.
+        evictable: whether Redis could evict rows of one of them while it was filled.
     """
 
     fields: tuple[tuple[bytes, ...], ...]
     views: tuple[str, ...]
     marks: list[object]
+    evictable: bool
     state_lookup: tuple[tuple[bytes], tuple[bytes, ...]]
 
 
@@ -115,7 +117,7 @@ class Reader:
 
     async def whole(self, found: list[list[Row]], way: Way, views: tuple[tuple[str, ...], ...]) -> list[list[Row]]:
         """What was found, where all that is missing never was."""
-        if self.may_evict:
+        if self.may_evict or way.evictable:
             await refuse_evicted(self, found, way.fields, views)
         return found
 
@@ -168,6 +170,7 @@ class Reader:
             fields=tuple(tuple(redis_keys.field(view, generations.get(view, 0)) for view in group) for group in views),
             views=every,
             marks=[known[view][0] if view in known else UNKNOWN for view in every],
+            evictable=any(mark.evictable for _, mark in known.values()),
             state_lookup=((redis_keys.marks_key(self.project),), tuple(view.encode() for view in every)),
         )
         self.ways.keep(views, way, weight=1 + len(every))

@@ -28,6 +28,7 @@ from pedigree.jobs.materialize.table_rows import (
     whole,
 )
 from pedigree.online import scripts
+from pedigree.online.eviction import evicts
 from pedigree.online.load_state import LoadState, LoadStatus
 from pedigree.online.redis_store import RedisStore
 
@@ -210,6 +211,7 @@ def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "f
         loaded_us=now_us(),
         rows=sent.keys,
         withheld=withheld_after(loading, tried.before, how=how, lifts=lifts),
+        evictable=evicts(tried.memories),
     )
     tried.commit_own_field(mark)
     return Loaded(number, how, sent.keys, sent.written, sent.newest_us)
@@ -245,6 +247,7 @@ def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> LoadStat
         loaded_us=now_us(),
         rows=sent.keys if how == "full" else before.rows,
         withheld=withheld_after(loading, before, how=how),
+        evictable=evicts(tried.memories) if how == "full" else before.evictable,
     )
 
 

@@ -155,7 +155,7 @@ def attempt(
 
 def lacks_rows(view: str, redis_store: RedisStore, before: LoadState) -> bool:
     """Whether Redis may have evicted rows of what is loaded."""
-    if not before.readable or not redis_store.may_lack_rows(redis_keys.field(view, before.generation)):
+    if not before.readable or not redis_store.may_lack_rows(view, before):
         return False
     log.warning("Redis has evicted keys since %s was filled; all of it is sent again", view)
     return True
