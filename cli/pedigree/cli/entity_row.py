@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from feast.protos.feast.types.Value_pb2 import Value
-
 from pedigree.cli.errors import EntityRowError
 from pedigree.online.plan import Plan
+from pedigree.serving.v1.value_pb2 import Value
 
 BOOLS = {"true": True, "false": False}
 

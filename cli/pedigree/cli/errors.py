@@ -11,6 +11,17 @@ class NoRepositoryError(PedigreeError):
     """The command was run outside a feature repository."""
 
 
+class RoleMissingError(PedigreeError):
+    """The command belongs to a role that is not installed."""
+
+    def __init__(self, module: str, *, extra: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"This command needs {module}, which is not installed. "
+            f"Install it with: pip install 'pedigree-feature-store[{extra}]' (with [all] for every command)"
+        )
+
+
 class NotInitialisedError(PedigreeError):
     """A new repository could not be written."""
 

@@ -15,7 +15,6 @@ from pedigree.cli.online_client import DEADLINE_SECONDS, plain, refusal, shown
 from pedigree.serving.client import Client
 from pedigree.serving.v1.pedigree_pb2 import Dataset, ExplainResponse, Run, Source
 from pedigree.serving.v1.serving_pb2 import FieldStatus
-from pedigree.serving.v1.value_pb2 import Value
 
 
 def explain(address: str, service: str, feature: str, entities: Mapping[str, object]) -> ExplainResponse:
@@ -28,7 +27,7 @@ def explain(address: str, service: str, feature: str, entities: Mapping[str, obj
         AskedInVainError: the server refused, or is not there.
         UnexplainedError: no row is stored, or lineage does not know the run that loaded or built it.
     """
-    entity = {name: Value.FromString(as_value(value).SerializeToString()) for name, value in entities.items()}
+    entity = {name: as_value(value) for name, value in entities.items()}
     try:
         with Client(address, timeout=timedelta(seconds=DEADLINE_SECONDS)) as client:
             reply = client.explain(service, feature, entity)

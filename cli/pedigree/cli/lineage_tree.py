@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.tree import Tree
 
 from pedigree.cli.errors import UnexplainedError
-from pedigree.cli.serve import current_plan
+from pedigree.cli.serving_plan import current_plan
 from pedigree.lineage.client import LineageClient
 from pedigree.lineage.naming import dataset_node, feature_service
 from pedigree.lineage.records import LineageGraph

@@ -23,20 +23,24 @@ from pedigree.cli.doctor import doctor
 from pedigree.cli.errors import PedigreeError
 from pedigree.cli.lineage_commands import outbox, replay
 from pedigree.cli.parameter_types import Instant, Length
-from pedigree.features.errors import RepositoryError
-from pedigree.jobs.errors import JobError
+from pedigree.cli.roles import missing_role
 from pedigree.lineage.errors import LineageError
 from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
 from pedigree.online.errors import OnlineError
 from pedigree.serving.errors import ServingError
 
 if TYPE_CHECKING:
-    from feast.protos.feast.types.Value_pb2 import Value
-
     from pedigree.lineage.client import LineageClient
     from pedigree.serving.settings import ServingSettings
+    from pedigree.serving.v1.value_pb2 import Value
 
-TOLD = (PedigreeError, RepositoryError, JobError, ServingError, LineageError, OnlineError)
+TOLD = (PedigreeError, ServingError, LineageError, OnlineError)
+TOLD_ONCE_IMPORTED = {
+    "feast.errors": "FeastError",
+    "pedigree.features.errors": "RepositoryError",
+    "pedigree.jobs.errors": "JobError",
+}
+"""Roots of errors in modules that not every installation has, and that not every command needs."""
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -272,7 +276,7 @@ cli.add_command(doctor)
 def entity_row(settings: ServingSettings, service: str, texts: tuple[tuple[str, str], ...]) -> dict[str, Value]:
     """What was typed for an entity row, each value of its key's type."""
     from pedigree.cli.entity_row import typed_row
-    from pedigree.cli.serve import current_plan
+    from pedigree.cli.serving_plan import current_plan
     from pedigree.serving.feature_store_yaml import read_repo
 
     return typed_row(current_plan(read_repo(settings.feature_store_yaml)), service, dict(texts))
@@ -307,8 +311,8 @@ def tell_waiting() -> None:
 
 def is_told(error: Exception) -> bool:
     """True for errors whose message is written for people."""
-    feast = sys.modules.get("feast.errors")
-    return isinstance(error, TOLD) or (feast is not None and isinstance(error, feast.FeastError))
+    roots = (getattr(sys.modules[name], root) for name, root in TOLD_ONCE_IMPORTED.items() if name in sys.modules)
+    return isinstance(error, (*TOLD, *roots))
 
 
 def end_on_sigterm(_number: int, _frame: FrameType | None) -> None:
@@ -347,6 +351,12 @@ def run_command(command: click.Command) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        missing = missing_role(error)
+        if missing is None:
+            raise
+        click.echo(f"pedigree: {missing}", err=True)
+        sys.exit(1)
     except Exception as error:
         if not is_told(error):
             raise

@@ -1,4 +1,4 @@
-"""Asks the server as any stock Feast client does: with Feast's own generated stubs."""
+"""Asks the server by Feast's own protocol, as any stock client does, without Feast."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
-from feast.protos.feast.serving import ServingService_pb2 as messages
-from feast.protos.feast.serving.ServingService_pb2_grpc import ServingServiceStub
-from feast.protos.feast.types.Value_pb2 import RepeatedValue
 from rich.table import Table
 
 from pedigree.cli.entity_row import as_value
 from pedigree.cli.errors import AskedInVainError
+from pedigree.serving.v1.serving_pb2 import FieldStatus, GetOnlineFeaturesRequest, GetOnlineFeaturesResponse
+from pedigree.serving.v1.value_pb2 import RepeatedValue
 
+METHOD = "/feast.serving.ServingService/GetOnlineFeatures"
 DEADLINE_SECONDS = 10
 
 
@@ -33,19 +33,22 @@ def ask(address: str, service: str, entities: Mapping[str, object]) -> dict[str,
     """The vector of a feature service for one entity row, by full feature name.
 
     Args:
-        entities: the values of join keys and request data: plain ones, or Feast's `Value`s.
+        entities: the values of join keys and request data: plain ones, or `Value`s.
 
     Raises:
         AskedInVainError: the server refused or is not there; the message is the server's.
     """
-    request = messages.GetOnlineFeaturesRequest(
+    request = GetOnlineFeaturesRequest(
         feature_service=service,
         entities={key: RepeatedValue(val=[as_value(value)]) for key, value in entities.items()},
         full_feature_names=True,
     )
     try:
         with grpc.insecure_channel(address) as channel:
-            reply = ServingServiceStub(channel).GetOnlineFeatures(request, timeout=DEADLINE_SECONDS)
+            call = channel.unary_unary(
+                METHOD, GetOnlineFeaturesRequest.SerializeToString, GetOnlineFeaturesResponse.FromString
+            )
+            reply = call(request, timeout=DEADLINE_SECONDS)
     except grpc.RpcError as error:
         raise AskedInVainError(refusal(error, address)) from error
     names = reply.metadata.feature_names.val
@@ -60,12 +63,12 @@ def refusal(error: grpc.RpcError, address: str) -> str:
     return f"The server at {address} refused ({error.code().name}): {error.details()}"
 
 
-def served(vector: messages.GetOnlineFeaturesResponse.FeatureVector) -> Served:
+def served(vector: GetOnlineFeaturesResponse.FeatureVector) -> Served:
     """The first row of a feature's column in a reply."""
     value, status, stamp = vector.values[0], vector.statuses[0], vector.event_timestamps[0]
     return Served(
         value=plain(value),
-        status=messages.FieldStatus.Name(status),
+        status=FieldStatus.Name(status),
         event_at=datetime.fromtimestamp(stamp.seconds, UTC) if stamp.seconds else None,
     )
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-import redis.exceptions
-
+from pedigree.cli.serving_plan import current_plan
 from pedigree.lineage.dataset import Dataset, Field, Origin
 from pedigree.lineage.errors import LineageError
 from pedigree.lineage.naming import feature_service, redis_view
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.redaction import redact_tracebacks, redacted
 from pedigree.lineage.settings import lineage_settings
-from pedigree.online import redis_keys
-from pedigree.online.address import client, reason_of
 from pedigree.online.errors import OnlineError
 from pedigree.online.plan import Plan, Service, View
-from pedigree.online.plan_json import decoded
-from pedigree.serving.errors import NotAppliedError, ServingError, StoreUnreachableError
-from pedigree.serving.feature_store_yaml import FeatureStoreYaml, read_repo
+from pedigree.serving.errors import ServingError
+from pedigree.serving.feature_store_yaml import read_repo
 from pedigree.serving.server import main as serve_main
 from pedigree.serving.settings import serving_settings
 
@@ -35,22 +31,6 @@ def main() -> int:
         sys.stderr.write(redacted(f"{error}\n"))
         return 1
     return serve_main()
-
-
-def current_plan(repo: FeatureStoreYaml) -> Plan:
-    """The plan that the last `feast apply` gave to the servers.
-
-    Raises:
-        NotAppliedError: there is none.
-        StoreUnreachableError: the store does not answer.
-    """
-    try:
-        text = client(repo.address).get(redis_keys.plan_key(repo.project))
-    except redis.exceptions.RedisError as error:
-        raise StoreUnreachableError(str(repo.address), reason_of(error)) from error
-    if text is None:
-        raise NotAppliedError(repo.project, str(repo.path))
-    return decoded(text)
 
 
 def declare(plan: Plan, connection: str) -> None:

@@ -1,9 +1,9 @@
 """How the shop's rows are made, and what must hold of them."""
 
-from features import SPEND, customer_profile, customer_spend, product_sales, ratings
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from features import SPEND, customer_profile, customer_spend, product_sales, ratings
 from pedigree.features import EventSet, ExternalTable, Inputs, JdbcSource, Source, Table, TransformTable
 from pedigree.features.contract import between, contract
 from pedigree.features.events import HAPPENED, KNOWN_AT, OUTCOME

@@ -1,7 +1,6 @@
 """How the rows of each view are made, and what must hold of them."""
 
 from features import ORDER_WINDOWS, customer_orders
-
 from pedigree.features import EventSet, Source, Table
 from pedigree.features.contract import between, contract
 
