@@ -292,6 +292,7 @@ def test_a_rollback_holds(shop: Shop) -> None:
     assert shop.mark.withheld is None
 
 
+@pytest.mark.slow
 def test_a_rollback_beside_a_load_holds(shop: Shop, meanwhile: Callable[..., None]) -> None:
     """A load in whose middle the view is rolled back ends with an error, and none of its rows are served, now or later."""
     shop.publish(row(1, 1, 1.0), row(2, 1, 2.0))
@@ -416,8 +417,15 @@ def test_a_view_that_is_removed_beside_its_load_stays_removed(shop: Shop, meanwh
     assert list(shop.redis_store.entities(b"shop:customer:")) == []
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before rows are read", "after"])
-@pytest.mark.parametrize("is_first", [True, False], ids=["a first load", "a later one"])
+@pytest.mark.parametrize(
+    ("is_first", "before"),
+    [
+        pytest.param(False, True, id="a later load-before rows are read"),
+        pytest.param(False, False, id="a later load-after", marks=pytest.mark.slow),
+        pytest.param(True, True, id="a first load-before rows are read", marks=pytest.mark.slow),
+        pytest.param(True, False, id="a first load-after", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_published_while_a_load_reads_comes_with_the_next(
     shop: Shop, meanwhile: Callable[..., None], *, is_first: bool, before: bool
 ) -> None:
@@ -468,6 +476,7 @@ def current_files(shop: Shop) -> set[str]:
     return {"/" + path.removeprefix("file:").lstrip("/") for path in found}
 
 
+@pytest.mark.slow
 def test_builds_of_a_clock_that_was_set_back_are_served(shop: Shop) -> None:
     """Rows that replace others are served though they say that they were made before them, whatever is run, and each way back."""
 
@@ -535,6 +544,7 @@ def test_an_end_in_the_future_calls_nothing_loaded_that_is_to_come(shop: Shop, c
     assert shop.served(1, 2, 3) == [1.5, 2.0, 3.0]
 
 
+@pytest.mark.slow
 def test_a_pushed_row_and_the_table_s_are_told_apart_by_their_own_times(shop: Shop, clock: Clock) -> None:
     """A clock that is set back between push and load decides nothing: the later event is served, then the one learnt later, in
     whichever order they come, and after a rebuild.

@@ -53,6 +53,20 @@ WINDOWS = Windows(
         Aggregation("delay", Operation.AVG, 5 * DAY, kind=Kind.TUMBLING),
     ),
 )
+FEW = replace(
+    WINDOWS,
+    features=(
+        Aggregation("delay", Operation.COUNT, DAY),
+        Aggregation("delay", Operation.AVG, 7 * DAY),
+        Aggregation("dest", Operation.TOP_K, 3 * DAY, argument=2, dtype=Array(String)),
+        Aggregation("delay", Operation.SUM, 13 * DAY, kind=Kind.SAWTOOTH),
+    ),
+)
+"""Windows of each shape, where every operation would take three times as long."""
+
+each = pytest.mark.parametrize(
+    "windows", [pytest.param(FEW, id="few"), pytest.param(WINDOWS, id="every operation", marks=pytest.mark.slow)]
+)
 
 
 def table(windows: Windows = WINDOWS) -> Table:
@@ -92,18 +106,20 @@ def events(spark: SparkSession, seed: int) -> DataFrame:
     )
 
 
-def at_once(given_facts: DataFrame, time_slice: TimeSlice) -> pd.DataFrame:
+def at_once(given_events: DataFrame, time_slice: TimeSlice, windows: Windows = WINDOWS) -> pd.DataFrame:
     """The rows of a slice out of all events, with no kept tiles."""
-    tiles = gathered(given_facts, WINDOWS).persist()
-    return ordered(featured(tiles, WINDOWS, row_tiles(time_slice, HOUR)))
+    tiles = gathered(given_events, windows).persist()
+    return ordered(featured(tiles, windows, row_tiles(time_slice, HOUR)))
 
 
-def by_tiles(given_facts: DataFrame, time_slice: TimeSlice, store: Path) -> tuple[pd.DataFrame, TilePlan]:
+def by_tiles(
+    given_events: DataFrame, time_slice: TimeSlice, store: Path, windows: Windows = WINDOWS
+) -> tuple[pd.DataFrame, TilePlan]:
     """The rows of a slice out of kept tiles and only those events that its plan asks for; its own tiles are kept."""
-    spark, rows = given_facts.sparkSession, row_tiles(time_slice, HOUR)
-    opened = TileStore.open(spark, table(), store.as_uri())
-    plan = TilePlan(table(), time_slice, rows, opened, look_back(WINDOWS, rows, opened.coverage))
-    tiles = plan.completed(plan.folded(given_facts.where(plan.extent.holds(F.col(KNOWN_AT)))).persist())
+    spark, rows = given_events.sparkSession, row_tiles(time_slice, HOUR)
+    opened = TileStore.open(spark, table(windows), store.as_uri())
+    plan = TilePlan(table(windows), time_slice, rows, opened, look_back(windows, rows, opened.coverage))
+    tiles = plan.completed(plan.folded(given_events.where(plan.extent.holds(F.col(KNOWN_AT)))).persist())
     found = ordered(plan.features(tiles))
     opened.publish(tiles, rows, built_from="here", run_id=f"{time_slice}")
     return found, plan
@@ -127,54 +143,58 @@ def cut(seed: int) -> list[TimeSlice]:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_slices_in_any_order_equal_one_build(spark: SparkSession, tmp_path: Path, seed: int) -> None:
     """Slices cut anywhere and built in any order, the first of them again at the end, have the values of one full build."""
-    given_facts, slices = events(spark, seed).persist(), cut(seed)
-    expected = at_once(given_facts, EVERYTHING)
+    given_events, slices = events(spark, seed).persist(), cut(seed)
+    expected = at_once(given_events, EVERYTHING)
     for time_slice in [*slices, slices[0]]:
-        found, _ = by_tiles(given_facts, time_slice, tmp_path / "tiles")
+        found, _ = by_tiles(given_events, time_slice, tmp_path / "tiles")
         first, end = (at.replace(tzinfo=None) for at in (time_slice.start_at, time_slice.end_at))
         within = expected[EVENT_AT].between(first, end, inclusive="left")
         pd.testing.assert_frame_equal(found, expected[within].reset_index(drop=True), rtol=1e-9, check_dtype=False)
         assert len(found) > 0
 
 
-def test_a_day_folds_no_facts_but_its_own(spark: SparkSession, tmp_path: Path) -> None:
+@each
+def test_a_day_folds_no_events_but_its_own(spark: SparkSession, tmp_path: Path, windows: Windows) -> None:
     """After a build of everything before it, a day asks for the events of that day alone, reads coarse tiles, and is right."""
-    given_facts, last = events(spark, 3).persist(), TimeSlice(EVERYTHING.end_at - DAY, EVERYTHING.end_at)
-    by_tiles(given_facts, TimeSlice(START, last.start_at), tmp_path / "tiles")
-    found, plan = by_tiles(given_facts, last, tmp_path / "tiles")
+    given_events, last = events(spark, 3).persist(), TimeSlice(EVERYTHING.end_at - DAY, EVERYTHING.end_at)
+    by_tiles(given_events, TimeSlice(START, last.start_at), tmp_path / "tiles", windows)
+    found, plan = by_tiles(given_events, last, tmp_path / "tiles", windows)
     assert plan.lookback.events == (plan.rows,)
     assert plan.lookback.coarse
-    pd.testing.assert_frame_equal(found, at_once(given_facts, last), rtol=1e-9, check_dtype=False)
+    pd.testing.assert_frame_equal(found, at_once(given_events, last, windows), rtol=1e-9, check_dtype=False)
 
 
-def test_a_correction_reaches_later_slices_through_its_tiles(spark: SparkSession, tmp_path: Path) -> None:
+@each
+def test_a_correction_reaches_later_slices_through_its_tiles(
+    spark: SparkSession, tmp_path: Path, windows: Windows
+) -> None:
     """A middle slice built again from corrected events, and then the one after it, have the values of the corrected events."""
     before, middle = START + 10 * DAY, START + 12 * DAY + 5 * HOUR
     slices = [TimeSlice(START, before), TimeSlice(before, middle), TimeSlice(middle, EVERYTHING.end_at)]
     wrong = events(spark, 4).persist()
     for time_slice in slices:
-        by_tiles(wrong, time_slice, tmp_path / "tiles")
+        by_tiles(wrong, time_slice, tmp_path / "tiles", windows)
     is_corrected = (F.col(KNOWN_AT) >= F.lit(before)) & (F.col(KNOWN_AT) < F.lit(middle - HOUR))
     right = wrong.withColumn("delay", F.when(is_corrected, F.col("delay") + 7).otherwise(F.col("delay"))).persist()
     for time_slice in slices[1:]:
-        found, _ = by_tiles(right, time_slice, tmp_path / "tiles")
-    pd.testing.assert_frame_equal(found, at_once(right, slices[2]), rtol=1e-9, check_dtype=False)
+        found, _ = by_tiles(right, time_slice, tmp_path / "tiles", windows)
+    pd.testing.assert_frame_equal(found, at_once(right, slices[2], windows), rtol=1e-9, check_dtype=False)
 
 
 def test_tiles_of_another_definition_are_not_read(spark: SparkSession, tmp_path: Path) -> None:
     """With another operation over a column, what was kept covers nothing, and the next build replaces it."""
-    given_facts, uri = events(spark, 5), (tmp_path / "tiles").as_uri()
-    by_tiles(given_facts, EVERYTHING, tmp_path / "tiles")
-    fewer = replace(WINDOWS, features=WINDOWS.features[:1])
+    given_events, uri = events(spark, 5), (tmp_path / "tiles").as_uri()
+    by_tiles(given_events, EVERYTHING, tmp_path / "tiles", FEW)
+    fewer = replace(FEW, features=FEW.features[:1])
     opened = TileStore.open(spark, table(fewer), uri)
-    assert TileStore.open(spark, table(), uri).coverage.units
+    assert TileStore.open(spark, table(FEW), uri).coverage.units
     assert opened.coverage == Coverage()
     rows = row_tiles(EVERYTHING, HOUR)
-    opened.publish(gathered(given_facts, fewer), rows, built_from="here", run_id="another")
+    opened.publish(gathered(given_events, fewer), rows, built_from="here", run_id="another")
     again = TileStore.open(spark, table(fewer), uri)
     assert again.is_built(rows, "here")
     assert not again.is_built(rows, "elsewhere")
-    assert TileStore.open(spark, table(), uri).coverage == Coverage()
+    assert TileStore.open(spark, table(FEW), uri).coverage == Coverage()
 
 
 spans = st.lists(st.tuples(st.integers(-500, 500), st.integers(1, 300)), max_size=6).map(

@@ -1,9 +1,10 @@
-"""`pedigree doctor`: what is wrong with what is set up here, before it makes an answer wrong."""
+"""`pedigree doctor`: what is wrong with what is set up here, before it makes an answer wrong. It changes nothing."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import click
 
@@ -12,47 +13,66 @@ from pedigree.cli.errors import PedigreeError
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check has found; `problem` is empty where all is well."""
+    """What one check has found; `problem` says what is wrong and what to do, and is empty where all is well."""
 
     about: str
     state: str
     problem: str = ""
 
 
+Check = Callable[[], Iterator[Finding]]
+
+
 @click.command()
-def doctor() -> None:
-    """Look for what is set up wrong: whether the online store answers, and whether it would drop rows."""
-    findings = [finding for check in CHECKS for finding in check()]
-    for one in findings:
-        click.echo(f"{'ok ' if not one.problem else 'BAD'} {one.about}: {one.problem or one.state}")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--spark", "starts_spark", is_flag=True, help="Start a Spark session as well, which takes a while.")
+def doctor(*, as_json: bool, starts_spark: bool) -> None:
+    """Look for what is set up wrong, and say what to do about it. Nothing is changed."""
+    findings = [finding for check in checks(starts_spark=starts_spark) for finding in found_by(check)]
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in findings], indent=2))
+    else:
+        for one in findings:
+            click.echo(f"{'ok ' if not one.problem else 'BAD'} {one.about}: {one.problem or one.state}")
     bad = sum(bool(one.problem) for one in findings)
     if bad:
         raise PedigreeError(f"{bad} of {len(findings)} checks failed. Nothing was changed.")
 
 
-def online_store() -> Iterator[Finding]:
-    """Whether Redis answers, and keeps what it is given."""
-    import redis.exceptions
+def checks(*, starts_spark: bool) -> tuple[Check, ...]:
+    """Every check, in the order in which one needs what another looks at."""
+    from pedigree.cli import doctor_checks as known
 
-    from pedigree.online.address import reason_of
-    from pedigree.online.eviction import policy_problem
-    from pedigree.online.redis_store import RedisStore
-    from pedigree.serving.feature_store_yaml import read_repo
-    from pedigree.serving.settings import serving_settings
+    spark = (known.spark_session,) if starts_spark else ()
+    return (
+        known.versions,
+        known.java,
+        known.jars,
+        *spark,
+        known.places,
+        known.registry,
+        known.online_store,
+        known.server,
+        known.lineage_backend,
+        known.outbox,
+    )
 
-    repo = read_repo(serving_settings().feature_store_yaml)
-    about = f"online store {repo.address}"
-    redis_store = RedisStore.open(repo.project, repo.address)
+
+def found_by(check: Check) -> Iterator[Finding]:
+    """What a check finds; an error that is told to users is a finding, and a role that is not installed is none's fault."""
+    from pedigree.cli.roles import missing_role
+    from pedigree.cli.told_errors import is_told
+    from pedigree.lineage.redaction import redacted
+
+    about = check.__name__.replace("_", " ")
     try:
-        memories = redis_store.memories()
-    except redis.exceptions.RedisError as error:
-        yield Finding(about, "", f"it does not answer ({reason_of(error)}). Start it (on a laptop: pedigree up)")
-        return
-    finally:
-        redis_store.close()
-    yield Finding(about, "it answers")
-    policies = ", ".join(sorted({one.policy for one in memories or ()}))
-    yield Finding(f"eviction of {about}", f"it evicts no rows ({policies})", policy_problem(memories) or "")
-
-
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (online_store,)
+        yield from check()
+    except ModuleNotFoundError as error:
+        role = missing_role(error)
+        if role is None:
+            raise
+        yield Finding(about, f"not installed ({role.extra})")
+    except Exception as error:
+        if not is_told(error):
+            raise
+        yield Finding(about, "", redacted(str(error)))

@@ -24,23 +24,14 @@ from pedigree.cli.errors import PedigreeError
 from pedigree.cli.lineage_commands import outbox, replay
 from pedigree.cli.parameter_types import Instant, Length
 from pedigree.cli.roles import missing_role
-from pedigree.lineage.errors import LineageError
+from pedigree.cli.told_errors import is_told
 from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
-from pedigree.online.errors import OnlineError
-from pedigree.serving.errors import ServingError
 
 if TYPE_CHECKING:
     from pedigree.lineage.client import LineageClient
     from pedigree.serving.settings import ServingSettings
     from pedigree.serving.v1.value_pb2 import Value
 
-TOLD = (PedigreeError, ServingError, LineageError, OnlineError)
-TOLD_ONCE_IMPORTED = {
-    "feast.errors": "FeastError",
-    "pedigree.features.errors": "RepositoryError",
-    "pedigree.jobs.errors": "JobError",
-}
-"""Roots of errors in modules that not every installation has, and that not every command needs."""
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -307,12 +298,6 @@ def tell_waiting() -> None:
         )
     if aside:
         click.echo(f"{aside} lineage events were set aside undelivered; `pedigree lineage outbox` says which and why.")
-
-
-def is_told(error: Exception) -> bool:
-    """True for errors whose message is written for people."""
-    roots = (getattr(sys.modules[name], root) for name, root in TOLD_ONCE_IMPORTED.items() if name in sys.modules)
-    return isinstance(error, (*TOLD, *roots))
 
 
 def end_on_sigterm(_number: int, _frame: FrameType | None) -> None:

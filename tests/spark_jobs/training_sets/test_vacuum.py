@@ -69,7 +69,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     return plan
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_a_set_made_beside_a_vacuum_is_whole(
     world: World, meanwhile: Callable[[Callable[[], object], str], None], when: str
 ) -> None:
@@ -113,8 +113,15 @@ def test_a_set_begun_while_a_vacuum_looks_is_whole(world: World, monkeypatch: py
     assert is_whole(begun[0], world)
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "spark"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("when", "engine"),
+    [
+        ("before", "duckdb"),
+        ("after", "duckdb"),
+        pytest.param("before", "spark", marks=pytest.mark.slow),
+        ("after", "spark"),
+    ],
+)
 def test_a_version_that_somebody_removes_meanwhile_is_an_error(
     world: World, meanwhile: Callable[[Callable[[], object], str], None], when: str, engine: str
 ) -> None:
@@ -146,6 +153,7 @@ def test_a_set_that_fails_leaves_nothing(world: World, meanwhile: Callable[[Call
     assert list((world.folder / "datasets").rglob("*.*")) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_pinned_is_let_go_after_a_week(world: World) -> None:
     """A pin that nobody took away holds its version, by name, and no longer than a set may take."""
     made = world.create(FLIGHTS)

@@ -48,13 +48,18 @@ def fetch(folder: Path) -> list[str]:
     return fetched
 
 
+def lacking(folder: Path) -> list[str]:
+    """Those of `PACKAGES` that a folder has no jar of."""
+    return [package for package in PACKAGES if not any(folder.glob(f"{package.split(':')[1]}-*.jar"))]
+
+
 def fetch_missing(folder: Path) -> None:
     """Fetch the jars, once, if a folder lacks one.
 
     Raises:
         JavaMissingError, JarsMissingError: as for `fetch`.
     """
-    if all(any(folder.glob(f"{package.split(':')[1]}-*.jar")) for package in PACKAGES):
+    if not lacking(folder):
         return
     log.warning("Fetching the jars that Spark needs into %s, once", folder)
     fetch(folder)
