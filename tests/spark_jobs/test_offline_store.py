@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, ValueType
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast import RequestSource as Request
 from feast.feature_logging import LOG_DATE_FIELD, LoggingConfig
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
@@ -33,6 +34,7 @@ from pedigree.jobs.errors import (
     SchemaBrokenError,
 )
 from pedigree.jobs.historical.logging_destination import DeltaLoggingDestination
+from pedigree.jobs.historical.offline_store import PedigreeOfflineStore
 from pedigree.jobs.historical.retrieval_job import PointInTimeJob
 from pedigree.lineage.settings import lineage_settings
 
@@ -272,3 +274,11 @@ def test_an_engine_that_cannot_answer_says_why(spark: SparkSession, folder: Path
         forced.get_historical_features(entity_df=frame, features=["loads:weight"])
     free = open_store(folder, "free", OURS, definitions(folder))
     assert free.get_historical_features(entity_df=frame, features=["loads:weight"]).to_df().shape == (1, 3)
+
+
+def test_a_source_of_feasts_file_store_is_named_at_apply(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Feast applies a view of a file, which only rows can be pushed to; a warning says so and what to declare instead."""
+    pq.write_table(loads(), folder / "loads.parquet")
+    file = FileSource(name="weights", path=str(folder / "loads.parquet"), timestamp_field="event_at")
+    PedigreeOfflineStore().validate_data_source(open_store(folder, "file", OURS, definitions(folder)).config, file)
+    assert "the source 'weights' is a FileSource: rows can be pushed to its views" in caplog.text

@@ -40,6 +40,11 @@ from pedigree.jobs.spark.session import open_session
 
 log = logging.getLogger(__name__)
 
+UNREADABLE = (
+    "the source %r is a %s: rows can be pushed to its views, but neither historical features nor a load can read it. "
+    "Declare it with `delta_table` of pedigree.features"
+)
+
 
 class PedigreeOfflineStoreConfig(SparkOfflineStoreConfig):  # type: ignore[misc]  # Feast has no types
     """Feast's own options, and ours.
@@ -124,17 +129,19 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """Look at a view's source, as `feast apply` does: without Spark where the source can be read without it.
 
+        A source that only Feast's other stores read is named in a warning: rows can still be pushed to its views.
+
         Raises:
             UnbuiltTableError: it is a Delta table that was never built.
         """
-        if isinstance(data_source, SparkSource) and is_readable_without_spark(data_source):
+        if not isinstance(data_source, SparkSource):
+            log.warning(UNREADABLE, data_source.name, type(data_source).__name__)
+            super().validate_data_source(config, data_source)
+            return
+        if is_readable_without_spark(data_source):
             return
         spark = open_session(job_settings())
-        if (
-            isinstance(data_source, SparkSource)
-            and isinstance(data_source.table_format, DeltaFormat)
-            and data_source.path
-        ):
+        if isinstance(data_source.table_format, DeltaFormat) and data_source.path:
             built_version(spark, data_source.path, data_source.name)
         super().validate_data_source(config, data_source)
 
