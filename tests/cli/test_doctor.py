@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_redis_is_asked_for_its_time(repository: pytest.MonkeyPatch, redis_serve
     """A clock that is apart is a problem, and so is a Redis that is not there."""
     found = told(doctor_checks.online_store)
     assert [one.problem for one in found.values()] == ["", "", ""]
-    assert "60.0 s behind" in doctor_checks.clock("there", doctor_checks.time.time() - 60).problem
+    assert "60.0 s behind" in doctor_checks.clock("there", time.time() - 60).problem
     yaml = Path("feature_store.yaml")
     yaml.write_text(yaml.read_text().replace(str(redis_server.port), str(free_port())))
     assert "pedigree up" in told(doctor_checks.online_store)["online store"].problem
@@ -141,7 +142,9 @@ def test_a_role_that_is_not_installed_is_a_state() -> None:
     """A server's machine has no Spark, and that is as it should be."""
 
     def java() -> Iterator[Finding]:
+        yield from missing()
+
+    def missing() -> list[Finding]:
         raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark")
-        yield
 
     assert told(java)["java"] == Finding("java", "not installed (jobs)")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("cli", "lineage", "online", "serving", "spark_jobs")
+PACKAGES = ("cli", "features", "lineage", "online", "serving", "spark_jobs")
 GAP = "…"
 SHORTEST = 4
 """Fewer letters say nothing: they stand in some text by chance."""

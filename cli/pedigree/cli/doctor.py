@@ -61,7 +61,7 @@ def checks(*, starts_spark: bool) -> tuple[Check, ...]:
 def found_by(check: Check) -> Iterator[Finding]:
     """What a check finds; an error that is told to users is a finding, and a role that is not installed is none's fault."""
     from pedigree.cli.roles import missing_role
-    from pedigree.cli.told_errors import is_told
+    from pedigree.cli.told_errors import told
     from pedigree.lineage.redaction import redacted
 
     about = check.__name__.replace("_", " ")
@@ -73,6 +73,7 @@ def found_by(check: Check) -> Iterator[Finding]:
             raise
         yield Finding(about, f"not installed ({role.extra})")
     except Exception as error:
-        if not is_told(error):
+        known = told(error)
+        if known is None:
             raise
-        yield Finding(about, "", redacted(str(error)))
+        yield Finding(about, "", redacted(known.message))

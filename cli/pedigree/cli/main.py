@@ -24,7 +24,7 @@ from pedigree.cli.errors import PedigreeError
 from pedigree.cli.lineage_commands import outbox, replay
 from pedigree.cli.parameter_types import Instant, Length
 from pedigree.cli.roles import missing_role
-from pedigree.cli.told_errors import is_told
+from pedigree.cli.told_errors import told
 from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
 
 if TYPE_CHECKING:
@@ -343,7 +343,8 @@ def run_command(command: click.Command) -> None:
         click.echo(f"pedigree: {missing}", err=True)
         sys.exit(1)
     except Exception as error:
-        if not is_told(error):
+        known = told(error)
+        if known is None:
             raise
-        click.echo(redacted(f"pedigree: {error}"), err=True)
-        sys.exit(os.EX_TEMPFAIL if getattr(error, "transient", False) else 1)
+        click.echo(redacted(f"pedigree: {known.message}"), err=True)
+        sys.exit(os.EX_TEMPFAIL if known.transient else 1)
