@@ -123,11 +123,12 @@ def test_a_hundred_thousand_mutated_requests(repo: Repo, tmp_path: Path) -> None
             for number in range(MUTATED):
                 method = rng.choice(list(METHODS))
                 message = large[number // 200 % len(large)] if number % 200 == 0 else rng.choice(METHODS[method])
-                waiting.append(channel.unary_unary(method).future(damaged(rng, message), timeout=60))
+                request = damaged(rng, message)
+                waiting.append((method, request, channel.unary_unary(method).future(request, timeout=60)))
                 if len(waiting) == AT_ONCE:
-                    call = waiting.popleft()
+                    asked, request, call = waiting.popleft()
                     codes[call.code()] += 1
-                    assert call.code() in EXPECTED, (call.code(), call.details())
+                    assert call.code() in EXPECTED, (call.code(), call.details(), asked, len(request), request[:2000])
                     assert call.code() is not grpc.StatusCode.OK or len(call.result()) <= LIMIT
                 if number % 1000 == 0:
                     sizes.append(worker.memory_info().rss)

@@ -20,10 +20,21 @@ from pedigree.lineage.settings import LineageSettings
 
 from .sample import sample
 
+QUICK = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+}
+"""For few rows: plans are interpreted, which saves compiling each of them. The slow tests, and all commands, compile theirs."""
+
 
 @pytest.fixture(scope="session")
-def spark() -> SparkSession:
-    return open_session(job_settings())
+def spark(request: pytest.FixtureRequest) -> SparkSession:
+    settings = job_settings()
+    is_quick = request.config.option.markexpr == "not slow"
+    conf = {**dict(settings.spark_conf), **(QUICK if is_quick else {})}
+    return open_session(replace(settings, spark_conf=tuple(conf.items())))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
+from pedigree.serving.telemetry.log_queue import LogQueue
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered."""
@@ -75,7 +76,7 @@ class Uncancelled(logging.Filter):
 def configure(log_format: str) -> None:
     """Log to stderr, as `json` or as `text`; what is printed of an error that nobody caught has no passwords either."""
     redact_tracebacks()
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogQueue(sys.stderr.fileno())
     text = Text("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if log_format == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
