@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pedigree.features.errors import (
+    EventColumnsError,
     RepositoryMissingError,
     RepositoryYamlError,
     TableDeclarationError,
@@ -103,6 +104,24 @@ def test_two_repositories_of_one_process_do_not_mix(tmp_path: Path) -> None:
         assert declared.windows.names == (f"{feature}_sum_1d",)
 
 
+@pytest.mark.parametrize("first", ["package", "broken"])
+def test_nothing_stays_of_a_repository_whose_tables_are_a_package_or_broken(tmp_path: Path, first: str) -> None:
+    """What such a `tables` had imported is let go as well before the next repository of the process is loaded."""
+    shop = written(tmp_path / "shop", what="price")
+    if first == "package":
+        (tmp_path / "shop" / "tables").mkdir()
+        (tmp_path / "shop" / "tables.py").rename(tmp_path / "shop" / "tables" / "__init__.py")
+        loaded(shop)
+    else:
+        with (tmp_path / "shop" / "tables.py").open("a") as tables:
+            tables.write("import no_such_module\n")
+        with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+            loaded(shop)
+    [declared] = loaded(written(tmp_path / "bank", what="amount")).tables.values()
+    assert isinstance(declared, Table)
+    assert declared.windows.names == ("amount_sum_1d",)
+
+
 def test_a_repository_without_tables_has_none(tmp_path: Path) -> None:
     """A stock Feast repository is one whose tables somebody else builds."""
     yaml = written(tmp_path / "shop")
@@ -156,6 +175,17 @@ def test_a_broken_file_is_told_by_its_place(tmp_path: Path, content: str, said: 
         settings_of(yaml)
     assert str(yaml) in str(broken.value)
     assert "\n" not in str(broken.value)
+
+
+def test_a_window_over_a_column_that_the_events_do_not_have_is_told(tmp_path: Path) -> None:
+    """By the table, the column, and the columns that there are; not by a KeyError after Spark has started."""
+    yaml = written(tmp_path / "shop", what="amount")
+    tables = yaml.with_name("tables.py")
+    tables.write_text(tables.read_text().replace("amount", "price"))
+    with pytest.raises(
+        EventColumnsError, match=r"windows of purchases need amount, and its events have .*customer.*price"
+    ):
+        assert loaded(yaml).tables["purchases"].columns  # type: ignore[attr-defined]
 
 
 def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:

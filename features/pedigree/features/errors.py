@@ -41,6 +41,16 @@ class SourceDeclarationError(RepositoryError):
         super().__init__(f"The source {source!r} {what}. {remedy} Nothing was started.")
 
 
+class EventColumnsError(RepositoryError):
+    """Windows or keys are of columns that the events of their table do not have."""
+
+    def __init__(self, table: str, missing: Sequence[str], known: Sequence[str]) -> None:
+        super().__init__(
+            f"The windows of {table} need {', '.join(missing)}, and its events have {', '.join(known) or 'no columns'}. "
+            "Nothing was published. Change the windows, or the schema of the source and the `columns` of the events."
+        )
+
+
 class UnknownTableError(RepositoryError):
     """A table was named that the repository does not declare."""
 

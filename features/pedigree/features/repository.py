@@ -20,6 +20,7 @@ from pedigree.features.errors import TableDeclarationError, UnknownTableError
 from pedigree.features.lake import Lake
 from pedigree.features.settings import RepositorySettings, repository_settings
 from pedigree.features.table import FeatureTable
+from pedigree.online.feature_store_yaml import NAME
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -82,7 +83,7 @@ def load_repository(settings: RepositorySettings) -> Repository:
     root, prefix = importable(settings.folder)
     if not any((settings.folder / place).is_file() for place in (f"{TABLES}.py", f"{TABLES}/__init__.py")):
         return Repository(settings, {}, {})
-    forget_another(settings.folder, f"{prefix}{TABLES}")
+    forget_others(settings.folder, prefix)
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     from great_expectations import (
@@ -107,16 +108,28 @@ def importable(folder: Path) -> tuple[Path, str]:
     return root, prefix
 
 
-def forget_another(folder: Path, name: str) -> None:
-    """Let go of the modules of another repository that were imported under the same names."""
-    known = sys.modules.get(name)
-    if known is None or Path(known.__file__ or "").is_relative_to(folder):
-        return
-    other = Path(known.__file__ or "").parent
-    others = [name for name, module in sys.modules.items() if within(module, other)]
-    for module in others:
-        del sys.modules[module]
-    sys.path[:] = [place for place in sys.path if Path(place) != other]
+def forget_others(folder: Path, prefix: str) -> None:
+    """Let go of the modules of other repositories that were imported under the names of this one's."""
+    names = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+    known = [module for name in names if (module := sys.modules.get(f"{prefix}{name}")) is not None]
+    homes = {home(module) for module in known if not within(module, folder)}
+    for other in homes:
+        if other is not None:
+            forget(other)
+
+
+def home(module: ModuleType) -> Path | None:
+    """The folder of the repository that a module belongs to; None where it belongs to none."""
+    file = Path(getattr(module, "__file__", None) or "/")
+    folder = file.parent.parent if file.name == "__init__.py" else file.parent
+    return folder if (folder / NAME).is_file() else None
+
+
+def forget(folder: Path) -> None:
+    """Let go of all modules in a folder, and of the folder as a place to import from."""
+    for name in [name for name, module in sys.modules.items() if within(module, folder)]:
+        del sys.modules[name]
+    sys.path[:] = [place for place in sys.path if Path(place) != folder]
 
 
 def within(module: ModuleType, folder: Path) -> bool:

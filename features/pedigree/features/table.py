@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from feast import FeatureView
 
 from pedigree.features.columns import EVENT_AT
-from pedigree.features.errors import SourceDeclarationError
+from pedigree.features.errors import EventColumnsError, SourceDeclarationError
 from pedigree.features.events import HAPPENED, KNOWN_AT, EventSet, Inputs, SourceColumn
 from pedigree.features.sources import DeclaredSource
 from pedigree.features.windows import Windows
@@ -74,8 +74,15 @@ class Table(FeatureTable):
 
     @property
     def columns(self) -> Mapping[str, tuple[SourceColumn, ...]]:
-        """The source columns that each column of the view is made of: those of its windows' events, and those added."""
+        """The source columns that each column of the view is made of: those of its windows' events, and those added.
+
+        Raises:
+            EventColumnsError: a window or a key is of a column that the events do not have.
+        """
         windows, columns = self.windows, self.events.columns
+        missing = {*windows.keys, *(feature.column for feature in windows.features), KNOWN_AT} - columns.keys()
+        if missing:
+            raise EventColumnsError(self.name, sorted(missing), known=sorted(columns))
         features = {feature.name: columns[feature.column] for feature in windows.features}
         return {**{key: columns[key] for key in windows.keys}, EVENT_AT: columns[KNOWN_AT], **features, **self.added}
 
