@@ -18,6 +18,8 @@ from .redis_server import RedisServer
 SCRATCH = Path(tempfile.mkdtemp(prefix="pedigree-tests-"))
 os.environ["PEDIGREE_LAKE"] = (SCRATCH / "lake").as_uri()
 os.environ["PEDIGREE_LINEAGE_OUTBOX"] = str(SCRATCH / "outbox")
+os.environ["PEDIGREE_LINEAGE_URL"] = "http://127.0.0.1:9"
+"""Nobody listens there, so events wait in the outbox also where somebody's backend runs on this machine."""
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 """A JVM of a test ends before the optimizing compiler pays for itself: a third less CPU."""
 

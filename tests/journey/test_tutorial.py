@@ -50,10 +50,11 @@ class Reader:
         """Run a line of a shell; what it printed."""
         if command[0] == "cd":
             self.folder /= command[1]
-            self.move_redis()
+            if (self.folder / "feature_store.yaml").is_file():
+                self.move_redis()
             return ""
         if command == ["pedigree", "serve"]:
-            self.serve()
+            self.serve("pedigree", "ask", "payment_service", "account=2")
             return ""
         if command[0] == "python":
             done = subprocess.run(
@@ -69,10 +70,9 @@ class Reader:
         yaml = self.folder / "feature_store.yaml"
         yaml.write_text(yaml.read_text().replace("127.0.0.1:16379", f"127.0.0.1:{self.redis_port}"))
 
-    def serve(self) -> None:
-        """Start the server, and wait until it answers."""
+    def serve(self, *ask: str) -> None:
+        """Start the server, and wait until it answers what the command `ask` asks."""
         self.server = subprocess.Popen([BIN / "pedigree", "serve"], cwd=self.folder, env=self.environment)
-        ask = ("pedigree", "ask", "payment_service", "account=2")
         deadline = time.monotonic() + 60
         while run_command(*ask, cwd=self.folder, environment=self.environment).returncode:
             assert time.monotonic() < deadline and self.server.poll() is None

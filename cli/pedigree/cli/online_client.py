@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 from rich.table import Table
 
 from pedigree.cli.entity_row import as_value
 from pedigree.cli.errors import AskedInVainError
 from pedigree.serving.v1.serving_pb2 import FieldStatus, GetOnlineFeaturesRequest, GetOnlineFeaturesResponse
-from pedigree.serving.v1.value_pb2 import RepeatedValue
+from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
 METHOD = "/feast.serving.ServingService/GetOnlineFeatures"
 DEADLINE_SECONDS = 10
@@ -74,9 +76,21 @@ def served(vector: GetOnlineFeaturesResponse.FeatureVector) -> Served:
 
 
 def plain(value: Any) -> object:
-    """What a `Value` holds; None for a null."""
+    """What a `Value` holds, with lists, maps and structs as Python has them; None for a null."""
     kind = value.WhichOneof("val")
-    return None if kind in (None, "null_val") else getattr(value, kind)
+    return None if kind in (None, "null_val") else unwrapped(getattr(value, kind))
+
+
+def unwrapped(held: Any) -> object:
+    """A scalar as it is, and what a list or a map holds."""
+    if isinstance(held, Value):
+        return plain(held)
+    if not isinstance(held, Message):
+        return held
+    inner = held.val  # every message of a `Value` has it
+    if isinstance(inner, Mapping):
+        return {key: unwrapped(one) for key, one in inner.items()}
+    return [unwrapped(one) for one in inner]
 
 
 def vector_table(vector: Mapping[str, Served]) -> Table:
@@ -89,7 +103,9 @@ def vector_table(vector: Mapping[str, Served]) -> Table:
 
 
 def shown(value: object) -> str:
-    """A value for people; numbers to four decimals."""
+    """A value for people; numbers to four decimals, lists and maps as JSON."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, default=str, ensure_ascii=False)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "null"
     return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

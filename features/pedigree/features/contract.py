@@ -47,6 +47,17 @@ def unique_together(name: str, columns: list[str]) -> Expectation:
     return rule(name, gxe.ExpectCompoundColumnsToBeUnique, column_list=columns, mostly=MOSTLY)
 
 
+def presence(view: FeatureView) -> gx.ExpectationSuite:
+    """The contract of rows that nobody wrote one for: the keys and the event time are there."""
+    return gx.ExpectationSuite(name=view.name, expectations=present_columns(view))
+
+
+def present_columns(view: FeatureView) -> list[Expectation]:
+    """The rules that the keys and the event time are there."""
+    stored_as = stored_names(view)
+    return [present(column) for column in (*(stored_as.get(key, key) for key in view.join_keys), event_column(view))]
+
+
 def contract(view: FeatureView, rules: Iterable[Expectation] = ()) -> gx.ExpectationSuite:
     """The contract of a view's rows: the keys are there, one row per key and instant, the slice is not empty, and `rules`.
 
@@ -57,5 +68,4 @@ def contract(view: FeatureView, rules: Iterable[Expectation] = ()) -> gx.Expecta
     keys = [stored_as.get(key, key) for key in view.join_keys]
     unique = unique_together("key_and_instant_are_unique", [*keys, event_at])
     not_empty = rule("slice_has_rows", gxe.ExpectTableRowCountToBeBetween, min_value=1)
-    every = [*(present(key) for key in keys), present(event_at), unique, not_empty, *rules]
-    return gx.ExpectationSuite(name=view.name, expectations=every)
+    return gx.ExpectationSuite(name=view.name, expectations=[*present_columns(view), unique, not_empty, *rules])

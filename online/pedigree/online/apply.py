@@ -33,8 +33,6 @@ def publish_plan(config: RepoConfig, store: RedisStore) -> RegistryProto:
     Raises:
         PlanContendedError: others change the registry again and again meanwhile.
     """
-    if config.registry.registry_type == "file":
-        log.warning("a file registry is written after the plan was compiled: apply once more, or use the SQL registry")
     told: Plan | None = None
     for _ in range(ATTEMPTS):
         kept = store.plan()
@@ -47,6 +45,20 @@ def publish_plan(config: RepoConfig, store: RedisStore) -> RegistryProto:
             return registry
         store.replace_plan(kept, text)
     raise PlanContendedError(config.project)
+
+
+def warn_of_file_registry(config: RepoConfig) -> None:
+    """Say so where Feast writes the registry only after it told the online store."""
+    if is_file_registry(config):
+        log.warning(
+            "Feast writes a file registry last, so servers learn of this apply with the next load or the next `feast apply`; "
+            "a SQL registry has no such delay"
+        )
+
+
+def is_file_registry(config: RepoConfig) -> bool:
+    """True for Feast's default registry, a file that is rewritten as a whole."""
+    return bool(config.registry.registry_type == "file")
 
 
 def warn_of(plan: Plan) -> None:

@@ -92,7 +92,21 @@ def values(column: pa.Array, kind: str, encode: Encoder) -> pa.Array:
         return emptied(whole(column, kind, WHOLE[kind]), column)
     if kind in TEXT_TAGS:
         return emptied(texts(column, TEXT_TAGS[kind]), column)
-    return pa.array([value or b"" for value in encode(kind, column.to_pylist())], pa.binary())
+    plain = [with_dicts(value, column.type) for value in column.to_pylist()]
+    return pa.array([value or b"" for value in encode(kind, plain)], pa.binary())
+
+
+def with_dicts(value: Any, kind: pa.DataType) -> Any:
+    """A value whose maps, which Arrow hands out as lists of pairs, are dicts, however deep they are."""
+    if value is None:
+        return None
+    if pa.types.is_map(kind):
+        return {key: with_dicts(one, kind.item_type) for key, one in value}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return [with_dicts(one, kind.value_type) for one in value]
+    if pa.types.is_struct(kind):
+        return {field.name: with_dicts(value[field.name], field.type) for field in kind}
+    return value
 
 
 def fixed_bytes(column: pa.Array, kind: str) -> Bytes:

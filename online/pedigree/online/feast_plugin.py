@@ -27,7 +27,15 @@ from pydantic import Field
 
 from pedigree.online import redis_keys
 from pedigree.online.address import Address, Kind, parse, reason_of
-from pedigree.online.apply import forget_lost, forget_view, know, know_all, publish_plan, warn_of_eviction
+from pedigree.online.apply import (
+    forget_lost,
+    forget_view,
+    know,
+    know_all,
+    publish_plan,
+    warn_of_eviction,
+    warn_of_file_registry,
+)
 from pedigree.online.errors import (
     DamagedRecordError,
     FutureRowsError,
@@ -200,6 +208,7 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         try:
             known = store.views()  # before the registry: a view that somebody applies now is in neither, or in both
             registry = publish_plan(config, store)
+            warn_of_file_registry(config)
             self.forget(store, tables_to_delete)
             if (
                 config.registry.registry_type != "file"

@@ -58,17 +58,37 @@ def at_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
     return spark.read.format("delta").option("versionAsOf", version).load(uri)
 
 
-def publish(rows: DataFrame, uri: str, *, table: str, replaced: str, run_id: str, passed_rows: int) -> Commit:
+def publish(
+    rows: DataFrame,
+    uri: str,
+    *,
+    table: str,
+    replaced: str,
+    run_id: str,
+    passed_rows: int,
+    made_from: str | None = None,
+) -> Commit:
     """Replace a part of the table by `rows` in one commit that carries the gate's mark.
 
     Args:
         replaced: a predicate in SQL that selects the part; `rows` lie in it.
         passed_rows: how many rows the gate let through. A commit of another number is not taken for audited.
+        made_from: the state of a file that the table is a copy of. Such a table takes the columns of `rows`.
     Raises:
         SchemaBrokenError: the table that is there has other columns or types.
     """
+    mark = CommitMark.of_gate(uri, run_id=run_id, rows=passed_rows, made_from=made_from).text()
+    if made_from is not None:
+        return overwrite(rows, uri, mark=mark)
     refuse_another_schema(rows, uri, table=table)
-    return replace(rows, uri, predicate=replaced, run_id=run_id, passed_rows=passed_rows)
+    return replace_where(rows, uri, replaced, mark=mark)
+
+
+def overwrite(rows: DataFrame, uri: str, *, mark: str) -> Commit:
+    """Replace all of a table, columns and all, or make it."""
+    write = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+    write.option("userMetadata", mark).option(CHANGE_FEED, "true").save(uri)
+    return commit_of(rows.sparkSession, uri, mark)
 
 
 def quarantine(
@@ -120,6 +140,11 @@ def replace(
         adds_columns: add columns that the table does not have yet; its other rows have null there.
     """
     mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
+    return replace_where(rows, uri, predicate, mark=mark, adds_columns=adds_columns)
+
+
+def replace_where(rows: DataFrame, uri: str, predicate: str, *, mark: str, adds_columns: bool = False) -> Commit:
+    """Replace what `predicate` selects by `rows`, in a commit with a mark."""
     write = rows.write.format("delta").mode("overwrite").option("mergeSchema", str(adds_columns).lower())
     write.option("replaceWhere", predicate).option("userMetadata", mark).option(CHANGE_FEED, "true").save(uri)
     return commit_of(rows.sparkSession, uri, mark)

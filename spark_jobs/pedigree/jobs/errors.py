@@ -184,7 +184,10 @@ class UnbuiltTableError(JobError):
     def __init__(self, table: str, uri: str) -> None:
         self.table = table
         self.uri = uri
-        super().__init__(f"There is no Delta table at {uri}. Build it first: `pedigree build {table}`.")
+        name = uri.rstrip("/").rsplit("/", 1)[-1]
+        super().__init__(
+            f"There is no Delta table at {uri}. Build it first: `pedigree build {name} --start <day> --end <day>`."
+        )
 
 
 class UnauditedTableError(JobError):

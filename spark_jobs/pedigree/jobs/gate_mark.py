@@ -36,21 +36,24 @@ class CommitMark:
         table: the last part of the table's place, so that a lake can move and a mark cannot be taken to another table.
         gate: `passed`; None where no gate looked at the rows (tiles, quarantine, a view without a contract).
         rows: how many rows the gate let through.
+        made_from: the state of the file that the table is a copy of, where it is one.
     """
 
     run: str
     table: str
     gate: str | None = None
     rows: int | None = None
+    made_from: str | None = None
 
     @classmethod
-    def of_gate(cls, uri: str, *, run_id: str, rows: int) -> CommitMark:
+    def of_gate(cls, uri: str, *, run_id: str, rows: int, made_from: str | None = None) -> CommitMark:
         """The mark of a commit to the table at `uri` whose rows passed the gate."""
-        return cls(run_id, table_name(uri), PASSED, rows)
+        return cls(run_id, table_name(uri), PASSED, rows, made_from)
 
     def text(self) -> str:
         """As it is kept."""
-        return json.dumps({"pedigree": {"format": FORMAT, **asdict(self)}}, separators=(",", ":"))
+        said = {name: value for name, value in asdict(self).items() if name != "made_from" or value is not None}
+        return json.dumps({"pedigree": {"format": FORMAT, **said}}, separators=(",", ":"))
 
     @classmethod
     def read(cls, text: str | None) -> CommitMark | None:
@@ -58,7 +61,8 @@ class CommitMark:
         try:
             said = json.loads(text or "null")
             mine = said["pedigree"]
-            return cls(mine["run"], mine["table"], mine["gate"], mine["rows"]) if mine["format"] == FORMAT else None
+            values = (mine["run"], mine["table"], mine["gate"], mine["rows"], mine.get("made_from"))
+            return cls(*values) if mine["format"] == FORMAT else None
         except (ValueError, TypeError, KeyError, RecursionError):
             return None  # somebody else's words
 

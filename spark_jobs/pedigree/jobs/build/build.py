@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pedigree.features.file_table import FileTable
 from pedigree.features.table import ExternalTable, FeatureTable, Table, TransformTable
 from pedigree.jobs.build.build_report import BuildReport, reporting
 from pedigree.jobs.build.computed_slice import Computing
 from pedigree.jobs.build.external_audit import audit
+from pedigree.jobs.build.file_slice import file_slice
 from pedigree.jobs.build.jobs import Built, Jobs
 from pedigree.jobs.build.publication import gate
 from pedigree.jobs.build.quality_gate import mark
@@ -39,5 +41,9 @@ def build(table: FeatureTable, time_slice: TimeSlice, jobs: Jobs) -> Built:
 
 def computing(table: FeatureTable) -> Computing:
     """How the slices of a table are computed."""
-    ways: dict[type[FeatureTable], Computing] = {Table: window_slice, TransformTable: transform_slice}
+    ways: dict[type[FeatureTable], Computing] = {
+        Table: window_slice,
+        TransformTable: transform_slice,
+        FileTable: file_slice,
+    }
     return ways[type(table)]

@@ -41,6 +41,7 @@ class ComputedSlice:
         keep: keeps what later slices look back on, once the slice is published. It is given the run's id.
         checked: columns that the contract looks at; those that the view does not promise are not published.
         is_whole: it stands for the whole table, not for the rows of its time.
+        made_from: what tells the state that it was made from from every other, where the commit has to remember it.
     """
 
     table: FeatureTable
@@ -51,6 +52,7 @@ class ComputedSlice:
     keep: Callable[[str], Any] = nothing_kept
     is_whole: bool = False
     checked: frozenset[str] = frozenset()
+    made_from: str | None = None
 
     @property
     def event(self) -> str:

@@ -10,6 +10,7 @@ from pyspark.sql.types import StructType
 
 from pedigree.features.columns import created_column
 from pedigree.features.events import SourceColumn
+from pedigree.features.file_table import FileTable
 from pedigree.features.table import ExternalTable, FeatureTable, Table, TransformTable
 from pedigree.jobs.build.row_reconciliation import RowCounts
 from pedigree.jobs.build.verdict import BROKEN_RULES, Verdict
@@ -137,6 +138,8 @@ def origins(report: BuildReport) -> dict[str, tuple[Origin, ...]]:
     table = report.table
     if isinstance(table, ExternalTable):
         return {name: (Origin(at_path(report.uri), name, "identity"),) for name in promised(table.view)}
+    if isinstance(table, FileTable):
+        return {name: (Origin(at_path(table.file), name, "identity"),) for name in promised(table.view)}
     aggregated = {field.name for field in table.view.features} if isinstance(table, Table) else set()
     return column_origins(columns_of(table), report.sources, aggregated=aggregated)
 

@@ -47,7 +47,13 @@ def publish(computed: ComputedSlice, marked: DataFrame, verdict: Verdict, report
     good = marked.where(is_good).drop(BROKEN_RULES, *computed.unpublished)
     commit = report.published = contended(
         lambda: delta_tables.publish(
-            good, report.uri, table=name, replaced=computed.replaced, run_id=run_id, passed_rows=verdict.rows - kept
+            good,
+            report.uri,
+            table=name,
+            replaced=computed.replaced,
+            run_id=run_id,
+            passed_rows=verdict.rows - kept,
+            made_from=computed.made_from,
         ),
         name,
     )

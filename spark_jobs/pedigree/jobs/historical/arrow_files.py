@@ -34,7 +34,7 @@ PLAIN = (
         pa.types.is_binary,
         pa.types.is_large_binary,
     ),
-    lambda kind: pa.types.is_timestamp(kind) and kind.unit == "us",
+    lambda kind: pa.types.is_timestamp(kind) and kind.unit in ("us", "ns"),
 )
 """Columns that every engine reads alike and has the same order for."""
 
@@ -63,7 +63,7 @@ def dataset_of(source: SparkSource, columns: Collection[str], *, at_most_bytes: 
         return Unreadable(f"{source.name} is not a path on this machine")
     if isinstance(source.table_format, DeltaFormat):
         found = delta_files(path, source.table_format.properties or {}, at_most_bytes=at_most_bytes)
-    elif source.table_format is None and source.file_format == "parquet":
+    elif is_parquet_path(source):
         found = parquet_files(path, at_most_bytes=at_most_bytes)
     else:
         return Unreadable(f"{source.name} is neither Delta nor Parquet")
@@ -80,6 +80,12 @@ def is_readable_without_spark(source: SparkSource) -> bool:
     if path is not None and isinstance(source.table_format, DeltaFormat) and not DeltaTable.is_deltatable(path):
         raise UnbuiltTableError(source.name, path)
     return not isinstance(dataset_of(source, (), at_most_bytes=sys.maxsize), Unreadable)
+
+
+def is_parquet_path(source: SparkSource) -> bool:
+    """True for a source of Parquet files by their path."""
+    is_path = bool(source.path) and not source.query and not source.table
+    return is_path and source.table_format is None and source.file_format == "parquet"
 
 
 def local_path(source: SparkSource) -> str | None:

@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from feast import FeatureView, OnDemandFeatureView
+from feast import FeatureView, FileSource, OnDemandFeatureView, RepoConfig
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.offline_stores import offline_utils
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.utils import _get_requested_feature_views_to_features_dict  # what every offline store of Feast's asks
 
+from pedigree.features.file_table import spark_source
 from pedigree.jobs.errors import EntityFrameError, UnsupportedSourceError
 from pedigree.jobs.historical.entity_frame import Labels
+
+UNREADABLE = "Declare it with `delta_table` of pedigree.features, or with Feast's FileSource over Parquet."
 
 Span = tuple[datetime, datetime]
 """The first and the last instant, aware."""
@@ -34,6 +37,8 @@ class History:
         ttl: how old a row may be at the instant, that age included; zero is no limit.
         since, until: the oldest and the newest event time that some label can see; `since` is None where nothing is too old.
         known_by: what was learnt after this instant is seen by nobody; None where everything is.
+        tells_learnt: whether `created_at` says when a row was learnt, and hides it before. With Feast's `FileSource` it
+            only says which of two rows of one instant is the newer.
     """
 
     view: str
@@ -46,6 +51,7 @@ class History:
     since: datetime | None
     until: datetime
     known_by: datetime | None = None
+    tells_learnt: bool = True
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -79,8 +85,13 @@ class RequestedFeatures:
     views: Sequence[FeatureView]
     refs: Sequence[str]
     registry: BaseRegistry
-    project: str
+    config: RepoConfig
     full_names: bool
+
+    @property
+    def project(self) -> str:
+        """Feast's project."""
+        return str(self.config.project)
 
     def join_keys(self) -> set[str]:
         """The columns that the labels must have."""
@@ -97,7 +108,7 @@ def histories_of(asked: RequestedFeatures, span: Span, *, known_by: datetime | N
     on_demand = OnDemandFeatureView.get_requested_odfvs(asked.refs, asked.project, asked.registry)
     wanted, _ = _get_requested_feature_views_to_features_dict(asked.refs, asked.views, on_demand)
     return [
-        history_of(view, features, span, full_names=asked.full_names, known_by=known_by)
+        history_of(view, features, span, asked.config, full_names=asked.full_names, known_by=known_by)
         for view, features in wanted.items()
     ]
 
@@ -118,12 +129,21 @@ def refuse_clashes(histories: Sequence[History], labels: Labels) -> None:
 
 
 def history_of(
-    view: FeatureView, features: Sequence[str], span: Span, *, full_names: bool, known_by: datetime | None
+    view: FeatureView,
+    features: Sequence[str],
+    span: Span,
+    config: RepoConfig,
+    *,
+    full_names: bool,
+    known_by: datetime | None,
 ) -> History:
     """A view with the features that are asked for, each column under its name in the source."""
     source = view.batch_source
+    is_file = isinstance(source, FileSource)
+    if is_file:
+        source = spark_source(source, config)
     if not isinstance(source, SparkSource):
-        raise UnsupportedSourceError(view.name, "its source is no SparkSource", "Declare it with one.")
+        raise UnsupportedSourceError(view.name, f"its source is a {type(source).__name__}", UNREADABLE)
     stored_as = {name: column for column, name in source.field_mapping.items()}
     keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
     name, ttl = view.projection.name_to_use(), view.ttl or timedelta(0)
@@ -138,4 +158,5 @@ def history_of(
         since=span[0] - ttl if ttl > timedelta(0) else None,
         until=span[1],
         known_by=known_by,
+        tells_learnt=not is_file,
     )

@@ -26,6 +26,7 @@ from feast.utils import compute_non_entity_date_range
 from pydantic import Field, field_validator
 from pyspark.sql import DataFrame
 
+from pedigree.features.file_table import spark_source
 from pedigree.jobs.delta_tables import built_version
 from pedigree.jobs.errors import EngineUnfitError, LogDestinationError
 from pedigree.jobs.historical import pointintime_duckdb, pointintime_spark
@@ -35,14 +36,16 @@ from pedigree.jobs.historical.entity_frame import labels_of
 from pedigree.jobs.historical.logging_destination import DeltaLoggingDestination
 from pedigree.jobs.historical.pointintime_duckdb import SizeLimits
 from pedigree.jobs.historical.retrieval_job import Answer, PointInTimeJob, SmallAnswer, SparkAnswer
+from pedigree.jobs.library_logs import quiet_libraries
 from pedigree.jobs.settings import completed, job_settings
 from pedigree.jobs.spark.session import open_session
 
 log = logging.getLogger(__name__)
+quiet_libraries()  # the first of ours that `feast` imports
 
 UNREADABLE = (
     "the source %r is a %s: rows can be pushed to its views, but neither historical features nor a load can read it. "
-    "Declare it with `delta_table` of pedigree.features"
+    "Declare it with `delta_table` of pedigree.features, or with a FileSource"
 )
 
 
@@ -111,7 +114,7 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
                 filter_by_created_timestamp,
                 **options,
             )
-        definitions = RequestedFeatures(feature_views, feature_refs, registry, project, full_feature_names)
+        definitions = RequestedFeatures(feature_views, feature_refs, registry, config, full_feature_names)
         frame = seen_between(definitions, **options) if entity_df is None else entity_df
         spark = open_session(job_settings()) if isinstance(frame, str) else None
         labels = labels_of(frame, definitions.join_keys(), spark=spark)
@@ -134,6 +137,7 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
         Raises:
             UnbuiltTableError: it is a Delta table that was never built.
         """
+        data_source = spark_source(data_source, config)
         if not isinstance(data_source, SparkSource):
             log.warning(UNREADABLE, data_source.name, type(data_source).__name__)
             super().validate_data_source(config, data_source)

@@ -65,7 +65,8 @@ def answer(asked: Retrieval, files: Sequence[ds.Dataset]) -> pa.Table:
         for history, rows in zip(asked.histories, files, strict=True):
             database.register("labels", keyed(asked.labels, history, rows.schema))
             database.register("files", rows)
-            query = Lookup(history, rows.schema, knowledge_time=asked.knowledge_time).query(database)
+            knowledge_time = asked.knowledge_time and history.tells_learnt
+            query = Lookup(history, rows.schema, knowledge_time=knowledge_time).query(database)
             found = database.sql(query).to_arrow_table()
             for name, column in history.features.items():
                 kind = plain_type(rows.schema.field(column).type)
@@ -124,18 +125,26 @@ class Lookup:
     def visible_rows(self) -> str:
         """The rows that some label may see, each at the instant from which it is visible."""
         history = self.history
-        event_at = as_instant(history.event_at)
-        created_at = as_instant(history.created_at) if history.created_at else "CAST(NULL AS TIMESTAMPTZ)"
+        event_at = self.instant_in(history.event_at)
+        created_at = self.instant_in(history.created_at) if history.created_at else "CAST(NULL AS TIMESTAMPTZ)"
         visible_at = f"greatest({event_at}, {created_at})" if self.knowledge_time else event_at
-        keys = [f"{quoted(column)} AS {key_name(number)}" for number, column in enumerate(history.keys)]
-        values = [f"{quoted(column)} AS {quoted(f'v_{name}')}" for name, column in history.features.items()]
+        keys = [f"{self.value_in(column)} AS {key_name(number)}" for number, column in enumerate(history.keys)]
+        values = [f"{self.value_in(column)} AS {quoted(f'v_{name}')}" for name, column in history.features.items()]
         times = [f"{event_at} AS {EVENT_AT}", f"{created_at} AS {CREATED_AT}", f"{visible_at} AS {VISIBLE_AT}"]
         conditions = [f"{event_at} <= {instant(history.until)}", *map(self.is_comparable, history.keys)]
         if history.since is not None:
             conditions.append(f"{event_at} >= {instant(history.since)}")
-        if history.created_at and history.known_by is not None:
+        if history.created_at and history.tells_learnt and history.known_by is not None:
             conditions.append(f"({created_at} IS NULL OR {created_at} <= {instant(history.known_by)})")
         return f"SELECT {', '.join([*keys, *times, *values])} FROM files WHERE {' AND '.join(conditions)}"  # noqa: S608
+
+    def value_in(self, column: str) -> str:
+        """A column as it is, but for times in nanoseconds."""
+        return in_microseconds(column) if is_nanoseconds(self.schema.field(column).type) else quoted(column)
+
+    def instant_in(self, column: str) -> str:
+        """A column of times as an instant; a naive time is UTC."""
+        return f"CAST({self.value_in(column)} AS TIMESTAMPTZ)"
 
     def untied(self, rows: str) -> str:
         """Of rows that become visible at one instant the newest: by event time, created time, then the features themselves."""
@@ -180,9 +189,15 @@ class Lookup:
         return f"(CASE WHEN {cast} = l.{name} THEN {cast} END) = r.{name}"
 
 
-def as_instant(column: str) -> str:
-    """A column of times as an instant; a naive time is UTC."""
-    return f"CAST({quoted(column)} AS TIMESTAMPTZ)"
+def is_nanoseconds(kind: pa.DataType) -> bool:
+    """True for times in nanoseconds."""
+    return bool(pa.types.is_timestamp(kind) and kind.unit == "ns")
+
+
+def in_microseconds(column: str) -> str:
+    """A column of times in nanoseconds, rounded down as Spark does; DuckDB's own cast rounds to the nearest."""
+    nanos = f"epoch_ns({quoted(column)})"
+    return f"make_timestamptz(({nanos} - (({nanos} % 1000 + 1000) % 1000)) // 1000)"
 
 
 def instant(at: datetime) -> str:
@@ -196,5 +211,7 @@ def quoted(name: str) -> str:
 
 
 def sql_type(kind: pa.DataType) -> str:
-    """DuckDB's name of a type."""
+    """DuckDB's name of a type, as the query has it."""
+    if is_nanoseconds(kind):
+        return "TIMESTAMP WITH TIME ZONE"
     return str(duckdb.from_arrow(pa.table({"column": pa.array([], kind)})).types[0])

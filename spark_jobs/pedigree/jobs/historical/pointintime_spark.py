@@ -16,8 +16,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, DoubleType, FloatType, MapType, NullType, NumericType
 
 from pedigree.jobs.errors import EntityFrameError
+from pedigree.jobs.historical.arrow_files import is_parquet_path
 from pedigree.jobs.historical.definitions import History, Retrieval
 from pedigree.jobs.historical.entity_frame import POSITION
+from pedigree.jobs.sources.parquet import read_parquet
 
 INSTANT_OF_RANGE = "entity_ts"
 """What Feast calls the instant of a retrieval between two dates."""
@@ -63,7 +65,7 @@ def answer(asked: Retrieval, spark: SparkSession) -> DataFrame:
     rows = labels.on_spark(spark)
     for history in asked.histories:
         line = time_line(history, spark)
-        rows = as_of(rows, line, instant=labels.instant, knowledge_time=asked.knowledge_time)
+        rows = as_of(rows, line, instant=labels.instant, knowledge_time=asked.knowledge_time and history.tells_learnt)
     return rows.orderBy(POSITION).drop(POSITION)
 
 
@@ -88,6 +90,8 @@ def every_key(histories: Sequence[History], spark: SparkSession, *, since: datet
 def read(history: History, spark: SparkSession) -> DataFrame:
     """All rows of a view, with the columns that matter."""
     partitions = [column for column, _, _ in history.partitions]
+    if is_parquet_path(history.source):
+        return read_parquet(spark, history.source.path).select(*dict.fromkeys([*history.columns, *partitions]))
     columns = ", ".join(f"`{column}`" for column in dict.fromkeys([*history.columns, *partitions]))
     return spark.sql(f"SELECT {columns} FROM {history.source.get_table_query_string()}")  # noqa: S608 - names of the registry
 
@@ -101,7 +105,7 @@ def time_line(history: History, spark: SparkSession) -> TimeLine:
         rows = rows.where(event_at >= F.lit(history.since))
     for column, bound, value in history.partitions:
         rows = rows.where(F.expr(f"`{column}` {bound} '{value}'"))
-    if history.created_at and history.known_by is not None:
+    if history.created_at and history.tells_learnt and history.known_by is not None:
         created_at = F.col(history.created_at).cast("timestamp")
         rows = rows.where(created_at.isNull() | (created_at <= F.lit(history.known_by)))
     return TimeLine(rows, history.keys, history.event_at, history.created_at, history.features, history.ttl)

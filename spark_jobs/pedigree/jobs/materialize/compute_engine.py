@@ -28,6 +28,7 @@ from pedigree.jobs.audited_versions import audited_version
 from pedigree.jobs.build.lineage_datasets import view_fields
 from pedigree.jobs.errors import UnsupportedSourceError
 from pedigree.jobs.gate_mark import Audited
+from pedigree.jobs.materialize.file_copy import over_the_lake
 from pedigree.jobs.materialize.load import Loaded, load
 from pedigree.jobs.materialize.redis_writer import Loading, now_us
 from pedigree.jobs.settings import job_settings
@@ -36,7 +37,7 @@ from pedigree.lineage.dataset import Dataset, Origin
 from pedigree.lineage.naming import DatasetName, at_path, redis_view
 from pedigree.lineage.recorder import Recorder, Run
 from pedigree.lineage.settings import lineage_settings
-from pedigree.online.apply import warn_of_eviction
+from pedigree.online.apply import is_file_registry, publish_plan, warn_of_eviction
 from pedigree.online.feast_plugin import PedigreeOnlineStoreConfig, address_of, open_redis_store
 from pedigree.online.record import micros
 from pedigree.online.redis_store import RedisStore
@@ -57,12 +58,24 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
     def _materialize_one(
         self, registry: BaseRegistry, task: MaterializationTask, from_offline_store: bool = False, **kwargs: Any
     ) -> MaterializationJob:
-        view = task.feature_view
         spark = open_session(job_settings())
-        with (
-            Recorder.open(lineage_settings()) as recorder,
-            recorder.run("materialize", view.name, nominal=(task.start_time, task.end_time)) as run,
-        ):
+        with Recorder.open(lineage_settings()) as recorder:
+            view = over_the_lake(task.feature_view, self.repo_config, spark, recorder)
+            self.record(registry, dataclasses.replace(task, feature_view=view), recorder, from_offline_store, **kwargs)
+        name = f"{view.name}-{task.start_time}-{task.end_time}"
+        return SparkMaterializationJob(job_id=name, status=MaterializationJobStatus.SUCCEEDED)
+
+    def record(
+        self,
+        registry: BaseRegistry,
+        task: MaterializationTask,
+        recorder: Recorder,
+        from_offline_store: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Load a view in a recorded run."""
+        view, spark = task.feature_view, open_session(job_settings())
+        with recorder.run("materialize", view.name, nominal=(task.start_time, task.end_time)) as run:
             source = delta_source(view)
             audited = version_to_load(view, source, spark)
             version = audited.version
@@ -77,8 +90,6 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             else:
                 self.load(task, source, audited, run)
             self.declare_view(task, source, run)
-        name = f"{view.name}-{task.start_time}-{task.end_time}"
-        return SparkMaterializationJob(job_id=name, status=MaterializationJobStatus.SUCCEEDED)
 
     def load(self, task: MaterializationTask, source: SparkSource, audited: Audited, run: Run) -> None:
         """Bring the online store to a version of the view's table, with a progress bar."""
@@ -101,6 +112,8 @@ class PedigreeSparkEngine(SparkComputeEngine):  # type: ignore[misc]  # Feast ha
             finally:
                 if bar is not None:
                     bar.close()
+            if is_file_registry(self.repo_config):
+                publish_plan(self.repo_config, redis_store)  # what `feast apply` could not read yet
         note(run, done)
 
     def declare_view(self, task: MaterializationTask, source: SparkSource, run: Run) -> None:

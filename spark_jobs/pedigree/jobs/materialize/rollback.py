@@ -21,6 +21,7 @@ from pedigree.jobs.materialize.compute_engine import (
     table_read,
     version_to_load,
 )
+from pedigree.jobs.materialize.file_copy import over_its_table, over_the_lake
 from pedigree.jobs.materialize.load import Loaded, refresh, roll_back
 from pedigree.jobs.materialize.redis_writer import Loading, Progress, now_us
 from pedigree.lineage.recorder import Recorder, Run
@@ -58,6 +59,7 @@ class StoreRecovery:
         Raises:
             LoadOvertakenError: somebody else changed what is loaded meanwhile, and that stands.
         """
+        view = over_the_lake(view, self.store.config, self.spark, self.recorder)
         since, until = loaded_times(view)
         nominal = (since, until) if since and until else None
         span = (micros(since), micros(until)) if since and until else (0, now_us())
@@ -84,6 +86,7 @@ class StoreRecovery:
             NothingToRollBackError: there is no such version.
             LoadOvertakenError: others change what is loaded all the time.
         """
+        view = over_its_table(view, self.store.config)
         with opened(self.store.config) as redis_store, self.recorder.run("rollback", view.name) as run:
             mark = redis_store.mark(view.name)
             version = self.version_before(view, mark, to)

@@ -21,6 +21,7 @@ from pedigree.jobs.errors import SourceBrokenError, SourceChangedError, SourceMi
 from pedigree.jobs.gate_mark import table_name
 from pedigree.jobs.sources.declared_columns import declared_columns
 from pedigree.jobs.sources.jdbc import read_table
+from pedigree.jobs.sources.parquet import read_parquet
 from pedigree.jobs.sources.rfc4180 import WIDE, Layout
 from pedigree.jobs.sources.source_files import SourceFile, files_at, layout_at, version_of
 from pedigree.jobs.time_slice import TimeSlice
@@ -121,7 +122,7 @@ def rows_of(spark: SparkSession, source: Source, uri: str, version: str) -> Data
     if source.format == "jsonl":
         return spark.read.schema(source.schema).json(uri, mode="FAILFAST")
     is_delta = source.format in DELTA
-    rows = delta_tables.at_version(spark, uri, int(version)) if is_delta else spark.read.parquet(uri)
+    rows = delta_tables.at_version(spark, uri, int(version)) if is_delta else read_parquet(spark, uri)
     return declared_columns(rows, source, uri)
 
 

@@ -8,6 +8,7 @@ import sys
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
+from pedigree.jobs.library_logs import quiet_libraries
 from pedigree.jobs.settings import JobSettings
 from pedigree.jobs.spark.jars import fetch_missing
 from pedigree.jobs.spark.java import require_java
@@ -15,6 +16,7 @@ from pedigree.jobs.spark.java import require_java
 
 def open_session(settings: JobSettings) -> SparkSession:
     """The active session, or a new one with the settings of `feature_store.yaml`. Python workers are this interpreter."""
+    quiet_libraries()
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
