@@ -96,7 +96,7 @@ def run(console: Console, since: Stopwatch, *, keep: bool) -> None:
             started.pop_all()
 
 
-def bring_up(service: local_stack.Service, started: ExitStack) -> None:
+def bring_up(service: local_stack.LocalService, started: ExitStack) -> None:
     """Start a service, to be stopped with the rest unless it was up before."""
     if local_stack.start(service):
         started.callback(local_stack.stop, service)

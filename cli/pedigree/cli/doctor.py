@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 import click
 
 from pedigree.cli.errors import PedigreeError
+from pedigree.cli.roles import missing_role
+from pedigree.cli.told_errors import told
+from pedigree.lineage.redaction import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,6 @@ def checks(*, starts_spark: bool) -> tuple[Check, ...]:
 
 def found_by(check: Check) -> Iterator[Finding]:
     """What a check finds; an error that is told to users is a finding, and a role that is not installed is none's fault."""
-    from pedigree.cli.roles import missing_role
-    from pedigree.cli.told_errors import told
-    from pedigree.lineage.redaction import redacted
-
     about = check.__name__.replace("_", " ")
     try:
         yield from check()

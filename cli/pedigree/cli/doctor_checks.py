@@ -127,7 +127,7 @@ def online_store() -> Iterator[Finding]:
     """Whether Redis answers, keeps what it is given, and has our time."""
     import redis.exceptions
 
-    from pedigree.online.address import client, reason_of
+    from pedigree.online.address import reason_of
     from pedigree.online.eviction import policy_problem
     from pedigree.online.redis_store import RedisStore
     from pedigree.serving.feature_store_yaml import read_repo
@@ -138,7 +138,7 @@ def online_store() -> Iterator[Finding]:
     redis_store = RedisStore.open(repo.project, repo.address)
     try:
         memories = redis_store.memories()
-        seconds, micros = client(repo.address).time()
+        seconds, micros = redis_store.redis.time()
     except redis.exceptions.RedisError as error:
         yield Finding(about, "", f"it does not answer ({reason_of(error)}). Start it (on a laptop: pedigree up)")
         return
@@ -216,7 +216,7 @@ def outbox() -> Iterator[Finding]:
 
     settings = lineage_settings()
     kept = Outbox(settings)
-    waiting, aside = kept.waiting(), len(kept.parked()) + len(kept.rejected())
+    waiting, aside = kept.waiting(), len(kept.aside())
     todo = (
         f"{waiting} events wait and {aside} were set aside in {settings.outbox}. "
         "Look with `pedigree lineage outbox`; deliver with `pedigree lineage flush`"

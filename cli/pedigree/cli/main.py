@@ -13,39 +13,19 @@ import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
 from pedigree.cli.checkout import enter
 from pedigree.cli.dataset_commands import dataset, vacuum
 from pedigree.cli.doctor import doctor
-from pedigree.cli.errors import PedigreeError
-from pedigree.cli.lineage_commands import outbox, replay
+from pedigree.cli.lineage_commands import lineage, tell_waiting
+from pedigree.cli.online_commands import ask, explain
 from pedigree.cli.parameter_types import Instant, Length
-from pedigree.cli.roles import missing_role
 from pedigree.cli.told_errors import told
 from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
 
-if TYPE_CHECKING:
-    from pedigree.lineage.client import LineageClient
-    from pedigree.serving.settings import ServingSettings
-    from pedigree.serving.v1.value_pb2 import Value
-
 EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-class KeyValue(click.ParamType[tuple[str, str]]):
-    """`key=value`."""
-
-    name = "key=value"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """The key and the value."""
-        key, sign, rest = value.partition("=")
-        if not key or not sign or not rest:
-            self.fail(f"{value!r} is no key=value, such as customer=C42.", param, ctx)
-        return key, rest
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -181,123 +161,12 @@ def serve() -> None:
     sys.exit(serve_until_stopped())
 
 
-@cli.command()
-@click.argument("service")
-@click.argument("entities", nargs=-1, type=KeyValue(), metavar="KEY=VALUE...")
-def ask(*, service: str, entities: tuple[tuple[str, str], ...]) -> None:
-    """Show what is served for one entity row: every feature of SERVICE, its status and its event time.
-
-    Example: pedigree ask my_service customer=C42
-    """
-    from pedigree.cli.console import engines_to_log
-
-    with engines_to_log() as console:
-        from pedigree.cli.online_client import ask as ask_server
-        from pedigree.cli.online_client import vector_table
-        from pedigree.serving.settings import serving_settings
-
-        settings = serving_settings()
-        row = entity_row(settings, service, entities)
-        console.print(vector_table(ask_server(settings.address, service, row)))
-
-
-@cli.command()
-@click.argument("service")
-@click.argument("feature")
-@click.argument("entities", nargs=-1, type=KeyValue(), metavar="KEY=VALUE...")
-def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]) -> None:
-    """Show where a served value came from: FEATURE (view:feature) of SERVICE for one entity row.
-
-    Example: pedigree explain my_service my_view:my_feature customer=C42
-    """
-    from pedigree.cli.console import engines_to_log
-
-    with engines_to_log() as console, lineage_client():  # lineage that waits on disk is delivered
-        from pedigree.cli.explain import drawn
-        from pedigree.cli.explain import explain as ask_server
-        from pedigree.serving.settings import serving_settings
-
-        settings = serving_settings()
-        row = entity_row(settings, service, entities)
-        console.print(drawn(ask_server(settings.address, service, feature, row)), soft_wrap=True)
-
-
-@cli.group(invoke_without_command=True)
-@click.option("--node", default=None, help="A dataset or job, by id or name. [default: every feature service]")
-@click.pass_context
-def lineage(context: click.Context, *, node: str | None) -> None:
-    """Draw what the feature services are made of, from the lineage backend."""
-    if context.invoked_subcommand:
-        return
-    from pedigree.cli.console import engines_to_log
-
-    with engines_to_log() as console, lineage_client() as client:
-        from pedigree.cli.lineage_tree import drawn, node_named, service_graphs
-        from pedigree.serving.settings import serving_settings
-
-        for service, graph in service_graphs(serving_settings(), client).items():
-            console.print(drawn(node_named(node, graph) if node else service, graph), soft_wrap=True)
-
-
-@lineage.command()
-def flush() -> None:
-    """Deliver the lineage events that wait on disk."""
-    from pedigree.lineage.outbox import Outbox
-    from pedigree.lineage.settings import lineage_settings
-
-    settings = lineage_settings()
-    done = Outbox.open(settings).flush(60)
-    click.echo(
-        f"{done.delivered} delivered to {settings.url}, {done.waiting} waiting, {done.rejected} rejected, {done.parked} parked"
-    )
-    if done.waiting or done.rejected or done.parked:
-        raise PedigreeError(
-            f"Not everything could be delivered ({done.reason or 'see `pedigree lineage outbox`'}). "
-            f"The events are kept in {settings.outbox}; start the backend (`pedigree up`) and run this again."
-        )
-
-
-lineage.add_command(outbox)
-lineage.add_command(replay)
+cli.add_command(ask)
+cli.add_command(explain)
+cli.add_command(lineage)
 cli.add_command(dataset)
 cli.add_command(vacuum)
 cli.add_command(doctor)
-
-
-def entity_row(settings: ServingSettings, service: str, texts: tuple[tuple[str, str], ...]) -> dict[str, Value]:
-    """What was typed for an entity row, each value of its key's type."""
-    from pedigree.cli.entity_row import typed_row
-    from pedigree.cli.serving_plan import current_plan
-    from pedigree.serving.feature_store_yaml import read_repo
-
-    return typed_row(current_plan(read_repo(settings.feature_store_yaml)), service, dict(texts))
-
-
-def lineage_client() -> LineageClient:
-    """A client of the backend that the settings name, after what waits on disk was delivered."""
-    from pedigree.lineage.client import LineageClient
-    from pedigree.lineage.outbox import Outbox
-    from pedigree.lineage.settings import lineage_settings
-
-    Outbox.open(lineage_settings()).flush()
-    return LineageClient(lineage_settings())
-
-
-def tell_waiting() -> None:
-    """Say so where lineage could not be delivered yet."""
-    from pedigree.lineage.outbox import Outbox
-    from pedigree.lineage.settings import lineage_settings
-
-    settings = lineage_settings()
-    kept = Outbox.open(settings)
-    waiting, aside = kept.waiting(), len(kept.parked()) + len(kept.rejected())
-    if waiting:
-        click.echo(
-            f"{waiting} lineage events wait in {settings.outbox}, since {settings.url} does not answer or fails on them. They "
-            "are delivered with the next run, or by `pedigree lineage flush` once the backend is up (`pedigree up`)."
-        )
-    if aside:
-        click.echo(f"{aside} lineage events were set aside undelivered; `pedigree lineage outbox` says which and why.")
 
 
 def end_on_sigterm(_number: int, _frame: FrameType | None) -> None:
@@ -336,12 +205,6 @@ def run_command(command: click.Command) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         sys.exit(130)
-    except ModuleNotFoundError as error:
-        missing = missing_role(error)
-        if missing is None:
-            raise
-        click.echo(f"pedigree: {missing}", err=True)
-        sys.exit(1)
     except Exception as error:
         known = told(error)
         if known is None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from pedigree.cli.errors import PedigreeError
+from pedigree.cli.roles import missing_role
 from pedigree.lineage.errors import LineageError
 from pedigree.online.errors import OnlineError
 from pedigree.serving.errors import ServingError
@@ -43,6 +44,9 @@ ENGINES = {
 
 def told(error: Exception) -> Told | None:
     """What a user is told of an error; None where it is a bug, which shows its traceback."""
+    role = missing_role(error) if isinstance(error, ModuleNotFoundError) else None
+    if role is not None:
+        return Told(str(role))
     roots = (getattr(sys.modules[name], root) for name, root in OURS_ONCE_IMPORTED.items() if name in sys.modules)
     if isinstance(error, (*OURS, *roots)):
         return Told(str(error), transient=bool(getattr(error, "transient", False)))

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """What is known of an event that the backend failed on: its run, the failures that count, and the last reason.
 
     `open` is True for a failure since which nothing was delivered.
@@ -37,7 +37,7 @@ class Attempts:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._kept = ""
-        self.failed: dict[str, Attempt] = {}
+        self.failed: dict[str, DeliveryAttempt] = {}
         self.parked: dict[str, str] = {}
 
     @classmethod
@@ -46,7 +46,7 @@ class Attempts:
         attempts = cls(folder / ".attempts")
         try:
             noted = json.loads(attempts._path.read_bytes())
-            attempts.failed = {name: Attempt(**each) for name, each in noted["failed"].items()}
+            attempts.failed = {name: DeliveryAttempt(**each) for name, each in noted["failed"].items()}
             attempts.parked = dict(noted["parked"])
         except FileNotFoundError:
             log.debug("Nothing was noted in %s yet.", folder)
@@ -69,7 +69,7 @@ class Attempts:
 
     def fail(self, name: str, *, run: str, reason: str) -> None:
         """The backend failed on an event."""
-        self.failed[name] = replace(self.failed.get(name, Attempt(run)), open=True, reason=reason)
+        self.failed[name] = replace(self.failed.get(name, DeliveryAttempt(run)), open=True, reason=reason)
 
     def succeed(self, name: str) -> list[str]:
         """An event was delivered, so failures before it count. Returns the events that have failed too often."""

@@ -102,6 +102,10 @@ class Outbox:
         """The events that the backend failed on again and again, and those of their runs; beside each lies a `.reason`."""
         return sorted(self.parking.glob(EVENTS))
 
+    def aside(self) -> list[Path]:
+        """The events that were set aside, refused or parked, in the order in which they were written."""
+        return sorted([*self.rejected(), *self.parked()], key=lambda path: path.name)
+
     def half_written(self) -> list[Path]:
         """What processes left that were killed while they kept an event: no event, since its job never went on."""
         return sorted(self.folder.glob(f".{EVENTS}.partial"))
@@ -115,7 +119,7 @@ class Outbox:
     def requeue(self) -> int:
         """Let what was refused or parked wait again, in its old place; returns how many events."""
         with self.turn(wait=True):
-            aside = sorted([*self.rejected(), *self.parked()], key=lambda path: path.name)
+            aside = self.aside()
             for path in aside:
                 path.rename(self.folder / path.name)
                 path.with_suffix(".reason").unlink(missing_ok=True)

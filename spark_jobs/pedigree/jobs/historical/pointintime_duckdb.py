@@ -66,7 +66,7 @@ def answer(asked: Retrieval, files: Sequence[ds.Dataset]) -> pa.Table:
             database.register("labels", keyed(asked.labels, history, rows.schema))
             database.register("files", rows)
             knowledge_time = asked.knowledge_time and history.tells_learnt
-            query = Lookup(history, rows.schema, knowledge_time=knowledge_time).query(database)
+            query = AsOfQuery(history, rows.schema, knowledge_time=knowledge_time).query(database)
             found = database.sql(query).to_arrow_table()
             for name, column in history.features.items():
                 kind = plain_type(rows.schema.field(column).type)
@@ -96,7 +96,7 @@ def key_name(number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class AsOfQuery:
     """The SQL that looks up one view for the tables `labels` and `files`."""
 
     history: History
