@@ -16,8 +16,8 @@ from typing import Any
 import grpc
 import uvloop
 
-from pedigree.online import redis_keys
-from pedigree.online.address import parse
+from pedigree.online.store import redis_keys
+from pedigree.online.store.address import parse
 from pedigree.serving.store.redis_client import SingleRedis
 from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesRequest
 

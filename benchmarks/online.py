@@ -40,11 +40,12 @@ from feast.protos.feast.types.Value_pb2 import Value as FeastValue
 from feast.types import Float32, Int64
 
 from benchmarks.servers import Redis, free_port, waiting_for
-from pedigree.online import batch_encoder, redis_keys
-from pedigree.online.address import parse
-from pedigree.online.load_state import Load, LoadState, LoadStatus
-from pedigree.online.redis_store import RedisStore
-from pedigree.online.view_definitions import schema_of
+from pedigree.online.plans.view_definitions import schema_of
+from pedigree.online.records import batch_encoder
+from pedigree.online.store import redis_keys
+from pedigree.online.store.address import parse
+from pedigree.online.store.load_state import Load, LoadState, LoadStatus
+from pedigree.online.store.redis_store import RedisStore
 from pedigree.serving.store.redis_client import SingleRedis
 from pedigree.serving.v1 import pedigree_pb2
 from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesRequest, GetOnlineFeaturesResponse

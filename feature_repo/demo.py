@@ -22,20 +22,20 @@ from feature_repo.bad_delivery import delays_in_seconds
 from feature_repo.landing import land_samples
 from feature_repo.tables import carrier_delays
 from pedigree.cli import local_stack
-from pedigree.cli.building import build_slices, open_jobs
 from pedigree.cli.checkout import enter
 from pedigree.cli.console import ENGINE_LOG, Stopwatch, engines_to_log
 from pedigree.cli.errors import PedigreeError
-from pedigree.cli.explain import drawn, explain
-from pedigree.cli.feast_commands import feast
-from pedigree.cli.loading import materialize
+from pedigree.cli.jobs.building import build_slices, open_jobs
+from pedigree.cli.jobs.feast_commands import feast
+from pedigree.cli.jobs.loading import materialize
 from pedigree.cli.main import run_command
-from pedigree.cli.online_client import Served, ask, shown
+from pedigree.cli.online.explain import drawn, explain
+from pedigree.cli.online.online_client import Served, ask, shown
 from pedigree.features.table import FeatureTable
 from pedigree.jobs.build.build import Built, Jobs, build
 from pedigree.jobs.errors import QualityGateFailedError
 from pedigree.jobs.time_slice import TimeSlice
-from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.settings import lineage_settings
 from pedigree.serving.settings import serving_settings
 

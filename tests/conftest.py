@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pedigree.online.address import parse
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.store.address import parse
+from pedigree.online.store.redis_store import RedisStore
 
 from .redis_server import RedisServer
 

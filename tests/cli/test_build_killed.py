@@ -21,8 +21,10 @@ from deltalake.exceptions import TableNotFoundError
 
 from pedigree.cli.init import initialise
 
+from ..distributions import ROOT
+
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
+
 KILLS = int(os.environ.get("PEDIGREE_KILLS", "4"))
 """How many kills; thirty take about five minutes on two idle cores."""
 

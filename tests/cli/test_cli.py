@@ -16,9 +16,9 @@ from feature_repo.landing import packed_file, unpacked
 from feature_repo.sources import SOURCES
 
 from ..commands import run_command
+from ..distributions import ROOT
 from ..redis_server import RedisServer
 
-ROOT = Path(__file__).resolve().parents[2]
 PEDIGREE = Path(sys.executable).parent / "pedigree"
 SLICE = ("--start", "2013-11-01", "--end", "2013-12-01")
 

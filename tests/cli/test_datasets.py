@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import polars
@@ -24,9 +23,8 @@ from pedigree.jobs.training_sets.errors import (
 from pedigree.jobs.training_sets.manifest import Manifest
 from pedigree.jobs.training_sets.store import TrainingSetStore
 
+from ..distributions import ROOT
 from .conftest import FEATURES, ROWS, keep, rows
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_set_is_found_by_id_by_its_beginning_and_with_its_service(

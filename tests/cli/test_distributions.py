@@ -16,7 +16,8 @@ import pytest
 
 from pedigree.cli.roles import EXTRAS, missing_role
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..distributions import ROOT
+
 FOLDERS = ("cli", "features", "lineage", "online", "serving", "spark_jobs")
 OURS = {
     "pedigree.cli": "pedigree-cli",

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pedigree.cli import doctor_checks
-from pedigree.cli.doctor import Check, Finding, doctor, found_by
+from pedigree.cli.doctor import doctor_checks
+from pedigree.cli.doctor.doctor import Check, Finding, doctor, found_by
 from pedigree.cli.init import initialise
 from pedigree.features.settings import repository_settings
 from pedigree.jobs.settings import job_settings

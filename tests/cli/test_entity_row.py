@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pedigree.cli.entity_row import typed
 from pedigree.cli.errors import EntityRowError
+from pedigree.cli.online.entity_row import typed
 from pedigree.serving.v1.value_pb2 import Value
 
 

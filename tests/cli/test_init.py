@@ -18,8 +18,8 @@ import pytest
 from pedigree.cli.errors import NotInitialisedError
 from pedigree.cli.init import initialise
 
-ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTIONS = ("lineage", "online", "features", "serving", "spark_jobs", "cli")
+from ..distributions import DISTRIBUTIONS, ROOT
+from ..redis_server import free_port
 
 
 def test_a_new_repository_is_small_and_says_what_comes_next(tmp_path: Path) -> None:
@@ -71,12 +71,6 @@ class Installed:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}"
         return done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wheels_in(folder: Path) -> Path:

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from pedigree.jobs.training_sets.manifest import Manifest
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..distributions import ROOT
 
 
 def test_mlflow_keeps_the_id_with_the_run(kept: Manifest, tmp_path: Path) -> None:

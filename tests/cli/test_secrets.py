@@ -17,19 +17,19 @@ import pytest
 from pydantic import SecretStr
 
 from pedigree.jobs.settings import JobSettings
-from pedigree.lineage.client import LineageClient
+from pedigree.lineage.client.client import LineageClient
 from pedigree.lineage.dataset import Dataset
+from pedigree.lineage.delivery.http_sender import HttpSender
 from pedigree.lineage.errors import LineageError
-from pedigree.lineage.http_sender import HttpSender
 from pedigree.lineage.naming import at_path, redis_view
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.redaction import RedactingFormatter, redacted
 from pedigree.lineage.settings import LineageSettings
 from pedigree.lineage.settings import read_settings as read_lineage
-from pedigree.online.address import parse
 from pedigree.online.errors import AddressError
 from pedigree.online.feast_plugin import PedigreeOnlineStoreConfig, address_of
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.store.address import parse
+from pedigree.online.store.redis_store import RedisStore
 from pedigree.serving.auth.jwks import JwkSet
 from pedigree.serving.client import Options
 from pedigree.serving.errors import ServingSettingsError
@@ -37,9 +37,9 @@ from pedigree.serving.feature_store_yaml import read_repo
 from pedigree.serving.settings import read_settings as read_serving
 from pedigree.serving.telemetry.logs import JsonLines
 
+from ..distributions import ROOT
 from ..redis_server import RedisServer
 
-ROOT = Path(__file__).resolve().parents[2]
 PEDIGREE = Path(sys.executable).parent / "pedigree"
 MARKER = "Xq7Zw9Kd3v"
 PASSWORDS = (MARKER, f"a{MARKER}", f"{MARKER}%40{MARKER}", f"{MARKER}!$*")

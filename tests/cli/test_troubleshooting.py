@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from ..distributions import ROOT
+
 PACKAGES = ("cli", "features", "lineage", "online", "serving", "spark_jobs")
 GAP = "…"
 SHORTEST = 4

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from pedigree.jobs.historical.offline_store import PedigreeOfflineStoreConfig
 from pedigree.online.feast_plugin import PedigreeOnlineStoreConfig
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..distributions import ROOT
+
 PAGE = (ROOT / "docs" / "settings.md").read_text()
 VARIABLE = re.compile(r"PEDIGREE_[A-Z_]*[A-Z]")
 INTERNAL = {"PEDIGREE_SERVING_SHARED"}

@@ -21,11 +21,11 @@ from pedigree.jobs.build.build import Jobs, build
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
 from pedigree.jobs.time_slice import TimeSlice
-from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings
 
-from .conftest import free_port
+from ..redis_server import free_port
 
 WEEK = TimeSlice(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 3, 8, tzinfo=UTC))
 

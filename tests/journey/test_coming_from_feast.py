@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..commands import run_command
-from .conftest import ROOT
+from ..distributions import ROOT
 from .test_tutorial import BLOCK, Reader
 
 PAGE = ROOT / "docs" / "coming-from-feast.md"

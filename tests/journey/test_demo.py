@@ -6,9 +6,12 @@ import re
 from collections import defaultdict
 from typing import Any
 
+import pytest
 from marquez_client import MarquezClient
 
 from .conftest import Workspace
+
+pytestmark = pytest.mark.slow  # they look at what one run of the demo left
 
 STEPS = ("1/6 build", "2/6 check", "3/6 apply and materialize", "4/6 train", "5/6 serve", "6/6 explain")
 TABLES = ("carrier_delays", "route_delays", "plane_usage", "origin_weather")

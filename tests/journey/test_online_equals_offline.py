@@ -22,6 +22,8 @@ from pedigree.jobs.spark.session import open_session
 
 from .conftest import Workspace
 
+pytestmark = pytest.mark.slow  # they look at what one run of the demo left
+
 NOW = datetime(2013, 12, 30, 17, tzinfo=UTC)
 VIEWS = {view.name: view for view in views.VIEWS}
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Workspace, make_workspace
+from ..distributions import ROOT
+from .conftest import Workspace, make_workspace
+
+pytestmark = pytest.mark.slow  # they look at what one run of the demo left
 
 
 @pytest.fixture
@@ -25,7 +28,6 @@ def copy(tmp_path: Path, workspace: Workspace) -> Workspace:
     return replace(copied, environment=environment)
 
 
-@pytest.mark.slow
 def test_the_example_table_is_built(copy: Workspace) -> None:
     """View, contract and transform of the README, as they stand there, build a table with one version and no refused row."""
     command = "from pedigree.cli.main import main; main()"

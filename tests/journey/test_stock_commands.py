@@ -9,6 +9,8 @@ from deltalake import DeltaTable
 
 from .conftest import Workspace
 
+pytestmark = pytest.mark.slow  # they look at what one run of the demo left
+
 YAML = ("feast", "-f", "feature_repo/feature_store.yaml")
 
 

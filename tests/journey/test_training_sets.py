@@ -16,6 +16,8 @@ from pedigree.jobs.training_sets.store import TrainingSetStore
 
 from .conftest import Workspace
 
+pytestmark = pytest.mark.slow  # they look at what one run of the demo left
+
 CUT = ("--known-by", "2099-01-01")
 
 
@@ -77,7 +79,6 @@ def test_a_set_is_made_loaded_and_compared(workspace: Workspace, flights: Path) 
     )
 
 
-@pytest.mark.slow
 def test_a_rebuilt_table_changes_no_set_and_is_named_by_diff(workspace: Workspace, flights: Path) -> None:
     """After a week was built again, the set is still the same, and `diff` names the run that wrote the new version."""
     before = made(workspace, flights, *CUT)
@@ -102,7 +103,6 @@ def test_a_set_is_a_dataset_in_the_lineage_graph(workspace: Workspace, flights: 
     assert any(node["id"].endswith("landing/flights.csv:arr_delay") for node in found["graph"])
 
 
-@pytest.mark.slow
 def test_vacuum_names_the_sets_and_takes_nothing_from_them(workspace: Workspace) -> None:
     """With no retention at all everything unneeded goes, the sets that hold versions are named, and all are whole."""
     planned = told(workspace, "vacuum", "--dry-run", "--retain", "0")

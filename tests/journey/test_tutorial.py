@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from ..commands import run_command
-from .conftest import BIN, ROOT, free_port
+from ..distributions import ROOT
+from ..redis_server import free_port
+from .conftest import BIN
 
 PAGE = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(sh|py|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

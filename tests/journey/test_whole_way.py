@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from pedigree.cli.explain import explain
-from pedigree.cli.online_client import Served, ask
-from pedigree.lineage.client import LineageClient
+from pedigree.cli.online.explain import explain
+from pedigree.cli.online.online_client import Served, ask
+from pedigree.lineage.client.client import LineageClient
 from pedigree.lineage.settings import LineageSettings
 
 from ..watched_clock import watched, zones

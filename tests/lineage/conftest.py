@@ -28,12 +28,11 @@ from pydantic import SecretStr
 from pedigree.lineage.backend.api import application
 from pedigree.lineage.backend.request import Limits
 from pedigree.lineage.backend.tables import open_database
-from pedigree.lineage.client import LineageClient
+from pedigree.lineage.client.client import LineageClient
 from pedigree.lineage.settings import LineageSettings
 
+from ..distributions import ROOT
 from .flawed import Flawed
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Backend:

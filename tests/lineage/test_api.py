@@ -18,7 +18,7 @@ from marquez_client.errors import APIError
 from pydantic import SecretStr
 
 from pedigree.lineage.backend.api import ENDPOINTS
-from pedigree.lineage.client import LineageClient
+from pedigree.lineage.client.client import LineageClient
 from pedigree.lineage.naming import DatasetName, dataset_node, field_node
 from pedigree.lineage.settings import LineageSettings
 

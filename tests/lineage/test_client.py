@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pedigree.lineage.client import LineageClient
+from pedigree.lineage.client.client import LineageClient
 from pedigree.lineage.dataset import Assertion, Dataset, Field, Origin
 from pedigree.lineage.errors import LineageUnknownError
 from pedigree.lineage.naming import at_path, dataset_node, feature_service, field_node, redis_view

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from pedigree.lineage.client import LineageClient
+from pedigree.lineage.client.client import LineageClient
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.errors import LineageUnavailableError
-from pedigree.lineage.outbox import Outbox
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings
 
@@ -116,7 +116,7 @@ def test_two_processes_deliver_each_event_once(
         outbox.put(json.dumps(event("RUNNING", at(second))))
     stopped.start()
     script = (
-        "from pedigree.lineage.outbox import Outbox\n"
+        "from pedigree.lineage.delivery.outbox import Outbox\n"
         "from pedigree.lineage.settings import lineage_settings\n"
         "print(Outbox.open(lineage_settings()).flush(30).delivered)\n"
     )

@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from pedigree.lineage.delivery_attempts import MOST_ATTEMPTS
-from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.delivery.delivery_attempts import MOST_ATTEMPTS
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings
 
-from .conftest import ROOT
+from ..distributions import ROOT
 
 Build = Callable[..., dict[str, Any]]
 Python = Callable[..., subprocess.Popen[str]]
@@ -196,8 +196,8 @@ def test_an_event_that_may_not_be_read_is_no_obstacle(
     put(outbox, event, 2, 0)
     script = (
         "import os\n"
-        "from pedigree.lineage.http_sender import HttpSender\n"
-        "from pedigree.lineage.outbox import Outbox\n"
+        "from pedigree.lineage.delivery.http_sender import HttpSender\n"
+        "from pedigree.lineage.delivery.outbox import Outbox\n"
         "from pedigree.lineage.settings import lineage_settings\n"
         "outbox, sender = Outbox.open(lineage_settings()), HttpSender(lineage_settings())\n"
         "sender.post(b'{', seconds=9)  # what Python imports, it imports now\n"

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.settings import LineageSettings
 
 from .conftest import DATABASES

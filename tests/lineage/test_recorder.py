@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from marquez_client import MarquezClient
 
-from pedigree.lineage.client import LineageClient
+from pedigree.lineage.client.client import LineageClient
 from pedigree.lineage.dataset import Assertion, Dataset, Field, Origin
-from pedigree.lineage.delivery import DeliveryThread
+from pedigree.lineage.delivery.delivery import DeliveryThread
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.errors import LineageUnknownError, OutboxUnwritableError
 from pedigree.lineage.naming import DatasetName, at_path
-from pedigree.lineage.outbox import Outbox
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings
 

@@ -18,10 +18,11 @@ import pytest
 import sqlalchemy as sa
 
 from pedigree.lineage.backend.tables import open_database
-from pedigree.lineage.outbox import Outbox
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.settings import LineageSettings
 
-from .conftest import DATABASES, ROOT
+from ..distributions import ROOT
+from .conftest import DATABASES
 from .everything import part
 
 Build = Callable[..., dict[str, Any]]

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from pedigree.lineage.client import LineageClient
+from pedigree.lineage.client.client import LineageClient
 from pedigree.lineage.dataset import Assertion, Dataset, Field
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.naming import at_path
-from pedigree.lineage.outbox import Outbox
 from pedigree.lineage.recorder import MOST_CHARACTERS, Recorder
 from pedigree.lineage.settings import LineageSettings
 

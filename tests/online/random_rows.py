@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import sys
 
-from pedigree.online import redis_keys
-from pedigree.online.address import parse
-from pedigree.online.record import Head, Schema
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.records.record import Head, Schema
+from pedigree.online.store import redis_keys
+from pedigree.online.store.address import parse
+from pedigree.online.store.redis_store import RedisStore
 
 SCHEMA = Schema.of([("amount", "INT64")])
 FIELD = redis_keys.field("view", 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from pedigree.online.address import Address, parse
 from pedigree.online.errors import AddressError
+from pedigree.online.store.address import Address, parse
 
 
 @pytest.mark.parametrize(

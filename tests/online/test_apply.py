@@ -17,14 +17,14 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, PushSour
 from feast.data_source import PushMode
 from feast.types import Array, Bytes, Float64, ImageBytes, Int64, Invalid, Map, PdfBytes, ZonedTimestamp
 
-from pedigree.online import redis_keys
-from pedigree.online.address import parse
 from pedigree.online.apply import publish_plan
 from pedigree.online.errors import StoreAwayError, UnstorableViewError
-from pedigree.online.plan import Plan, Refusal
-from pedigree.online.plan_compiler import compile_plan
-from pedigree.online.plan_json import decoded
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.plans.plan import Plan, Refusal
+from pedigree.online.plans.plan_compiler import compile_plan
+from pedigree.online.plans.plan_json import decoded
+from pedigree.online.store import redis_keys
+from pedigree.online.store.address import parse
+from pedigree.online.store.redis_store import RedisStore
 
 from ..redis_server import RedisServer
 

@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pedigree.online.errors import ExpressionError, UncompiledError
-from pedigree.online.expressions import tree
-from pedigree.online.expressions.columns import Columns
-from pedigree.online.expressions.compiling import compiled
-from pedigree.online.expressions.outcome import Failed, conformed
-from pedigree.online.expressions.rows import Rows
-from pedigree.online.expressions.tree import Mode, Program
+from pedigree.online.plans.expressions import tree
+from pedigree.online.plans.expressions.columns import Columns
+from pedigree.online.plans.expressions.compiling import compiled
+from pedigree.online.plans.expressions.outcome import Failed, conformed
+from pedigree.online.plans.expressions.rows import Rows
+from pedigree.online.plans.expressions.tree import Mode, Program
 
 TYPES = {"a": "INT64", "b": "INT32", "x": "DOUBLE", "y": "FLOAT", "p": "BOOL", "s": "STRING"}
 NAMES: Mapping[str, int | str] = {

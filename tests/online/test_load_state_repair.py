@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pedigree.online import redis_keys
-from pedigree.online.address import parse
 from pedigree.online.errors import NewerFormatError
-from pedigree.online.load_state import LoadState, LoadStatus
-from pedigree.online.load_state_repair import mend
-from pedigree.online.record import Head, Schema
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.records.record import Head, Schema
+from pedigree.online.store import redis_keys
+from pedigree.online.store.address import parse
+from pedigree.online.store.load_state import LoadState, LoadStatus
+from pedigree.online.store.load_state_repair import mend
+from pedigree.online.store.redis_store import RedisStore
 
 from ..redis_server import RedisServer
 

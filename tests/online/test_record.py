@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pedigree.jobs.materialize.redis_writer import encoded
-from pedigree.online import batch_encoder, redis_keys
 from pedigree.online.errors import RecordError, UnstorableNameError
-from pedigree.online.record import Head, Schema, head_of
+from pedigree.online.records import batch_encoder
+from pedigree.online.records.record import Head, Schema, head_of
+from pedigree.online.store import redis_keys
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 PLAIN: dict[str, tuple[st.SearchStrategy[Any], pa.DataType]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pedigree.online import redis_keys
+from pedigree.online.store import redis_keys
 
 OTHERS = (
     redis_keys.marks_key("shop"),

@@ -16,16 +16,16 @@ import pyarrow as pa
 import pytest
 import redis
 
-from pedigree.online import pipelined_writer, redis_keys, scripts
-from pedigree.online.address import parse
-from pedigree.online.load_state import Load, LoadState, LoadStatus, OpenLoad
-from pedigree.online.record import NO_CREATED, head_of
-from pedigree.online.redis_store import RedisStore, Written, escaped
+from pedigree.online.records.record import NO_CREATED, head_of
+from pedigree.online.store import pipelined_writer, redis_keys, scripts
+from pedigree.online.store.address import parse
+from pedigree.online.store.load_state import Load, LoadState, LoadStatus, OpenLoad
+from pedigree.online.store.redis_store import RedisStore, Written, escaped
 
+from ..distributions import ROOT
 from ..redis_server import RedisServer, wait_for
 from .random_rows import FIELD, record, rows_of
 
-ROOT = Path(__file__).resolve().parents[2]
 PREFIX = redis_keys.entity_prefix("p", ["id"])
 
 

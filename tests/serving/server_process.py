@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..distributions import ROOT
 from .birds import CLOCK_AT
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(yaml: Path, address: str, **more: str) -> subprocess.Popen[str]:

@@ -15,12 +15,12 @@ import pytest
 import redis
 from feast.protos.feast.types.Value_pb2 import Value
 
-from pedigree.online import redis_keys
 from pedigree.online.errors import DamagedError, NewerFormatError, PlanError
 from pedigree.online.feast_plugin import open_redis_store
-from pedigree.online.load_state import FORMAT, Load
-from pedigree.online.plan_json import FORMAT as PLAN_FORMAT
-from pedigree.online.record import LAYOUT, Head, Schema, micros
+from pedigree.online.plans.plan_json import FORMAT as PLAN_FORMAT
+from pedigree.online.records.record import LAYOUT, Head, Schema, micros
+from pedigree.online.store import redis_keys
+from pedigree.online.store.load_state import FORMAT, Load
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest
 from pedigree.serving.v1.value_pb2 import Value as OwnValue
 from pedigree.serving.worker import listening

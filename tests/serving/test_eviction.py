@@ -13,11 +13,11 @@ import redis
 from click.testing import CliRunner
 from feast import FeatureStore
 
-from pedigree.cli.doctor import doctor
+from pedigree.cli.doctor.doctor import doctor
 from pedigree.cli.errors import PedigreeError
-from pedigree.online import redis_keys
 from pedigree.online.errors import NotLoadedError, RowsEvictedError
-from pedigree.online.eviction import Baseline, Memory, may_have_evicted, policy_problem
+from pedigree.online.store import redis_keys
+from pedigree.online.store.eviction import Baseline, Memory, may_have_evicted, policy_problem
 
 from ..redis_server import RedisServer, wait_for
 from .birds import FRESH, bird_weight, key, weights, write

@@ -11,17 +11,17 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 from rich.tree import Tree
 
-from pedigree.cli.explain import drawn, explain
 from pedigree.cli.main import cli
+from pedigree.cli.online.explain import drawn, explain
 from pedigree.lineage.dataset import Assertion, Dataset, Field, Origin
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.naming import at_path, redis_view
-from pedigree.lineage.outbox import Outbox
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings, lineage_settings
-from pedigree.online import redis_keys
 from pedigree.online.feast_plugin import open_redis_store
-from pedigree.online.load_state import Load
-from pedigree.online.record import Head, Schema, micros
+from pedigree.online.records.record import Head, Schema, micros
+from pedigree.online.store import redis_keys
+from pedigree.online.store.load_state import Load
 from pedigree.serving.settings import serving_settings
 
 from ..lineage.conftest import Backend

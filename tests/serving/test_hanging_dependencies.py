@@ -23,12 +23,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
 from pedigree.lineage.settings import lineage_settings
-from pedigree.online import redis_keys
 from pedigree.online.feast_plugin import open_redis_store
-from pedigree.online.load_state import Load
-from pedigree.online.record import Head, micros
-from pedigree.online.redis_store import RedisStore
-from pedigree.online.view_definitions import schema_of
+from pedigree.online.plans.view_definitions import schema_of
+from pedigree.online.records.record import Head, micros
+from pedigree.online.store import redis_keys
+from pedigree.online.store.load_state import Load
+from pedigree.online.store.redis_store import RedisStore
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest
 from pedigree.serving.v1.value_pb2 import Value as OwnValue
 

@@ -15,11 +15,11 @@ import redis
 from feast import FeatureService, Field
 from feast.types import Int64
 
-from pedigree.online import redis_keys
 from pedigree.online.apply import publish_plan
-from pedigree.online.load_state import LoadState, LoadStatus
-from pedigree.online.record import head_of
-from pedigree.online.view_definitions import schema_of
+from pedigree.online.plans.view_definitions import schema_of
+from pedigree.online.records.record import head_of
+from pedigree.online.store import redis_keys
+from pedigree.online.store.load_state import LoadState, LoadStatus
 
 from ..redis_server import wait_for
 from .birds import FRESH, bird, bird_weight, key, view, weights, write

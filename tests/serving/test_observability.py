@@ -22,14 +22,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from pedigree.online.load_state import LoadState, LoadStatus
+from pedigree.online.store.load_state import LoadState, LoadStatus
 from pedigree.serving.telemetry import metrics
 
+from ..distributions import ROOT
 from ..redis_server import wait_for
 from .birds import CLOCK_AT
 from .conftest import Repo, feast_stub, running
 from .feast_requests import by_name, features_request, refused
-from .server_process import ROOT, command, ended, started
+from .server_process import command, ended, started
 from .token_issuer import issuing
 
 DIET = features_request("diet", {"bird_id": [1, 404]})

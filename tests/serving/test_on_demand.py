@@ -22,16 +22,16 @@ from feast.permissions.policy import RoleBasedPolicy
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 
-from pedigree.cli.entity_row import typed_row
 from pedigree.cli.errors import AskedInVainError, UnexplainedError
-from pedigree.cli.explain import explain as explain_command
+from pedigree.cli.online.entity_row import typed_row
+from pedigree.cli.online.explain import explain as explain_command
 from pedigree.cli.serve import sources_of
 from pedigree.cli.serve import vectors as vectors_of
 from pedigree.online.apply import publish_plan
 from pedigree.online.errors import PlanError
-from pedigree.online.plan import Refusal
-from pedigree.online.plan_compiler import compile_plan
-from pedigree.online.plan_json import decoded, encoded
+from pedigree.online.plans.plan import Refusal
+from pedigree.online.plans.plan_compiler import compile_plan
+from pedigree.online.plans.plan_json import decoded, encoded
 from pedigree.serving.auth.permissions import Asked, PermissionRules
 from pedigree.serving.auth.principal import Principal
 from pedigree.serving.client import Client as OwnClient

@@ -33,9 +33,9 @@ from feast.types import Float64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pedigree.online import plan as plans
-from pedigree.online import plan_json
-from pedigree.online.plan_compiler import compile_plan
+from pedigree.online.plans import plan as plans
+from pedigree.online.plans import plan_json
+from pedigree.online.plans.plan_compiler import compile_plan
 from pedigree.serving.auth.permissions import Asked, PermissionRule, PermissionRules
 from pedigree.serving.auth.principal import Principal
 from pedigree.serving.refusals import DeniedError

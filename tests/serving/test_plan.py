@@ -16,10 +16,10 @@ from feast.protos.feast.core.Registry_pb2 import Registry
 
 from feature_repo import entities, services, views
 from pedigree.online.errors import PlanError
-from pedigree.online.on_demand import ADVICE
-from pedigree.online.plan import Feature, JoinKey, Plan, Refusal
-from pedigree.online.plan_compiler import compile_plan
-from pedigree.online.plan_json import decoded, encoded, version_of
+from pedigree.online.plans.on_demand import ADVICE
+from pedigree.online.plans.plan import Feature, JoinKey, Plan, Refusal
+from pedigree.online.plans.plan_compiler import compile_plan
+from pedigree.online.plans.plan_json import decoded, encoded, version_of
 from pedigree.serving.catalog import views_of_service
 from pedigree.serving.errors import NotAppliedError, NotReadyError, ServingSettingsError
 from pedigree.serving.feature_store_yaml import read_repo

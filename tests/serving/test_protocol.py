@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from pedigree.serving.transport.reflection import as_feast
 from pedigree.serving.v1 import serving_pb2, value_pb2
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..distributions import ROOT
+
 PAIRS = [(value_pb2, feast_types), (serving_pb2, feast_serving)]
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]

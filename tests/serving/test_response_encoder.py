@@ -17,8 +17,8 @@ from feast.protos.feast.types.Value_pb2 import Value
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pedigree.online.plan import Feature, View
-from pedigree.online.record import UNSEALED, Head, Schema, fingerprints_of
+from pedigree.online.plans.plan import Feature, View
+from pedigree.online.records.record import UNSEALED, Head, Schema, fingerprints_of
 from pedigree.serving.codec.multi_view import MultiViewDecoder
 from pedigree.serving.codec.response_encoder import ResponseEncoder
 from pedigree.serving.codec.vector_decoder import NUMBERS, Matrix, VectorDecoder

@@ -20,10 +20,11 @@ from feature_repo.views import carrier_delays
 from pedigree.serving.server import main
 from pedigree.serving.settings import serving_settings
 
+from ..distributions import ROOT
 from ..redis_server import wait_for
 from .conftest import Client, Repo, feast_stub
 from .feast_requests import by_name, features_request
-from .server_process import ROOT, command, started
+from .server_process import command, started
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

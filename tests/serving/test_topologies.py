@@ -15,9 +15,9 @@ import redis
 from feast import FeatureStore
 from grpc_health.v1 import health_pb2
 
-from pedigree.online import redis_keys
 from pedigree.online.errors import StoreAwayError
 from pedigree.online.feast_plugin import PedigreeOnlineStore, key_of
+from pedigree.online.store import redis_keys
 from pedigree.serving.errors import StoreUnreachableError
 from pedigree.serving.worker import listening
 

@@ -20,8 +20,8 @@ from pyspark.sql import SparkSession
 
 from pedigree.jobs.materialize.load import load, refresh, roll_back
 from pedigree.jobs.materialize.redis_writer import Loading
-from pedigree.online.address import parse
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.store.address import parse
+from pedigree.online.store.redis_store import RedisStore
 
 LOADING: Loading = import_module("purchases").LOADING
 """From beside this program: a package of another distribution is called `tests` as well."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from pedigree.jobs.materialize.redis_writer import Loading
-from pedigree.online.record import Schema, micros
+from pedigree.online.records.record import Schema, micros
 
 DAY = timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)

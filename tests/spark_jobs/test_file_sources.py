@@ -27,7 +27,7 @@ from pedigree.jobs.materialize.rollback import StoreRecovery
 from pedigree.jobs.sources.parquet import read_parquet
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import lineage_settings
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.store.redis_store import RedisStore
 
 from .repositories import working_in
 from .test_loads import config_of

@@ -23,15 +23,15 @@ from pyspark.sql import SparkSession
 from pedigree.jobs.errors import WithheldError
 from pedigree.jobs.materialize.load import load, refresh, roll_back
 from pedigree.jobs.materialize.redis_writer import Loading
-from pedigree.online import redis_keys
-from pedigree.online.load_state import LoadState
-from pedigree.online.record import Head, micros
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.records.record import Head, micros
+from pedigree.online.store import redis_keys
+from pedigree.online.store.load_state import LoadState
+from pedigree.online.store.redis_store import RedisStore
 
+from ..distributions import ROOT
 from .purchases import DAY, EVENTS, LOADING, SCHEMA, rows_at
 from .test_materialize import PREFIX, Table, stored
 
-ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("PEDIGREE_KILLS", "4"))
 """How often each way of loading is killed; PEDIGREE_KILLS sets it."""
 

@@ -37,9 +37,9 @@ from pedigree.jobs.materialize.rollback import StoreRecovery
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import lineage_settings
 from pedigree.online.errors import NotLoadedError
-from pedigree.online.load_state import LoadState
-from pedigree.online.record import micros
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.records.record import micros
+from pedigree.online.store.load_state import LoadState
+from pedigree.online.store.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, START
 from .repositories import working_in

@@ -26,14 +26,13 @@ from pedigree.jobs.gate_mark import CommitMark
 from pedigree.jobs.materialize import redis_writer
 from pedigree.jobs.materialize.load import Loaded, load, refresh, roll_back
 from pedigree.jobs.materialize.redis_writer import Loading
-from pedigree.online import pipelined_writer, redis_keys
-from pedigree.online.load_state import LoadStatus
-from pedigree.online.record import Head, Schema, head_of, micros
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.records.record import Head, Schema, head_of, micros
+from pedigree.online.store import pipelined_writer, redis_keys
+from pedigree.online.store.load_state import LoadStatus
+from pedigree.online.store.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, LOADING, SCHEMA, START_US, rows_at
 
-ROOT = Path(__file__).resolve().parents[2]
 FIELD = redis_keys.field(LOADING.view, 0)
 PREFIX = redis_keys.entity_prefix("shop", ["customer"])
 

@@ -7,12 +7,12 @@ from feast.protos.feast.types.Value_pb2 import Value
 from pyspark.sql import SparkSession
 
 from pedigree.jobs.materialize.load import refresh
-from pedigree.online import redis_keys
 from pedigree.online.errors import DamagedError
-from pedigree.online.load_state import LoadStatus
-from pedigree.online.load_state_repair import mend
-from pedigree.online.record import Head, micros
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.records.record import Head, micros
+from pedigree.online.store import redis_keys
+from pedigree.online.store.load_state import LoadStatus
+from pedigree.online.store.load_state_repair import mend
+from pedigree.online.store.redis_store import RedisStore
 
 from .purchases import DAY, EVENTS, SCHEMA, rows_at
 from .test_materialize import FIELD, PREFIX, Table, loaded, stored

@@ -17,10 +17,10 @@ from types import FrameType
 import click
 
 from pedigree.cli.checkout import enter
-from pedigree.cli.dataset_commands import dataset, vacuum
-from pedigree.cli.doctor import doctor
-from pedigree.cli.lineage_commands import lineage, tell_waiting
-from pedigree.cli.online_commands import ask, explain
+from pedigree.cli.doctor.doctor import doctor
+from pedigree.cli.jobs.dataset_commands import dataset, vacuum
+from pedigree.cli.lineage.lineage_commands import lineage, tell_waiting
+from pedigree.cli.online.online_commands import ask, explain
 from pedigree.cli.parameter_types import Instant, Length
 from pedigree.cli.told_errors import told
 from pedigree.lineage.redaction import RedactingFormatter, redact_tracebacks, redacted
@@ -88,7 +88,7 @@ def build(*, tables: tuple[str, ...], start_at: datetime, end_at: datetime, chun
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli import building
+        from pedigree.cli.jobs import building
         from pedigree.jobs.build.backfill import chunks
         from pedigree.jobs.time_slice import TimeSlice
 
@@ -109,7 +109,7 @@ def materialize(*, views: tuple[str, ...], start_at: datetime, end_at: datetime 
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli import loading
+        from pedigree.cli.jobs import loading
 
         loading.materialize(views, console, start_at=start_at, end_at=end_at or datetime.now(UTC))
     tell_waiting()
@@ -128,7 +128,7 @@ def rebuild(*, views: tuple[str, ...], includes_withheld: bool) -> None:
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli import loading
+        from pedigree.cli.jobs import loading
 
         loading.rebuild(views, console, includes_withheld=includes_withheld)
     tell_waiting()
@@ -144,7 +144,7 @@ def rollback(*, view: str, version: int | None) -> None:
     from pedigree.cli.console import engines_to_log
 
     with engines_to_log() as console:
-        from pedigree.cli import loading
+        from pedigree.cli.jobs import loading
 
         loading.rollback(view, console, to=version)
     tell_waiting()

@@ -13,7 +13,7 @@ from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.redaction import redact_tracebacks, redacted
 from pedigree.lineage.settings import lineage_settings
 from pedigree.online.errors import OnlineError
-from pedigree.online.plan import Plan, Service, View
+from pedigree.online.plans.plan import Plan, Service, View
 from pedigree.serving.errors import ServingError
 from pedigree.serving.feature_store_yaml import read_repo
 from pedigree.serving.server import main as serve_main

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import redis.exceptions
 
-from pedigree.online import redis_keys
-from pedigree.online.address import client, reason_of
-from pedigree.online.plan import Plan
-from pedigree.online.plan_json import decoded
+from pedigree.online.plans.plan import Plan
+from pedigree.online.plans.plan_json import decoded
+from pedigree.online.store import redis_keys
+from pedigree.online.store.address import client, reason_of
 from pedigree.serving.errors import NotAppliedError, StoreUnreachableError
 from pedigree.serving.feature_store_yaml import FeatureStoreYaml
 

@@ -18,10 +18,10 @@ from openlineage.client.uuid import generate_new_uuid
 
 from pedigree.lineage import strict_json
 from pedigree.lineage.dataset import Dataset
-from pedigree.lineage.delivery import DeliveryThread
+from pedigree.lineage.delivery.delivery import DeliveryThread
+from pedigree.lineage.delivery.outbox import Outbox
 from pedigree.lineage.facets import PRODUCER, custom, engine, input_dataset, output_dataset, versions
 from pedigree.lineage.naming import DatasetName, job_name
-from pedigree.lineage.outbox import Outbox
 from pedigree.lineage.redaction import redacted
 from pedigree.lineage.settings import LineageSettings
 

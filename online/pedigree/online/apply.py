@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator
 from feast import FeatureStore, RepoConfig
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
-from pedigree.online import redis_keys
 from pedigree.online.errors import PlanContendedError
-from pedigree.online.eviction import policy_problem
-from pedigree.online.load_state_repair import known_generations
-from pedigree.online.plan import Plan, Refusal, View
-from pedigree.online.plan_compiler import compile_plan, stored_views, view_names, view_of
-from pedigree.online.plan_json import encoded
-from pedigree.online.record import Schema
-from pedigree.online.redis_store import RedisStore
-from pedigree.online.storable import unstorable_views
+from pedigree.online.plans.plan import Plan, Refusal, View
+from pedigree.online.plans.plan_compiler import compile_plan, stored_views, view_names, view_of
+from pedigree.online.plans.plan_json import encoded
+from pedigree.online.plans.storable import unstorable_views
+from pedigree.online.records.record import Schema
+from pedigree.online.store import redis_keys
+from pedigree.online.store.eviction import policy_problem
+from pedigree.online.store.load_state_repair import known_generations
+from pedigree.online.store.redis_store import RedisStore
 
 log = logging.getLogger(__name__)
 

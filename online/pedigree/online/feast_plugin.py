@@ -25,8 +25,6 @@ from feast.repo_config import FeastConfigBaseModel
 from google.protobuf.message import DecodeError
 from pydantic import Field
 
-from pedigree.online import redis_keys
-from pedigree.online.address import Address, Kind, parse, reason_of
 from pedigree.online.apply import (
     forget_lost,
     forget_view,
@@ -44,12 +42,14 @@ from pedigree.online.errors import (
     RowsEvictedError,
     StoreAwayError,
 )
-from pedigree.online.eviction import evicts
-from pedigree.online.load_state import LoadStatus
-from pedigree.online.record import EPOCH, MICROSECOND, Head, Schema, fingerprints_of, head_of, micros
-from pedigree.online.record import schema_of as schema_of_record
-from pedigree.online.redis_store import RedisStore
-from pedigree.online.view_definitions import prefix_of, problem_of, refuse_unstorable, schema_of
+from pedigree.online.plans.view_definitions import prefix_of, problem_of, refuse_unstorable, schema_of
+from pedigree.online.records.record import EPOCH, MICROSECOND, Head, Schema, fingerprints_of, head_of, micros
+from pedigree.online.records.record import schema_of as schema_of_record
+from pedigree.online.store import redis_keys
+from pedigree.online.store.address import Address, Kind, parse, reason_of
+from pedigree.online.store.eviction import evicts
+from pedigree.online.store.load_state import LoadStatus
+from pedigree.online.store.redis_store import RedisStore
 
 Rows = Sequence[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
 Read = tuple[datetime | None, dict[str, Value] | None]

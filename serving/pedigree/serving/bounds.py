@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pedigree.online.plan import JoinKey, OnDemand, Plan, View
+from pedigree.online.plans.plan import JoinKey, OnDemand, Plan, View
 from pedigree.serving.errors import InvalidRequestError
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest
 from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesRequest

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pedigree.online.plan import OnDemand, Plan, Refusal, View, part_of
+from pedigree.online.plans.plan import OnDemand, Plan, Refusal, View, part_of
 from pedigree.serving.errors import (
     InvalidRequestError,
     NotReadyError,

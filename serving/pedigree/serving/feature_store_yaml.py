@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from pedigree.online.address import Address, parse
 from pedigree.online.errors import AddressError
+from pedigree.online.store.address import Address, parse
 from pedigree.serving.errors import ServingSettingsError
 
 STORE = "pedigree.online.feast_plugin.PedigreeOnlineStore"

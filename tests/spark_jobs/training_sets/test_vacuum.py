@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from pedigree.cli.dataset_tables import cleaned
-from pedigree.cli.vacuum import clean_tables
+from pedigree.cli.jobs.dataset_tables import cleaned
+from pedigree.cli.jobs.vacuum import clean_tables
 from pedigree.features.repository import current_repository
 from pedigree.jobs.training_sets import service
 from pedigree.jobs.training_sets.errors import VersionLostError

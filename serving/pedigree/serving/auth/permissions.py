@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pedigree.online.plan import OnDemand, Permission, Plan, Resource, Service, View, ViewKind
+from pedigree.online.plans.plan import OnDemand, Permission, Plan, Resource, Service, View, ViewKind
 from pedigree.serving.auth.principal import Principal
 from pedigree.serving.catalog import inputs_of, parse_reference
 from pedigree.serving.lru import Lru

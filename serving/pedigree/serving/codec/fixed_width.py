@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from pedigree.online.record import FIXED, HEAD, Schema
+from pedigree.online.records.record import FIXED, HEAD, Schema
 
 Bytes = npt.NDArray[np.uint8]
 

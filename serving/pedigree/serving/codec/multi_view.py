@@ -13,7 +13,7 @@ from itertools import chain
 from struct import Struct
 from zlib import crc32
 
-from pedigree.online.record import FIXED, HEAD, SEAL, fingerprints_of
+from pedigree.online.records.record import FIXED, HEAD, SEAL, fingerprints_of
 from pedigree.serving.codec.fixed_width import WORTH_IT, Blocks, Bytes
 from pedigree.serving.codec.protowire import delimited_head
 from pedigree.serving.codec.response_encoder import ONE_PRESENT, ResponseEncoder, Schemas, stamp

@@ -14,8 +14,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from pedigree.online.errors import DamagedRecordError, RecordError, SchemaMissingError
-from pedigree.online.plan import View
-from pedigree.online.record import FIXED, HEAD, WHOLE, Schema, fingerprints_of, head_of, schema_of
+from pedigree.online.plans.plan import View
+from pedigree.online.records.record import FIXED, HEAD, WHOLE, Schema, fingerprints_of, head_of, schema_of
 from pedigree.serving.codec.damage import note_damage
 from pedigree.serving.codec.fixed_width import Bytes, FixedWidthDecoder, events_of
 from pedigree.serving.codec.protowire import IN_VALUES, VALUE_TAGS, delimited, delimited_head, in_values, timestamp

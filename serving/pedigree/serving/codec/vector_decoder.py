@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pedigree.online.errors import RecordError
-from pedigree.online.record import FIXED, HEAD, LONG, LONG_MARK, WHOLE
+from pedigree.online.records.record import FIXED, HEAD, LONG, LONG_MARK, WHOLE
 from pedigree.serving.codec.fixed_width import Bytes, events_of, loads_of
 from pedigree.serving.codec.response_encoder import ResponseEncoder, Schemas
 from pedigree.serving.v1.serving_pb2 import INVALID, NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT

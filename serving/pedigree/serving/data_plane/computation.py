@@ -8,11 +8,11 @@ from functools import cached_property
 from struct import Struct
 from typing import Any
 
-from pedigree.online.expressions.columns import Columns
-from pedigree.online.expressions.outcome import Failed, conformed
-from pedigree.online.expressions.rows import Rows
-from pedigree.online.expressions.tree import Mode
-from pedigree.online.plan import Feature, OnDemand, View
+from pedigree.online.plans.expressions.columns import Columns
+from pedigree.online.plans.expressions.outcome import Failed, conformed
+from pedigree.online.plans.expressions.rows import Rows
+from pedigree.online.plans.expressions.tree import Mode
+from pedigree.online.plans.plan import Feature, OnDemand, View
 from pedigree.serving.catalog import inputs_of, used_by
 from pedigree.serving.codec.protowire import UNSIGNED, VALUE_TAGS, varint
 from pedigree.serving.errors import NotComputedError

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pedigree.online.load_state import Load
-from pedigree.online.record import head_of
+from pedigree.online.records.record import head_of
+from pedigree.online.store.load_state import Load
 from pedigree.serving.auth.permissions import Asked, has
 from pedigree.serving.catalog import taking
 from pedigree.serving.codec.response_encoder import ResponseEncoder
@@ -20,10 +20,10 @@ from pedigree.serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, PRESENT
 from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
 if TYPE_CHECKING:  # lineage's client is loaded only once something is explained
-    from pedigree.lineage.client import LineageClient
+    from pedigree.lineage.client.client import LineageClient
+    from pedigree.lineage.client.records import DatasetVersionRef, RunRecord
+    from pedigree.lineage.client.trace import Trace
     from pedigree.lineage.dataset import Assertion
-    from pedigree.lineage.records import DatasetVersionRef, RunRecord
-    from pedigree.lineage.trace import Trace
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -159,12 +159,12 @@ async def in_lineage(plane: DataPlane, ask: Callable[[], None], seconds: float) 
 
 def tell_origin(reply: messages.ExplainResponse, load: Load, column: str, event_at: datetime, seconds: float) -> None:
     """Add what lineage knows of the row: the runs that loaded and built it, the verdict, the sources. Blocks while it asks."""
-    from pedigree.lineage.client import LineageClient
+    from pedigree.lineage.client.client import LineageClient
+    from pedigree.lineage.client.records import DatasetVersionRef
+    from pedigree.lineage.client.trace import way_back
     from pedigree.lineage.errors import LineageError
     from pedigree.lineage.naming import at_path
-    from pedigree.lineage.records import DatasetVersionRef
     from pedigree.lineage.settings import lineage_settings
-    from pedigree.lineage.trace import way_back
 
     try:
         with LineageClient(lineage_settings(), seconds=seconds) as lineage:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pedigree.online.plan import Input
-from pedigree.online.record import HEAD
+from pedigree.online.plans.plan import Input
+from pedigree.online.records.record import HEAD
 from pedigree.serving.codec.protowire import delimited, in_values
 from pedigree.serving.codec.response_encoder import NO_TIME, ResponseEncoder, Schemas
 from pedigree.serving.codec.vector_decoder import NUMBERS, DecodedVectors

@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from pedigree.online.errors import PlanError
-from pedigree.online.plan import Plan
-from pedigree.online.plan_json import decoded, version_of
+from pedigree.online.plans.plan import Plan
+from pedigree.online.plans.plan_json import decoded, version_of
 from pedigree.serving.bounds import Bounds
 from pedigree.serving.data_plane.selection import Selection, selection_of
 from pedigree.serving.errors import NotAppliedError, StoreUnavailableError, StoreUnreachableError

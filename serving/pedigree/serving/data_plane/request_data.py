@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pedigree.online.plan import Feature
+from pedigree.online.plans.plan import Feature
 from pedigree.serving.data_plane.computation import OnDemandColumn
 from pedigree.serving.data_plane.selection import Selection
 from pedigree.serving.errors import InvalidRequestError

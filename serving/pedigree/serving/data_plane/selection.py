@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pedigree.online import redis_keys
-from pedigree.online.plan import Feature, JoinKey, OnDemand, Plan, View
+from pedigree.online.plans.plan import Feature, JoinKey, OnDemand, Plan, View
+from pedigree.online.store import redis_keys
 from pedigree.serving.catalog import on_demand_of_references, views_of_references, views_of_service
 from pedigree.serving.codec.multi_view import MultiViewDecoder
 from pedigree.serving.codec.protowire import VALUE_TAGS, delimited

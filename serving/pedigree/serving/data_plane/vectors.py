@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from pedigree.online.load_state import Load
-from pedigree.online.plan import JoinKey, OnDemand, Plan, View
+from pedigree.online.plans.plan import JoinKey, OnDemand, Plan, View
+from pedigree.online.store.load_state import Load
 from pedigree.serving.codec.protowire import UNSIGNED, VALUE_TAGS, WRITTEN, delimited, delimited_head, varint
 from pedigree.serving.codec.vector_decoder import NUMBERS, DecodedVectors, Matrix, VectorDecoder
 from pedigree.serving.data_plane.selection import KeyColumns, Selection, columns_of

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pedigree.online import redis_keys
-from pedigree.online.eviction import EVER, Baseline, Memory, may_lack_rows
+from pedigree.online.store import redis_keys
+from pedigree.online.store.eviction import EVER, Baseline, Memory, may_lack_rows
 from pedigree.serving.errors import EvictedRowError, StoreUnavailableError
 from pedigree.serving.store.redis_connection import RedisConnectionError
 

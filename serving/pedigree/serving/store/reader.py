@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
-from pedigree.online import redis_keys
-from pedigree.online.address import Address
 from pedigree.online.errors import DamagedError
-from pedigree.online.eviction import Memory
-from pedigree.online.load_state import Load, LoadState
-from pedigree.online.record import Schema
+from pedigree.online.records.record import Schema
+from pedigree.online.store import redis_keys
+from pedigree.online.store.address import Address
+from pedigree.online.store.eviction import Memory
+from pedigree.online.store.load_state import Load, LoadState
 from pedigree.serving.errors import StoreUnavailableError, ViewNotLoadedError
 from pedigree.serving.lru import Lru
 from pedigree.serving.store.evictions import refuse_evicted

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from pedigree.online.address import Address
-from pedigree.online.redis_protocol import bulk, command
+from pedigree.online.store.address import Address
+from pedigree.online.store.redis_protocol import bulk, command
 from pedigree.serving.store.redis_connection import RedisConnection, RedisConnectionError, first_error
 
 HashFields = Sequence[tuple[Sequence[bytes], tuple[bytes, ...]]]

@@ -12,8 +12,8 @@ from typing import Any
 import hiredis
 from redis.crc import key_slot
 
-from pedigree.online.address import Address
-from pedigree.online.redis_protocol import command
+from pedigree.online.store.address import Address
+from pedigree.online.store.redis_protocol import command
 from pedigree.serving.store.redis_connection import RedisConnection, RedisConnectionError, first_error
 
 Place = tuple[str, int]

@@ -15,8 +15,8 @@ from typing import Any
 
 import hiredis
 
-from pedigree.online.address import Address, reason_of
-from pedigree.online.redis_protocol import command
+from pedigree.online.store.address import Address, reason_of
+from pedigree.online.store.redis_protocol import command
 
 MORE = object()
 """What hiredis gives where no whole reply is there."""

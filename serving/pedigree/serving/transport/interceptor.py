@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from pedigree.online.plan import Plan
+from pedigree.online.plans.plan import Plan
 from pedigree.serving.auth.permissions import Asked, PermissionRules
 from pedigree.serving.auth.principal import Principal, client_name
 from pedigree.serving.auth.tokens import Metadata, Tokens

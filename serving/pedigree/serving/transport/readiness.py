@@ -11,10 +11,10 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2
 
-from pedigree.online import redis_keys
 from pedigree.online.errors import DamagedError, NewerFormatError
-from pedigree.online.eviction import policy_problem
-from pedigree.online.load_state import LoadState
+from pedigree.online.store import redis_keys
+from pedigree.online.store.eviction import policy_problem
+from pedigree.online.store.load_state import LoadState
 from pedigree.serving.auth.jwks import JwkSet
 from pedigree.serving.data_plane.plan_cache import PlanCache
 from pedigree.serving.errors import StoreUnavailableError

@@ -17,7 +17,7 @@ from pedigree.features.file_table import spark_source
 from pedigree.jobs.errors import EntityFrameError, UnsupportedSourceError
 from pedigree.jobs.historical.entity_frame import Labels
 
-UNREADABLE = "Declare it with `delta_table` of pedigree.features, or with Feast's FileSource over Parquet."
+UNREADABLE = "Declare it with delta_table of pedigree.features, or with Feast's FileSource over Parquet."
 
 Span = tuple[datetime, datetime]
 """The first and the last instant, aware."""

@@ -39,9 +39,9 @@ from pedigree.lineage.recorder import Recorder, Run
 from pedigree.lineage.settings import lineage_settings
 from pedigree.online.apply import is_file_registry, publish_plan, warn_of_eviction
 from pedigree.online.feast_plugin import PedigreeOnlineStoreConfig, address_of, open_redis_store
-from pedigree.online.record import micros
-from pedigree.online.redis_store import RedisStore
-from pedigree.online.view_definitions import refuse_unstorable, schema_of, type_of_field
+from pedigree.online.plans.view_definitions import refuse_unstorable, schema_of, type_of_field
+from pedigree.online.records.record import micros
+from pedigree.online.store.redis_store import RedisStore
 
 log = logging.getLogger(__name__)
 

@@ -27,10 +27,10 @@ from pedigree.jobs.materialize.table_rows import (
     removed,
     whole,
 )
-from pedigree.online import scripts
-from pedigree.online.eviction import evicts
-from pedigree.online.load_state import LoadState, LoadStatus
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.store import scripts
+from pedigree.online.store.eviction import evicts
+from pedigree.online.store.load_state import LoadState, LoadStatus
+from pedigree.online.store.redis_store import RedisStore
 
 How = Literal["full", "changes", "nothing", "rollback"]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 from pedigree.jobs.errors import JobError, LoadOvertakenError
 from pedigree.jobs.materialize.redis_writer import Loading, Progress, telling
-from pedigree.online import redis_keys
-from pedigree.online.eviction import Memory
-from pedigree.online.load_state import Load, LoadState, LoadStatus, OpenLoad
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.store import redis_keys
+from pedigree.online.store.eviction import Memory
+from pedigree.online.store.load_state import Load, LoadState, LoadStatus, OpenLoad
+from pedigree.online.store.redis_store import RedisStore
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,12 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pedigree.online import batch_encoder, pipelined_writer, redis_keys, scripts
-from pedigree.online.address import Address
-from pedigree.online.load_state import LoadState
-from pedigree.online.record import Schema
-from pedigree.online.redis_store import RedisStore
+from pedigree.online.records import batch_encoder
+from pedigree.online.records.record import Schema
+from pedigree.online.store import pipelined_writer, redis_keys, scripts
+from pedigree.online.store.address import Address
+from pedigree.online.store.load_state import LoadState
+from pedigree.online.store.redis_store import RedisStore
 
 COUNTS = "keys long, written long, newest_us long"
 

@@ -27,11 +27,11 @@ from pedigree.jobs.materialize.redis_writer import Loading, Progress, now_us
 from pedigree.lineage.recorder import Recorder, Run
 from pedigree.online.apply import publish_plan, warn_of_eviction
 from pedigree.online.feast_plugin import address_of
-from pedigree.online.load_state import LoadState
-from pedigree.online.load_state_repair import mend
-from pedigree.online.record import micros
-from pedigree.online.redis_store import RedisStore
-from pedigree.online.view_definitions import prefix_of
+from pedigree.online.plans.view_definitions import prefix_of
+from pedigree.online.records.record import micros
+from pedigree.online.store.load_state import LoadState
+from pedigree.online.store.load_state_repair import mend
+from pedigree.online.store.redis_store import RedisStore
 
 TRIES = 3
 """How often a rollback is tried that loads get in the way of."""

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pedigree.jobs import delta_tables
 from pedigree.jobs.cache import cached
 from pedigree.jobs.materialize.redis_writer import Loading
-from pedigree.online.load_state import LoadState
+from pedigree.online.store.load_state import LoadState
 
 CHANGE = "_change_type"
 COMES = ("insert", "update_postimage")

@@ -1,0 +1,1 @@
+"""`pedigree doctor` and its checks."""

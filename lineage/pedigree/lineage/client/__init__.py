@@ -1,0 +1,1 @@
+"""Questions to the lineage backend, and its answers."""

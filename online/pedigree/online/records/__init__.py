@@ -1,0 +1,1 @@
+"""The packed record of one entity key and view."""

@@ -1,0 +1,1 @@
+"""What Redis holds, and how it is read and written."""
