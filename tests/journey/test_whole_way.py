@@ -19,6 +19,8 @@ from pedigree.lineage.settings import LineageSettings
 from ..watched_clock import watched, zones
 from .conftest import Workspace
 
+pytestmark = pytest.mark.slow  # they look at what one run of the demo left
+
 FEATURE = "carrier_delays__arrival_delay_avg_7d"
 
 

@@ -133,14 +133,14 @@ def test_a_plan_that_cannot_be_read_leaves_the_last_good_one(fresh: Repo, caplog
 
 
 def test_records_of_an_older_layout_are_read(fresh: Repo) -> None:
-    """After a view has gained a feature, rows written before are answered by name, and what they do not have is null."""
+    """After a view has gained a feature, rows written before are answered by name, and what they do not have is NOT_FOUND."""
     grown = view("bird_weight", [bird], [*bird_weight.features, Field(name="wing_count", dtype=Int64)])
     with running(fresh.settings(plan_every=fresh.settings().plan_every / 40)) as client:
         fresh.store.apply([grown, FeatureService(name="diet", features=[grown])])
         wait_for(lambda: "wing_count" in by_name(client.stub.GetOnlineFeatures(DIET, timeout=20)))
         assert nicknames(client) == ["kiwi", None]
         wings = by_name(client.stub.GetOnlineFeatures(DIET, timeout=20))["wing_count"]
-        assert [(cell.value, cell.status) for cell in wings] == [(None, "NULL_VALUE")] * 2
+        assert [(cell.value, cell.status) for cell in wings] == [(None, "NOT_FOUND")] * 2
         write(fresh.store, grown, [(key(bird_id=1), weights(9.0, 1, "new"), FRESH + FRESH.resolution)])
         assert nicknames(client) == ["new", None]
 

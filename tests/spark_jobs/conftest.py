@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from feast import FeatureStore
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
@@ -17,7 +19,9 @@ from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
 from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import LineageSettings
+from pedigree.online.store.redis_store import RedisStore
 
+from .loaded_shop import CUSTOMER, Shop, config_of, purchases
 from .sample import sample
 
 QUICK = {
@@ -26,6 +30,7 @@ QUICK = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
 }
 """For few rows: plans are interpreted, which saves compiling each of them. The slow tests, and all commands, compile theirs."""
 
@@ -66,3 +71,11 @@ def jobs(spark: SparkSession, repository: Repository, outbox: Path) -> Iterator[
     yield jobs
     jobs.events.clear()
     recorder.close()
+
+
+@pytest.fixture
+def shop(spark: SparkSession, tmp_path: Path, redis_store: RedisStore) -> Iterator[Shop]:
+    made = Shop(spark, tmp_path, FeatureStore(config=config_of("shop", tmp_path, redis_store)), redis_store)
+    made.store.apply([CUSTOMER, purchases(tmp_path)])
+    yield made
+    asyncio.run(made.store.close())

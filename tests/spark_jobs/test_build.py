@@ -81,6 +81,7 @@ def test_two_slices_equal_one(jobs: Jobs, table: str) -> None:
     pd.testing.assert_frame_equal(contents(table, jobs), in_parts)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_slice_replaces_only_itself(jobs: Jobs) -> None:
     """Two days built again within ten leave the other eight as they were, and only their own rows are counted."""
     table = jobs.repository.tables["origin_weather"]

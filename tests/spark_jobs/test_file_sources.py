@@ -29,8 +29,8 @@ from pedigree.lineage.recorder import Recorder
 from pedigree.lineage.settings import lineage_settings
 from pedigree.online.store.redis_store import RedisStore
 
+from .loaded_shop import config_of
 from .repositories import working_in
-from .test_loads import config_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=30)

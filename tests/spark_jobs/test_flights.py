@@ -35,6 +35,7 @@ def airports(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> D
     return read_whole(spark, tmp_path_factory.mktemp("airports"), "airports", AIRPORTS.schema)
 
 
+@pytest.mark.slow
 def test_every_flight_is_one_fact_with_an_outcome(flights: DataFrame, airports: DataFrame) -> None:
     """No flight is lost or doubled: 327,346 landed, 1,175 were diverted, 8,255 were cancelled, and of each it is known when."""
     events = flight_events(flights, airports)
@@ -43,6 +44,7 @@ def test_every_flight_is_one_fact_with_an_outcome(flights: DataFrame, airports: 
     assert events.where("known_at IS NULL").count() == 0
 
 
+@pytest.mark.slow
 def test_scheduled_departures_fall_into_the_hour_that_the_data_gives_in_utc(
     flights: DataFrame, airports: DataFrame
 ) -> None:

@@ -8,9 +8,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,151 +18,25 @@ from uuid import uuid4
 import pandas as pd
 import pytest
 from delta.tables import DeltaTable
-from feast import Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
-from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
-from feast.table_format import DeltaFormat
-from feast.types import Float64, Int64
-from pyspark.sql import SparkSession
+from feast import FeatureStore
 
 from pedigree.jobs import delta_tables
 from pedigree.jobs.errors import (
     LoadOvertakenError,
     NothingToRollBackError,
+    QualityGateFailedError,
     UnauditedTableError,
     WithheldError,
 )
 from pedigree.jobs.gate_mark import CommitMark
 from pedigree.jobs.materialize import redis_writer
-from pedigree.jobs.materialize.rollback import StoreRecovery
-from pedigree.lineage.recorder import Recorder
-from pedigree.lineage.settings import lineage_settings
 from pedigree.online.errors import NotLoadedError
 from pedigree.online.records.record import micros
-from pedigree.online.store.load_state import LoadState
 from pedigree.online.store.redis_store import RedisStore
 
+from .loaded_shop import COLUMNS, CUSTOMER, END, Shop, config_of, purchases, row
 from .purchases import DAY, EVENTS, START
 from .repositories import working_in
-
-END = EVENTS[-1] + DAY
-EPOCH = datetime.fromtimestamp(0, START.tzinfo)
-CUSTOMER = Entity(name="customer", join_keys=["customer"], value_type=ValueType.INT64)
-COLUMNS = "customer BIGINT, event_at TIMESTAMP, created_at TIMESTAMP, spend DOUBLE"
-
-
-def row(customer: int, day: int, spend: float) -> tuple[int, datetime, datetime, float]:
-    """A purchase on a day of January 2026, told of the next day."""
-    at = START + (day - 1) * DAY
-    return customer, at, at + DAY, spend
-
-
-@dataclass
-class Shop:
-    """A feature store with one view over one Delta table, as a user has it."""
-
-    spark: SparkSession
-    folder: Path
-    store: FeatureStore
-    redis_store: RedisStore
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "purchases"
-
-    @property
-    def uri(self) -> str:
-        return self.path.as_uri()
-
-    @property
-    def view(self) -> FeatureView:
-        return self.store.get_feature_view("purchases")
-
-    @property
-    def mark(self) -> LoadState:
-        mark = self.redis_store.mark("purchases")
-        assert mark is not None
-        return mark
-
-    def publish(self, *rows: tuple[Any, ...], where: str | None = None) -> None:
-        """Rows that passed the gate, in place of those that are selected, in one commit as `lake.publish` makes it."""
-        frame = self.spark.createDataFrame(list(rows), COLUMNS).coalesce(1)
-        mark = CommitMark.of_gate(self.uri, run_id=str(uuid4()), rows=len(rows)).text()
-        write = frame.write.format("delta").option("userMetadata", mark).option(delta_tables.CHANGE_FEED, "true")
-        (write.mode("append") if where is None else write.mode("overwrite").option("replaceWhere", where)).save(
-            self.uri
-        )
-
-    def write(self, *rows: tuple[Any, ...], metadata: str | None = None) -> None:
-        """Append rows as anybody may."""
-        write = self.spark.createDataFrame(list(rows), COLUMNS).write.format("delta").mode("append")
-        (write if metadata is None else write.option("userMetadata", metadata)).save(self.uri)
-
-    def change_form(self, number: int = 0) -> None:
-        self.spark.sql(f"ALTER TABLE delta.`{self.uri}` SET TBLPROPERTIES ('note' = '{number}')")
-
-    def load(self, since: datetime = EPOCH, until: datetime = END) -> None:
-        self.store.materialize(since, until, feature_views=["purchases"])
-
-    def rollback(self, *, to: int | None = None) -> int:
-        with Recorder.open(lineage_settings()) as recorder:
-            return StoreRecovery(self.store, self.spark, recorder).rollback(self.view, lambda _rows: None, to=to)[0]
-
-    def rebuild(self, **more: bool) -> None:
-        with Recorder.open(lineage_settings()) as recorder:
-            StoreRecovery(self.store, self.spark, recorder).rebuild(self.view, lambda _rows: None, **more)
-
-    def push(self, customer: int, day: int, spend: float) -> None:
-        columns = ("customer", "event_at", "created_at", "spend")
-        frame = pd.DataFrame([dict(zip(columns, row(customer, day, spend), strict=True))])
-        self.store.write_to_online_store("purchases", frame)
-
-    def served(self, *customers: int) -> list[float | None]:
-        """What Feast reads of customers."""
-        rows = [{"customer": customer} for customer in customers]
-        found = self.store.get_online_features(["purchases:spend"], rows).to_dict()["spend"]
-        return list(found)
-
-
-def purchases(folder: Path, *, is_keyed: bool = True) -> FeatureView:
-    source = SparkSource(
-        name="purchases",
-        path=(folder / "purchases").as_uri(),
-        table_format=DeltaFormat(),
-        timestamp_field="event_at",
-        created_timestamp_column="created_at",
-    )
-    keys = [Field(name="customer", dtype=Int64)] if is_keyed else []
-    return FeatureView(
-        name="purchases",
-        entities=[CUSTOMER] if is_keyed else [],
-        ttl=timedelta(0),
-        schema=[*keys, Field(name="spend", dtype=Float64)],
-        source=source,
-    )
-
-
-def config_of(project: str, folder: Path, redis_store: RedisStore) -> RepoConfig:
-    """A project of the registry in a folder, and of a Redis."""
-    return RepoConfig(
-        project=project,
-        provider="local",
-        registry={"registry_type": "sql", "path": f"sqlite:///{folder}/registry.db", "cache_ttl_seconds": 0},
-        offline_store={"type": "pedigree.jobs.historical.offline_store.PedigreeOfflineStore"},
-        online_store={
-            "type": "pedigree.online.feast_plugin.PedigreeOnlineStore",
-            "connection_string": str(redis_store.address),
-        },
-        batch_engine={"type": "pedigree.jobs.materialize.compute_engine.PedigreeSparkEngine"},
-        entity_key_serialization_version=3,
-    )
-
-
-@pytest.fixture
-def shop(spark: SparkSession, tmp_path: Path, redis_store: RedisStore) -> Iterator[Shop]:
-    made = Shop(spark, tmp_path, FeatureStore(config=config_of("shop", tmp_path, redis_store)), redis_store)
-    made.store.apply([CUSTOMER, purchases(tmp_path)])
-    yield made
-    asyncio.run(made.store.close())
 
 
 @dataclass
@@ -204,6 +78,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return plan
 
 
+@pytest.mark.slow
 def test_a_narrower_load_takes_no_key_away(shop: Shop) -> None:
     """A gone row gives way to the one before it in all that is loaded, whatever span is asked for, and again the next time."""
     shop.publish(row(1, 1, 10.0), row(1, 30, 300.0), row(2, 2, 20.0), row(2, 29, 290.0), row(3, 30, 3.0))
@@ -498,6 +373,7 @@ def test_builds_of_a_clock_that_was_set_back_are_served(shop: Shop) -> None:
     assert shop.served(1, 2) == [5.0, 5.0]
 
 
+@pytest.mark.slow
 def test_a_load_by_a_clock_that_was_set_back_follows_the_table(
     shop: Shop, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -634,7 +510,10 @@ purchases = contract(view, [between("spend_is_possible", "spend", 0, 5000)])
 
 
 def test_rows_that_went_through_the_gate_are_loaded(shop: Shop, tmp_path: Path) -> None:
-    """What `write_to_offline_store` lets through is served, and what it sets apart is not; without a contract nothing is."""
+    """What `write_to_offline_store` lets through is served, and what it sets apart is not.
+
+    Without a contract of its own the view has the default one: rows without a key or an event time stay out.
+    """
     shop.publish(row(1, 1, 1.0))
     columns = [name.split()[0] for name in COLUMNS.split(", ")]
     rows = [row(number, 2, 2.0) for number in range(1, 100)] + [row(100, 2, -1.0)]
@@ -642,12 +521,20 @@ def test_rows_that_went_through_the_gate_are_loaded(shop: Shop, tmp_path: Path) 
         shop.store.write_to_offline_store("purchases", pd.DataFrame(rows, columns=columns))
     shop.load()
     assert shop.served(1, 99, 100) == [2.0, 2.0, None]
-    with working_in(tmp_path / "ungated"):
-        shop.store.write_to_offline_store("purchases", pd.DataFrame([row(100, 3, -1.0)], columns=columns))
+    rows = [row(number, 3, 3.0) for number in range(1, 100)]
+    keyless = pd.DataFrame([*rows, (None, *rows[0][1:])], columns=columns).astype({"customer": "Int64"})
+    with working_in(tmp_path / "default") as lake:
+        shop.store.write_to_offline_store("purchases", keyless)
+        kept = shop.spark.read.format("delta").load(lake.quarantine("purchases"))
+        assert [found.broken_rules for found in kept.select("broken_rules").collect()][-1:] == [["customer_is_present"]]
+        timeless = keyless.dropna().assign(event_at=pd.Series([None] * 9 + [rows[0][1]] * 90))
+        with pytest.raises(QualityGateFailedError, match="event_at_is_present"):
+            shop.store.write_to_offline_store("purchases", timeless)
     shop.load()
-    assert shop.served(1, 99, 100) == [2.0, 2.0, None]
+    assert shop.served(1, 99, 100) == [3.0, 3.0, None]
 
 
+@pytest.mark.slow
 def test_a_table_of_the_release_before_is_built_on(shop: Shop) -> None:
     """Bare run ids are not taken, and the error says what to do; one new slice later all loads; such versions can be named."""
     shop.write(row(1, 1, 1.0), metadata=str(uuid4()))
@@ -681,6 +568,7 @@ def test_a_version_that_nobody_audited_cannot_be_gone_back_to(shop: Shop, caplog
     assert shop.served(1, 2, 3) == [1.0, None, None]
 
 
+@pytest.mark.slow
 def test_commits_of_form_only_are_no_end_of_a_history(shop: Shop) -> None:
     """However many commits of form only follow the last build, it is found, loaded, and rolled back beyond."""
     shop.publish(row(1, 1, 1.0))

@@ -200,6 +200,7 @@ def test_a_build_refuses_a_file_that_cannot_be_decoded(jobs: Jobs) -> None:
         build(table, MARCH, jobs)
 
 
+@pytest.mark.slow
 def test_a_source_that_is_replaced_while_it_is_read_publishes_nothing(jobs: Jobs) -> None:
     """Another file in the source's place, after the build has read it: the build publishes nothing; again it works."""
     path = Path(jobs.repository.settings.landing.removeprefix("file://")) / FLIGHTS.file

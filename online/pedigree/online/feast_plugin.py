@@ -134,7 +134,9 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             raise RowsEvictedError(table.name)
         schema = schema_of(table)
         schemas: dict[bytes, Schema | None] = {schema.fingerprint: schema}
-        wanted = set(requested_features or [feature.name for feature in table.features])
+        asked = set(requested_features or [feature.name for feature in table.features])
+        types = zip(schema.names, schema.types, strict=True)
+        wanted = {(name, kind) for name, kind in types if name in asked}
         return [self.row_of(store, table.name, record, schemas, wanted) for record in records]
 
     async def online_read_async(
@@ -149,9 +151,13 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
 
     @staticmethod
     def row_of(
-        store: RedisStore, view: str, record: bytes | None, schemas: dict[bytes, Schema | None], wanted: set[str]
+        store: RedisStore,
+        view: str,
+        record: bytes | None,
+        schemas: dict[bytes, Schema | None],
+        wanted: set[tuple[str, str]],
     ) -> Read:
-        """A record as Feast wants it.
+        """A record as Feast wants it: the features of these names and types, as far as it has them.
 
         Raises:
             DamagedRecordError: it is not what was written; Feast has no way to tell that of one row.
@@ -165,8 +171,8 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
         if schema is None:
             raise DamagedRecordError(view)
         try:
-            found = zip(schema.names, schema.unpack(record), strict=True)
-            values = {name: Value.FromString(value or b"") for name, value in found if name in wanted}
+            found = zip(zip(schema.names, schema.types, strict=True), schema.unpack(record), strict=True)
+            values = {feature[0]: Value.FromString(value or b"") for feature, value in found if feature in wanted}
         except (RecordError, DecodeError) as error:
             raise DamagedRecordError(view) from error
         return EPOCH + head_of(record).event_us * MICROSECOND, values

@@ -223,6 +223,11 @@ def changes(spark: SparkSession, uri: str, *, since: int, until: int) -> DataFra
     return feed.option("startingVersion", since).option("endingVersion", until).load(uri)
 
 
+def table_id(spark: SparkSession, uri: str) -> str:
+    """Delta's own id of a table. A table that is made anew at the same place has another; a copy has the same."""
+    return str(DeltaTable.forPath(spark, uri).detail().select("id").collect()[0][0])
+
+
 def tells_changes(spark: SparkSession, uri: str, *, since: int) -> bool:
     """True where Delta tells what changed from version `since` on."""
     properties = DeltaTable.forPath(spark, uri).detail().select("properties").collect()[0][0]

@@ -86,6 +86,14 @@ class SourceChangedError(JobError):
         )
 
 
+class ChangesUntoldError(JobError):
+    """A table's change data feed cannot be read for the versions that are needed."""
+
+    def __init__(self, uri: str, *, since: int, reason: str) -> None:
+        first = reason.strip().partition("\n")[0]
+        super().__init__(f"the changes of {uri} from version {since} on cannot be read ({first})")
+
+
 class UnsupportedSourceError(JobError):
     """A view is declared in a way that cannot be read or materialized with its provenance."""
 

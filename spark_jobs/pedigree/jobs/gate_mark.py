@@ -34,7 +34,7 @@ class CommitMark:
     Attributes:
         run: the id of the run that made it.
         table: the last part of the table's place, so that a lake can move and a mark cannot be taken to another table.
-        gate: `passed`; None where no gate looked at the rows (tiles, quarantine, a view without a contract).
+        gate: `passed`; None where no gate looked at the rows (tiles, quarantine).
         rows: how many rows the gate let through.
         made_from: the state of the file that the table is a copy of, where it is one.
     """

@@ -56,6 +56,12 @@ class LoadState:
         withheld: the version up to which nothing is loaded, since it was rolled back; None where none was.
         evictable: whether Redis could evict rows while they were written. What it had evicted by then is kept apart, and may
             itself be evicted.
+        table_id: Delta's own id of the table, which another table at the same place does not have.
+        definition: what tells the records from those of another definition of the view (features, types, keys, columns).
+        keys: the join keys, which the places of the records follow from.
+
+    What a release before loaded has neither of the last three. A load may leave a row out only where they are those of the
+    view and the table today.
     """
 
     state: LoadStatus
@@ -70,6 +76,9 @@ class LoadState:
     withheld: int | None = None
     committed_us: int | None = None
     evictable: bool = False
+    table_id: str | None = None
+    definition: str | None = None
+    keys: tuple[str, ...] | None = None
 
     @property
     def readable(self) -> bool:

@@ -33,6 +33,9 @@ ONE_PRESENT = delimited(2, bytes([PRESENT]))
 Schemas = Mapping[bytes, Schema | None]
 """The layouts that the store was asked for, by fingerprint; None: it does not tell one."""
 
+ABSENT = b""
+"""What stands for a value that the row does not have, as it was written by another definition of the view. A null is None."""
+
 
 @dataclass(frozen=True)
 class ResponseEncoder:
@@ -192,7 +195,7 @@ class ResponseEncoder:
                 statuses.append(bytes([found]) * count)
             else:
                 values.append([in_values(value or b"") for value in found])
-                statuses.append(bytes(PRESENT if value else NULL_VALUE for value in found))
+                statuses.append(bytes(map(status_of, found)))
         tail = b"".join(stamps)
         status_columns = [bytes(column) for column in zip(*statuses, strict=True)]
         bodies = [b"".join(column) for column in zip(*values, strict=True)]
@@ -238,7 +241,9 @@ class ResponseEncoder:
         return found
 
     def values(self, record: bytes, schema: Schema) -> list[bytes | None]:
-        """The values that are asked for out of one record; a feature that its layout does not have is null.
+        """The values that are asked for out of one record; ABSENT for a feature that its layout does not have.
+
+        Such a record was written before the feature, or its type, came into the view.
 
         Raises:
             RecordError: its bytes are not what the layout tells.
@@ -247,11 +252,18 @@ class ResponseEncoder:
         if schema is self.schema:
             return [every[place] for place in self.wanted]
         by_name = dict(zip(zip(schema.names, schema.types, strict=True), every, strict=True))
-        found = [by_name.get((feature.name, feature.value_type)) for feature in self.view.features]
+        found = [by_name.get((feature.name, feature.value_type), ABSENT) for feature in self.view.features]
         if not schema.is_sealed:
             for value, feature in zip(found, self.view.features, strict=True):
                 refuse_unreadable(value, feature.value_type)
         return found
+
+
+def status_of(value: bytes | None) -> int:
+    """The status of one value of a row that is there."""
+    if value:
+        return PRESENT
+    return NULL_VALUE if value is None else NOT_FOUND
 
 
 def refuse_no_time(event_us: int) -> None:
@@ -270,7 +282,7 @@ def refuse_unreadable(value: bytes | None, kind: str) -> None:
     Raises:
         RecordError: it is not.
     """
-    if value is None:
+    if not value:
         return
     try:
         message = Value.FromString(value)

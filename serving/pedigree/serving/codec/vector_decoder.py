@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pedigree.online.errors import RecordError
 from pedigree.online.records.record import FIXED, HEAD, LONG, LONG_MARK, WHOLE
 from pedigree.serving.codec.fixed_width import Bytes, events_of, loads_of
-from pedigree.serving.codec.response_encoder import ResponseEncoder, Schemas
+from pedigree.serving.codec.response_encoder import ResponseEncoder, Schemas, status_of
 from pedigree.serving.v1.serving_pb2 import INVALID, NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from pedigree.serving.v1.value_pb2 import Value
 
@@ -234,8 +234,8 @@ class VectorDecoder:
         if isinstance(found, int):
             return np.nan, found
         mine = [found[at] for at in self.numbers]
-        values = [np.nan if value is None else float(plain(value)) for value in mine]
-        return values, [PRESENT if value else NULL_VALUE for value in mine]
+        values = [float(plain(value)) if value else np.nan for value in mine]
+        return values, list(map(status_of, mine))
 
     def fill_others(self, found: DecodedVectors, records: Sequence[bytes | None], one_by_one: Found) -> None:
         """The features that are no numbers."""
@@ -246,8 +246,8 @@ class VectorDecoder:
                 statuses[:, row] = values
                 continue
             for place, at in enumerate(self.others):
-                found.others[place][row] = values[at]
-                statuses[place, row] = PRESENT if values[at] else NULL_VALUE
+                found.others[place][row] = values[at] or None
+                statuses[place, row] = status_of(values[at])
         found.other_statuses.extend(column.tobytes() for column in statuses)
 
 

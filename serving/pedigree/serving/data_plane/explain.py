@@ -10,13 +10,13 @@ from pedigree.online.records.record import head_of
 from pedigree.online.store.load_state import Load
 from pedigree.serving.auth.permissions import Asked, has
 from pedigree.serving.catalog import taking
-from pedigree.serving.codec.response_encoder import ResponseEncoder
+from pedigree.serving.codec.response_encoder import ResponseEncoder, status_of
 from pedigree.serving.data_plane.data_plane import DataPlane
 from pedigree.serving.data_plane.plan_cache import CurrentPlan
 from pedigree.serving.data_plane.selection import Selection, columns_of
 from pedigree.serving.errors import InvalidRequestError, LineageAwayError, NotServedError
 from pedigree.serving.v1 import pedigree_pb2 as messages
-from pedigree.serving.v1.serving_pb2 import NOT_FOUND, NULL_VALUE, PRESENT
+from pedigree.serving.v1.serving_pb2 import NOT_FOUND
 from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
 if TYPE_CHECKING:  # lineage's client is loaded only once something is explained
@@ -134,7 +134,7 @@ def tell_value(reply: messages.ExplainResponse, encoder: ResponseEncoder, record
         reply.status = found
         return
     [value] = found
-    reply.status = PRESENT if value else NULL_VALUE
+    reply.status = status_of(value)
     if value:
         reply.value.CopyFrom(Value.FromString(value))
 

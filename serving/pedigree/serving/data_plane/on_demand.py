@@ -11,13 +11,13 @@ import numpy as np
 from pedigree.online.plans.plan import Input
 from pedigree.online.records.record import HEAD
 from pedigree.serving.codec.protowire import delimited, in_values
-from pedigree.serving.codec.response_encoder import NO_TIME, ResponseEncoder, Schemas
+from pedigree.serving.codec.response_encoder import NO_TIME, ResponseEncoder, Schemas, status_of
 from pedigree.serving.codec.vector_decoder import NUMBERS, DecodedVectors
 from pedigree.serving.data_plane.computation import OnDemandColumn, plain, serialized
 from pedigree.serving.data_plane.request_data import RequestData
 from pedigree.serving.data_plane.selection import KeyColumns, Selection
 from pedigree.serving.store.reader import Row
-from pedigree.serving.v1.serving_pb2 import NULL_VALUE, PRESENT
+from pedigree.serving.v1.serving_pb2 import PRESENT
 
 Read = Sequence[Sequence[Row]]
 """What was read: for each group of views, for each row of the request, a record of each view."""
@@ -112,7 +112,7 @@ def values_or_status(found: Sequence[bytes | None] | int, count: int) -> Sequenc
     """For each of `count` features its serialized value, or the status that says why it has none."""
     if isinstance(found, int):
         return [found] * count
-    return [value or NULL_VALUE for value in found]
+    return [value or status_of(value) for value in found]
 
 
 def encoded(selection: Selection, answers: Sequence[Sequence[OnDemandColumn]]) -> list[bytes]:

@@ -39,6 +39,12 @@ PLAIN = (
 """Columns that every engine reads alike and has the same order for."""
 
 
+MAPS_COLUMNS, FEATURES_SINCE = 2, 3
+"""The reader version of Delta's protocol that brought column mapping, and the one from which tables list their features."""
+
+READ = frozenset({"timestampNtz"})
+"""The features for readers that this one has; a naive time is UTC. A table that needs others goes to Spark."""
+
 IN_MICROSECONDS = ds.ParquetReadOptions(coerce_int96_timestamp_unit="us")
 """Spark writes times in a way that other readers take for nanoseconds; they hold microseconds."""
 
@@ -107,6 +113,9 @@ def delta_files(path: str, properties: dict[str, Any], *, at_most_bytes: int) ->
     version = properties.get("versionAsOf")
     try:
         table = DeltaTable(path, version=None if version is None else int(version))
+        needed = foreign_features(table)
+        if needed:
+            return Unreadable(f"{path} is to be read by who knows {', '.join(needed)}")
         size = pc.sum(pa.table(table.get_add_actions(flatten=True))["size_bytes"]).as_py() or 0
         return (
             table.to_pyarrow_dataset(parquet_read_options=IN_MICROSECONDS)
@@ -117,6 +126,14 @@ def delta_files(path: str, properties: dict[str, Any], *, at_most_bytes: int) ->
         return Unreadable(f"there is no Delta table at {path}")
     except DeltaError as error:
         return Unreadable(f"{path} needs a reader that this one is not: {error}")
+
+
+def foreign_features(table: DeltaTable) -> list[str]:
+    """The features of Delta's protocol that a reader of the table must know, and this one does not."""
+    protocol = table.protocol()
+    if protocol.min_reader_version < FEATURES_SINCE:
+        return ["columnMapping"] if protocol.min_reader_version == MAPS_COLUMNS else []
+    return sorted(set(protocol.reader_features or ()) - READ)
 
 
 def parquet_files(path: str, *, at_most_bytes: int) -> ds.Dataset | Unreadable:

@@ -8,6 +8,7 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pedigree.features.contract import presence
 from pedigree.features.repository import current_repository
 from pedigree.jobs import delta_tables
 from pedigree.jobs.build.lineage_datasets import assertions, fields_of
@@ -30,6 +31,8 @@ from pedigree.lineage.settings import lineage_settings
 def append_batch(view: FeatureView, batch: pa.Table) -> None:
     """Append a batch to the table of `view` in one commit; rows that break the view's contract go to its quarantine.
 
+    The contract of a view that has none in the repository is that its keys and event time are there.
+
     Args:
         batch: the table's columns, in any order.
     Raises:
@@ -45,10 +48,7 @@ def append_batch(view: FeatureView, batch: pa.Table) -> None:
     ):
         rows = like_the_table(batch, source, view.name, spark)
         repository = current_repository()
-        contract = repository.contracts.get(view.name)
-        if contract is None:
-            declare(run, source, rows, delta_tables.append(rows, source.path, run_id=run.id), verdict=None)
-            return
+        contract = repository.contracts.get(view.name) or presence(view)
         with cached(mark(rows, contract)) as marked:
             quarantine = repository.lake.quarantine(view.name)
             gate(view, marked, judge(marked, contract), run, quarantine=quarantine)
@@ -95,9 +95,7 @@ def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run, *, qu
     declare(run, source, good, commit, verdict=verdict)
 
 
-def declare(
-    run: Run, source: SparkSource, rows: DataFrame, commit: delta_tables.Commit, *, verdict: Verdict | None
-) -> None:
+def declare(run: Run, source: SparkSource, rows: DataFrame, commit: delta_tables.Commit, *, verdict: Verdict) -> None:
     """Tell the run what it wrote."""
     run.writes(
         Dataset(
@@ -105,6 +103,6 @@ def declare(
             fields=fields_of(rows.schema),
             version=str(commit.version),
             rows=commit.rows,
-            assertions=assertions(verdict) if verdict else (),
+            assertions=assertions(verdict),
         )
     )

@@ -1,29 +1,30 @@
 """Rows of one audited table version into the online store: the newest of each key, encoded by column on the executors.
 
 A first load reads every row of its time; every later one only what changed between two versions of the table (Delta's change
-data feed) and what its time adds. It may be broken off and run again at any point: the newest wins inside Redis, and what is
-loaded is said last.
+data feed) and what its time adds, as long as the view and the table are those that were loaded. It may be broken off and run
+again at any point: the newest wins inside Redis, and what is loaded is said last.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, TypedDict
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pedigree.jobs.errors import NothingToRollBackError, WithheldError
+from pedigree.jobs.errors import ChangesUntoldError, NothingToRollBackError, WithheldError
 from pedigree.jobs.materialize.load_attempt import Attempt, attempt
 from pedigree.jobs.materialize.redis_writer import Loading, Progress, Sent, now_us, write
 from pedigree.jobs.materialize.table_rows import (
     changed,
     changed_keys,
     dated,
-    follows,
     is_same_table,
     net_changes,
+    obstacle,
     removed,
     whole,
 )
@@ -32,7 +33,19 @@ from pedigree.online.store.eviction import evicts
 from pedigree.online.store.load_state import LoadState, LoadStatus
 from pedigree.online.store.redis_store import RedisStore
 
+log = logging.getLogger(__name__)
+
 How = Literal["full", "changes", "nothing", "rollback"]
+
+ANEW = "all of %s is loaded anew, since %s"
+
+
+class Provenance(TypedDict):
+    """What a mark says of the view and the table that were loaded."""
+
+    table_id: str | None
+    definition: str
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +63,9 @@ def load(loading: Loading, redis_store: RedisStore, spark: SparkSession, *, run_
     """Bring the store to the table's version for a span of time. Until the first load of a view ends, nobody reads it.
 
     A span that does not touch what is loaded takes with it what lies between, so that what is loaded has no hole. Where what is
-    loaded cannot be brought up to date in place (another load was killed or is under way, the table does not tell what
-    changed, Redis may have evicted rows) all of it is loaded anew beside it.
+    loaded cannot be brought up to date in place (another load was killed or is under way, the view's definition or the table is
+    another, the table does not tell what changed, Redis may have evicted rows) all of it is loaded anew beside it, and a
+    warning says why.
 
     Args:
         progress: is told how many rows are done, from time to time.
@@ -65,10 +79,16 @@ def load(loading: Loading, redis_store: RedisStore, spark: SparkSession, *, run_
     ) as tried:
         is_first = tried.before.state is not LoadStatus.LOADED
         wide = loading if is_first else loading.joined(tried.before)
-        if tried.is_alone and (is_first or not loading.keys):
+        if tried.is_alone and (is_first or not (loading.keys or tried.before.keys)):
             return in_full(wide, tried, spark)
-        if tried.is_alone and not tried.lacks_rows and follows(wide, tried.before, spark):
-            return by_changes(wide, tried, spark)
+        if tried.is_alone and not tried.lacks_rows:
+            reason = obstacle(wide, tried.before, spark)
+            if reason is None:
+                try:
+                    return by_changes(wide, tried, spark)
+                except ChangesUntoldError as untold:
+                    reason = str(untold)
+            log.warning(ANEW, loading.view, reason)
         return anew(wide, tried, spark)
 
 
@@ -120,10 +140,16 @@ def roll_back(
     ) as tried:
         before = tried.before
         wide = loading.joined(before)
-        if tried.lacks_rows or not (tried.is_alone and is_same_table(loading, before, spark)):
+        is_as_loaded = before.definition == loading.definition and is_same_table(loading, before, spark)
+        if tried.lacks_rows or not (tried.is_alone and is_as_loaded):
             return anew(wide, tried, spark, how="rollback")
         if loading.keys:
-            sent = restore(changed_keys(wide, before, spark), wide, tried, spark)
+            try:
+                with changed_keys(wide, before, spark) as keys:
+                    sent = restore(keys, wide, tried, spark)
+            except ChangesUntoldError as untold:
+                log.warning(ANEW, loading.view, untold)
+                return anew(wide, tried, spark, how="rollback")
         else:
             sent = send_newest(
                 whole(wide, spark), wide, redis_store, field=tried.field, number=tried.number, is_read=True
@@ -212,6 +238,7 @@ def anew(loading: Loading, tried: Attempt, spark: SparkSession, *, how: How = "f
         rows=sent.keys,
         withheld=withheld_after(loading, tried.before, how=how, lifts=lifts),
         evictable=evicts(tried.memories),
+        **provenance(loading),
     )
     tried.commit_own_field(mark)
     return Loaded(number, how, sent.keys, sent.written, sent.newest_us)
@@ -248,7 +275,13 @@ def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> LoadStat
         rows=sent.keys if how == "full" else before.rows,
         withheld=withheld_after(loading, before, how=how),
         evictable=evicts(tried.memories) if how == "full" else before.evictable,
+        **provenance(loading),
     )
+
+
+def provenance(loading: Loading) -> Provenance:
+    """By which definition, and from which table, something is loaded."""
+    return {"table_id": loading.table_id, "definition": loading.definition, "keys": tuple(loading.keys)}
 
 
 def restore(keys: DataFrame, loading: Loading, tried: Attempt, spark: SparkSession) -> Sent:

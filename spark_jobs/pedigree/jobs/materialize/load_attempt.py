@@ -71,6 +71,14 @@ class Attempt:
         """A field that nobody else writes, and nobody reads until the mark says so."""
         return redis_keys.field(self.loading.view, self.number)
 
+    def forget_former_keys(self) -> None:
+        """Delete the rows that stand where the view's former keys put them."""
+        if self.before.keys is None or list(self.before.keys) == self.loading.keys:
+            return
+        former = redis_keys.entity_prefix(self.redis_store.project, list(self.before.keys))
+        for generation in {self.before.generation, *self.others}:
+            self.redis_store.forget(redis_keys.field(self.loading.view, generation), former)
+
     def forget_the_dead(self) -> None:
         """Free what tries that are dead left in fields of their own. One that lives after all can set no mark any more."""
         dead = [number for number in self.others if not self.redis_store.is_alive(number)]
@@ -110,6 +118,7 @@ class Attempt:
         self.redis_store.move(self.field, self.own_field, self.prefix, ends=True)
         for number in self.others:
             self.redis_store.forget(redis_keys.field(self.loading.view, number), self.prefix)
+        self.forget_former_keys()
         self.redis_store.strike_off([*self.others, self.number])
 
     def overtaken(self, now: LoadState | None) -> LoadOvertakenError:

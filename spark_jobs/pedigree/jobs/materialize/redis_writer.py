@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import blake2b
 from threading import Event, Thread
 from typing import Any
 
@@ -70,6 +71,7 @@ class Loading:
         latest_us: rows after this are of a time that has not come, and stay out.
         published: the version of the audited commit whose rows `version` has.
         committed_us: when `version` was committed, where that was looked up.
+        table_id: Delta's own id of the table, where that was looked up.
     """
 
     view: str
@@ -85,6 +87,13 @@ class Loading:
     latest_us: int
     published: int
     committed_us: int | None = None
+    table_id: str | None = None
+
+    @property
+    def definition(self) -> str:
+        """What tells this view's records from those of another definition of it."""
+        said = repr((self.schema.text, self.join_keys, self.event, self.created, sorted(self.renamed)))
+        return blake2b(said.encode(), digest_size=16).hexdigest()
 
     def joined(self, before: LoadState) -> Loading:
         """The same for one span that has what is loaded in it too, and what lies between: what is loaded has no hole.
@@ -138,10 +147,10 @@ class Loading:
         return bool(rows_of >= CROWDED * keys_of)
 
     def named(self, rows: DataFrame) -> DataFrame:
-        """The table's rows under the features' names."""
-        for there, here in self.renamed:
-            rows = rows.withColumnRenamed(there, here)
-        return rows
+        """The table's rows under the features' names. A column gives way to another one that is mapped to its name."""
+        names = dict(self.renamed)
+        kept = [column for column in rows.columns if column in names or column not in names.values()]
+        return rows.select(*(F.col(f"`{column}`").alias(names.get(column, column)) for column in kept))
 
     def within(self, since_us: int, until_us: int) -> Column:
         """Rows of a span of time, both ends in it, as far as it has come."""

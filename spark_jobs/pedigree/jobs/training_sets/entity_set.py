@@ -15,6 +15,7 @@ from feast.errors import EntityTimestampInferenceException
 from pyspark.sql import DataFrame
 
 from pedigree.jobs.errors import EntityFrameError
+from pedigree.jobs.historical.arrow_files import IN_MICROSECONDS, foreign_features
 from pedigree.jobs.historical.entity_frame import arrow_of, instant_of, plain, with_instants
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
@@ -24,6 +25,14 @@ from pedigree.jobs.training_sets.fingerprint import content_of
 from pedigree.jobs.training_sets.manifest import Definitions, Entities
 from pedigree.jobs.training_sets.store import file_system
 from pedigree.jobs.training_sets.table_versions import delta_place
+
+
+def delta_rows(uri: str) -> pa.Table:
+    """All rows of a Delta table; by Spark where its protocol asks for a reader that knows more than Arrow's."""
+    table = DeltaTable(delta_place(uri))
+    if foreign_features(table):
+        return open_session(job_settings()).read.format("delta").load(uri).toArrow()
+    return table.to_pyarrow_dataset(parquet_read_options=IN_MICROSECONDS).to_table()
 
 
 def entities_at(place: str) -> pa.Table:
@@ -40,7 +49,7 @@ def entities_at(place: str) -> pa.Table:
                 return pyarrow.csv.read_csv(file)
         if path.endswith(".parquet"):
             return pq.read_table(path, filesystem=files)
-        return DeltaTable(delta_place(uri)).to_pyarrow_table()
+        return delta_rows(uri)
     except (FileNotFoundError, TableNotFoundError) as error:
         remedy = "It must be a .csv file, a .parquet file or folder, or the folder of a Delta table."
         raise EntitySetError(place, "nothing of the kind is there", remedy) from error
