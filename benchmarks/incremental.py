@@ -80,8 +80,8 @@ def table() -> Table:
         derive=lambda inputs: inputs[TRIPS.name].select("*", F.lit("seen").alias("outcome")),
         columns={name: ((TRIPS.name, name),) for name in ("place", KNOWN_AT, "amount")},
     )
-    positive = between("amount_count_7d_is_positive", "amount_count_7d", 1, None)
-    return Table(view, contract(view, [positive]), events, WINDOWS, frozenset({"seen"}))
+    not_negative = between("amount_count_7d_is_not_negative", "amount_count_7d", 0, None)
+    return Table(view, contract(view, [not_negative]), events, WINDOWS, frozenset({"seen"}))
 
 
 def add_events(spark: SparkSession, path: Path, time_slice: TimeSlice, *, places: int) -> None:

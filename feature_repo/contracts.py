@@ -15,7 +15,7 @@ def delay(column: str) -> Expectation:
 carrier_delays = contract(
     views.carrier_delays,
     (
-        between("flight_count_1d_is_positive", "flight_count_1d", 1, None),
+        between("flight_count_1d_is_not_negative", "flight_count_1d", 0, None),
         delay("departure_delay_avg_1d"),
         delay("arrival_delay_avg_1d"),
         delay("arrival_delay_avg_7d"),
@@ -34,7 +34,7 @@ carrier_delays = contract(
 route_delays = contract(
     views.route_delays,
     (
-        between("flight_count_7d_is_positive", "flight_count_7d", 1, None),
+        between("flight_count_7d_is_not_negative", "flight_count_7d", 0, None),
         delay("departure_delay_avg_7d"),
         delay("arrival_delay_avg_7d"),
         share("late_arrival_share_7d"),
@@ -58,7 +58,7 @@ plane_usage = contract(
             regex="^N[0-9A-Z]{1,5}$",
             mostly=MOSTLY,
         ),
-        between("flight_count_1d_is_possible", "flight_count_1d", 1, 20),
+        between("flight_count_1d_is_possible", "flight_count_1d", 0, 20),
         between("air_time_sum_7d_fits_a_week", "air_time_sum_7d", 0, 7 * 24 * 60),
         delay("arrival_delay_avg_7d"),
         between("age_years_is_plausible", "age_years", 0, 70),

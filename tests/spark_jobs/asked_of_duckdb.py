@@ -26,26 +26,49 @@ SQL = {
 }
 
 
-def answers(events: pd.DataFrame, windows: Windows) -> pd.DataFrame:
-    """One row per key and tile with events, with each feature, ordered by key and event time.
+def answers(events: pd.DataFrame, windows: Windows, *, at: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row per key and tile with events, or at whose end a window holds other events, ordered by key and event time.
 
     Args:
         events: the keys, `known_at` (naive, UTC) and the columns that the windows are of.
+        at: keys and instants `asked_at`, for rows at the last end of a tile before these and nowhere else.
     """
     database = duckdb.connect()
     database.register("events_given", events)
-    length = windows.every // SECOND
     seconds = "epoch_us(known_at) // 1000000"
     database.execute(f"CREATE TABLE events AS SELECT *, {seconds} AS second FROM events_given")
     keys = ", ".join(windows.keys)
-    database.execute(
-        f"CREATE TABLE rows_at AS SELECT DISTINCT {keys}, (second // {length} + 1) * {length} AS t FROM events ORDER BY ALL"
-    )
+    length = windows.every // SECOND
+    if at is None:
+        database.execute(f"CREATE TABLE rows_at AS SELECT *, NULL AS asked_at FROM ({places(windows)}) ORDER BY ALL")
+    else:
+        database.register("asked_of", at)
+        database.execute(
+            f"CREATE TABLE rows_at AS SELECT *, epoch_us(asked_at) // 1000000 // {length} * {length} AS t FROM asked_of"
+        )
     columns = ", ".join(f"({subquery(feature, windows)}) AS {feature.name}" for feature in windows.features)
+    instant, asked = "make_timestamp(t * 1000000)", "" if at is None else "asked_at, "
     found: pd.DataFrame = database.sql(
-        f"SELECT {keys}, make_timestamp(t * 1000000) AS event_at, {columns} FROM rows_at r ORDER BY {keys}, t"
+        f"SELECT {keys}, {instant} AS event_at, {asked}{columns} FROM rows_at r ORDER BY {keys}, t"
     ).df()
     return found
+
+
+def places(windows: Windows) -> str:
+    """Keys and instants of rows: every tile's end is tried, from each event on, until no window can hold the event any more."""
+    keys, length = ", ".join(windows.keys), windows.every // SECOND
+    reach = windows.lookback // SECOND + 2 * length
+    tried = f"SELECT *, unnest(generate_series((second // {length} + 1) * {length}, second + {reach}, {length})) AS t FROM events"
+    shapes = sorted({bounds(feature, windows.every) for feature in windows.features})
+    other = [f"({holds(shape, 'r.t')}) <> ({holds(shape, f'(r.t - {length})')})" for shape in shapes]
+    comes = f"r.t = (r.second // {length} + 1) * {length}"
+    return f"SELECT DISTINCT {keys}, t FROM ({tried}) r WHERE {' OR '.join([comes, *other])}"
+
+
+def holds(shape: tuple[str, str], instant: str) -> str:
+    """Whether a window of a row at an instant holds the event of the row `r`."""
+    start, end = (part.replace("r.t", instant) for part in shape)
+    return f"r.second >= {start} AND r.second < {end}"
 
 
 def subquery(feature: Aggregation, windows: Windows) -> str:

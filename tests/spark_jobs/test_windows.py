@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -12,6 +13,7 @@ from feast.types import Array, String
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pedigree.features.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
 from pedigree.jobs.intervals import Interval
@@ -107,5 +109,45 @@ def test_a_deviation_far_from_zero_is_right(spark: SparkSession) -> None:
     values = [1e9 + offset for offset in (1.0, 2.0, 4.0, 8.0, 16.0)]
     events = [(1, START + number * 20 * HOUR, value, None) for number, value in enumerate(values)]
     rows = featured(gathered(spark.createDataFrame(events, SCHEMA), windows), windows, EVER)
-    last = rows.orderBy("event_at").collect()[-1]
+    [last] = rows.where(F.col("event_at") == F.lit(events[-1][1] + HOUR)).collect()
     assert last["amount_stddev_7d"] == pytest.approx(pd.Series([1.0, 2.0, 4.0, 8.0, 16.0]).std(), rel=1e-7)
+
+
+MIXED = Windows(
+    ("case_id",),
+    HOUR,
+    (
+        Aggregation("amount", Operation.COUNT, HOUR),
+        Aggregation("amount", Operation.SUM, 6 * HOUR),
+        Aggregation("amount", Operation.COUNT, 3 * DAY),
+        Aggregation("amount", Operation.MAX, 60 * HOUR),
+        Aggregation("amount", Operation.COUNT, 2 * DAY, kind=Kind.SAWTOOTH),
+        Aggregation("amount", Operation.COUNT, 6 * HOUR, kind=Kind.TUMBLING),
+    ),
+)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_newest_row_is_right_at_any_instant(spark: SparkSession, seed: int) -> None:
+    """Whatever the instant, the newest row of a key holds what its windows hold at the last end of a tile: a count falls."""
+    chance = random.Random(seed)
+    events = [
+        (number, START + timedelta(seconds=chance.randrange(216) * 3600 + chance.choice([0, 1, 3599])), amount, "a")
+        for number in range(30)
+        for amount in chance.choices([None, 1.0, 2.5], k=chance.randrange(1, 40))
+    ]
+    rows = featured(gathered(spark.createDataFrame(events, SCHEMA), MIXED), MIXED, EVER).toPandas()
+    seconds = [chance.randrange(12 * 86400) for _ in range(600)]
+    instants = [(place % 30, START + timedelta(seconds=second)) for place, second in enumerate(seconds)]
+    asked = pd.DataFrame(instants, columns=["case_id", "asked_at"]).astype({"case_id": "int32"}).sort_values("asked_at")
+    found = pd.merge_asof(
+        asked, rows.sort_values("event_at"), left_on="asked_at", right_on="event_at", by="case_id"
+    ).dropna(subset=["event_at"])
+    frame = pd.DataFrame(events, columns=["case_id", "known_at", "amount", "place"]).astype({"amount": "float64"})
+    expected = answers(frame, MIXED, at=found[["case_id", "asked_at"]])
+    columns = ["case_id", "asked_at", *MIXED.names]
+    assert len(found) > 50
+    assert_same(
+        found[columns].sort_values(["case_id", "asked_at"], ignore_index=True),
+        expected[columns].sort_values(["case_id", "asked_at"], ignore_index=True),
+    )

@@ -15,7 +15,7 @@ from pedigree.jobs.build.build_report import BuildReport, Tiles
 from pedigree.jobs.build.computed_slice import ComputedSlice, count_sources, expect
 from pedigree.jobs.build.jobs import Jobs
 from pedigree.jobs.build.lineage_datasets import fields_of
-from pedigree.jobs.build.row_reconciliation import EventCounts, account_for
+from pedigree.jobs.build.row_reconciliation import account_for
 from pedigree.jobs.cache import cached
 from pedigree.jobs.conform import conform
 from pedigree.jobs.contention import contended
@@ -47,7 +47,8 @@ def window_slice(
         undated = undated_rows(table, events) if counts.undated else None
         if undated is not None:
             rows = conform(transformed(plan, tiles, undated, sources), table.view, created_at=created_at)
-        expected = count_rows(plan, folded, counts, undated)
+        expect(table.name, "in the slice, the tiles", expected=counts.used, found=plan.count_events(folded))
+        expected = plan.count_rows(tiles) + (0 if undated is None else undated.count())
         report.tiles = Tiles(table, plan.store.uri, fields_of(tiles.schema))
         if plan.reads_tiles:
             report.tiles_read = plan.store.version
@@ -80,10 +81,3 @@ def undated_rows(table: Table, events: DataFrame) -> DataFrame:
     """One row per key that has used events of which nobody knows when they were known."""
     undated = events.where(F.col(EVENT_AT).isNull() & F.col("outcome").isin(*table.used))
     return undated.select(*table.windows.keys, EVENT_AT).distinct()
-
-
-def count_rows(plan: TilePlan, tiles: DataFrame, counts: EventCounts, undated: DataFrame | None) -> int:
-    """How many rows the slice must have; raises where events got lost on their way into tiles."""
-    rows, events = plan.counts(tiles)
-    expect(plan.table.name, "in the slice, the tiles", expected=counts.used, found=events)
-    return rows + (0 if undated is None else undated.count())

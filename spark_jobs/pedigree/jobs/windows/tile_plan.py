@@ -19,7 +19,10 @@ from pedigree.jobs.time_slice import TimeSlice
 from pedigree.jobs.windows.lookback import Lookback, look_back
 from pedigree.jobs.windows.tile_store import TileStore, definition
 from pedigree.jobs.windows.tiles import EVENTS, TILE_AT, gathered, row_tiles
-from pedigree.jobs.windows.window_features import featured
+from pedigree.jobs.windows.window_features import featured, row_places
+
+ROWS = "a row where a window's content changes"
+"""The rule by which tiles become rows. A slice that was built by another one is to be built again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,14 @@ class TilePlan:
         """The rows of the slice, out of `completed` tiles."""
         return featured(tiles, self.table.windows, self.rows)
 
-    def counts(self, tiles: DataFrame) -> tuple[int, int]:
-        """How many tiles the slice has, and of how many events."""
+    def count_rows(self, tiles: DataFrame) -> int:
+        """How many rows the slice has, out of `completed` tiles."""
+        return int(row_places(tiles, self.table.windows, self.rows).count())
+
+    def count_events(self, tiles: DataFrame) -> int:
+        """Of how many events the slice's own tiles are."""
         own = tiles.where(held(F.col(TILE_AT), [self.rows]))
-        number, events = own.agg(F.count(F.lit(1)), F.coalesce(F.sum(EVENTS), F.lit(0))).collect()[0]
-        return int(number), int(events)
+        return int(own.agg(F.coalesce(F.sum(EVENTS), F.lit(0))).collect()[0][0])
 
     def publish(self, tiles: DataFrame, sources: Mapping[str, SourceRead], *, run_id: str) -> Commit:
         """Keep the tiles of the slice, now that it is published."""
@@ -89,4 +95,4 @@ def built_from(table: Table, sources: Mapping[str, SourceRead]) -> str:
     """What a slice is made from, in one word: the versions of its sources, its windows and its contract."""
     versions = [f"{read.uri} {read.version}" for _, read in sorted(sources.items())]
     rules = [f"{type(rule).__name__} {rule.meta} {rule.configuration.kwargs}" for rule in table.contract.expectations]
-    return digest([definition(table), table.windows.digest, *rules, *versions])
+    return digest([definition(table), ROWS, table.windows.digest, *rules, *versions])

@@ -1,7 +1,8 @@
-"""Declared windows, compiled: from tiles to one row per key and tile with news.
+"""Declared windows, compiled: from tiles to one row per key and tile at whose end the content of a window is another.
 
-The tiles of a key are laid in order of time and repartitioned by key once; every frame below runs within that order. A kept
-day may stand for its fine tiles wherever no row needs them: see `Shape.fine`.
+That is where events come, and where they leave a window: there an empty tile stands for the row, and the frames below find what
+is left. The tiles of a key are laid in order of time and repartitioned by key once; every frame below runs within that order. A
+kept day may stand for its fine tiles wherever no row needs them: see `WindowFrame.fine`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pedigree.features.windows import Aggregation, Kind, Windows
 from pedigree.jobs.intervals import Interval, held, whole
 from pedigree.jobs.windows.operations import finished, partials_of
 from pedigree.jobs.windows.partial_aggregates import Partial
-from pedigree.jobs.windows.tiles import SECONDS, TILE_AT
+from pedigree.jobs.windows.tiles import EVENTS, SECONDS, TILE_AT
 from pedigree.jobs.windows.window_frames import WindowFrame, shape_of
 
 Wanted = dict[WindowFrame, list[Partial]]
@@ -24,18 +25,18 @@ Wanted = dict[WindowFrame, list[Partial]]
 
 
 def featured(tiles: DataFrame, windows: Windows, rows: Interval) -> DataFrame:
-    """One row per fine tile of a slice.
+    """One row per fine tile of a slice with events, and where events leave a window.
 
     Args:
-        tiles: the fine tiles of the rows and everything before them that their windows see, as `gathered` and `folded` make
-            them; any second of a key is in one tile at most.
+        tiles: the fine tiles of the rows and everything before them that their windows see, or cease to see, as `gathered` and
+            `folded` make them; any second of a key is in one tile at most.
         rows: the starts of the slice's own tiles.
     Returns:
         columns `keys`, `event_at` (the tile's end) and one per feature.
     """
     shapes = {feature: shape_of(feature, windows.every, rows) for feature in windows.features}
     wanted = partials_wanted(shapes)
-    lines = tiles.repartition(*windows.keys)
+    lines = with_empty_tiles(tiles, windows, rows).repartition(*windows.keys)
     for unit in sorted({shape.unit for shape in wanted if is_cut(shape)}):
         needed = sorted(
             {partial for shape in wanted if is_cut(shape) and shape.unit == unit for partial in wanted[shape]}
@@ -50,6 +51,29 @@ def featured(tiles: DataFrame, windows: Windows, rows: Interval) -> DataFrame:
     found = lines.select(*windows.keys, TILE_AT, SECONDS, *merged).where(own)
     values = [value_of(feature, shape) for feature, shape in shapes.items()]
     return found.select(*windows.keys, end_of_tile().alias(EVENT_AT), *values)
+
+
+def row_places(tiles: DataFrame, windows: Windows, rows: Interval) -> DataFrame:
+    """The keys and tiles of a slice that have a row, each once: columns `keys` and `tile_at`."""
+    shapes = sorted({shape_of(feature, windows.every, rows) for feature in windows.features})
+    changes = [change.cast("long") for shape in shapes for change in shape.changes(F.col(TILE_AT))]
+    own = F.when(F.col(SECONDS) == whole(windows.every), F.col(TILE_AT))
+    places = F.explode(F.array_distinct(F.array(own, *changes))).alias(TILE_AT)
+    return tiles.select(*windows.keys, places).where(held(F.col(TILE_AT), [rows])).distinct()
+
+
+def with_empty_tiles(tiles: DataFrame, windows: Windows, rows: Interval) -> DataFrame:
+    """The tiles, and for each row of the slice without events an empty one."""
+    own = held(F.col(TILE_AT), [rows]) & (F.col(SECONDS) == whole(windows.every))
+    types = {field.name: field.dataType for field in tiles.schema}
+    parts = [name for name in types if name not in (*windows.keys, TILE_AT, SECONDS, EVENTS)]
+    nothing = [F.lit(None).cast(types[name]).alias(name) for name in parts]
+    empty = row_places(tiles, windows, rows).select(*windows.keys, TILE_AT, F.lit(0).alias(EVENTS), *nothing)
+    both = tiles.where(own).drop(SECONDS).unionByName(empty)
+    fullest = F.max_by(F.struct(*parts), EVENTS).alias("tile")
+    places = both.groupBy(*windows.keys, TILE_AT).agg(F.max(EVENTS).alias(EVENTS), fullest)
+    length = F.lit(whole(windows.every)).cast("long").alias(SECONDS)
+    return tiles.where(~own).unionByName(places.select(*windows.keys, TILE_AT, length, EVENTS, "tile.*"))
 
 
 def partials_wanted(shapes: Mapping[Aggregation, WindowFrame]) -> Wanted:

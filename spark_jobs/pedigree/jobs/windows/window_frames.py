@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
 from pedigree.features.windows import DAY, HOUR, MINUTE, SECOND, Aggregation, Kind, Operation, Windows
 from pedigree.jobs.intervals import Interval, whole
 
@@ -49,12 +52,28 @@ class WindowFrame:
         return self.over - self.every
 
     def fine(self, rows: Interval, kept: int) -> Interval | None:
-        """Where rows whose own tiles start in `rows` need fine tiles, if units of `kept` seconds are to be had elsewhere."""
+        """Where rows whose own tiles start in `rows` need fine tiles, if units of `kept` seconds are to be had elsewhere.
+
+        The tile that leaves a window at a row is needed as well as those that the window holds.
+        """
         if self.kind is Kind.TUMBLING:
             return None if self.over % kept == 0 else Interval(rows.start - 2 * self.over, rows.end)
         if self.unit and self.unit % kept == 0:
-            return Interval(rows.start - self.back, rows.end - self.back) if self.kind is Kind.SLIDING else None
-        return Interval(rows.start - self.back - self.unit, rows.end)
+            return Interval(rows.start - self.over, rows.end - self.back) if self.kind is Kind.SLIDING else None
+        return Interval(rows.start - self.over - self.unit, rows.end)
+
+    def changes(self, tile_at: Column) -> list[Column]:
+        """The starts of the tiles at whose ends a tile comes into this window, if that is later than its own, and leaves it.
+
+        Args:
+            tile_at: the start of a tile, or of a longer one of which all leaves at once.
+        """
+        if self.kind is Kind.TUMBLING:
+            whole_span = (F.floor(tile_at / self.over) + 1) * self.over - self.every
+            return [whole_span, whole_span + self.over]
+        if self.kind is Kind.SAWTOOTH:
+            return [(F.floor(tile_at / self.unit) + 1) * self.unit + self.back]
+        return [tile_at + self.over]
 
 
 def shape_of(feature: Aggregation, every: timedelta, rows: Interval) -> WindowFrame:
