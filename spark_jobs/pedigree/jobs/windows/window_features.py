@@ -20,6 +20,9 @@ from pedigree.jobs.windows.partial_aggregates import Partial
 from pedigree.jobs.windows.tiles import EVENTS, SECONDS, TILE_AT
 from pedigree.jobs.windows.window_frames import WindowFrame, shape_of
 
+HAS_EVENTS = "has_events"
+"""Whether a row stands for events of its own tile."""
+
 Wanted = dict[WindowFrame, list[Partial]]
 """The partials that are needed of each shape of window."""
 
@@ -54,26 +57,33 @@ def featured(tiles: DataFrame, windows: Windows, rows: Interval) -> DataFrame:
 
 
 def row_places(tiles: DataFrame, windows: Windows, rows: Interval) -> DataFrame:
-    """The keys and tiles of a slice that have a row, each once: columns `keys` and `tile_at`."""
+    """The keys and tiles of a slice that have a row, each once: columns `keys`, `tile_at` and `has_events`."""
     shapes = sorted({shape_of(feature, windows.every, rows) for feature in windows.features})
     changes = [change.cast("long") for shape in shapes for change in shape.changes(F.col(TILE_AT))]
     own = F.when(F.col(SECONDS) == whole(windows.every), F.col(TILE_AT))
-    places = F.explode(F.array_distinct(F.array(own, *changes))).alias(TILE_AT)
-    return tiles.select(*windows.keys, places).where(held(F.col(TILE_AT), [rows])).distinct()
+    placed = F.explode(F.array_distinct(F.array(*(place(own, True), *(place(change, False) for change in changes)))))
+    every = tiles.select(*windows.keys, placed.alias("place")).select(*windows.keys, "place.*")
+    return (
+        every.where(held(F.col(TILE_AT), [rows]))
+        .groupBy(*windows.keys, TILE_AT)
+        .agg(F.bool_or(HAS_EVENTS).alias(HAS_EVENTS))
+    )
+
+
+def place(tile_at: Column, has_events: bool) -> Column:
+    """Where a row stands, and whether that is for events of its own."""
+    return F.struct(tile_at.alias(TILE_AT), F.lit(has_events).alias(HAS_EVENTS))
 
 
 def with_empty_tiles(tiles: DataFrame, windows: Windows, rows: Interval) -> DataFrame:
     """The tiles, and for each row of the slice without events an empty one."""
-    own = held(F.col(TILE_AT), [rows]) & (F.col(SECONDS) == whole(windows.every))
     types = {field.name: field.dataType for field in tiles.schema}
     parts = [name for name in types if name not in (*windows.keys, TILE_AT, SECONDS, EVENTS)]
     nothing = [F.lit(None).cast(types[name]).alias(name) for name in parts]
-    empty = row_places(tiles, windows, rows).select(*windows.keys, TILE_AT, F.lit(0).alias(EVENTS), *nothing)
-    both = tiles.where(own).drop(SECONDS).unionByName(empty)
-    fullest = F.max_by(F.struct(*parts), EVENTS).alias("tile")
-    places = both.groupBy(*windows.keys, TILE_AT).agg(F.max(EVENTS).alias(EVENTS), fullest)
     length = F.lit(whole(windows.every)).cast("long").alias(SECONDS)
-    return tiles.where(~own).unionByName(places.select(*windows.keys, TILE_AT, length, EVENTS, "tile.*"))
+    without = row_places(tiles, windows, rows).where(~F.col(HAS_EVENTS))
+    empty = without.select(*windows.keys, TILE_AT, length, F.lit(0).cast("long").alias(EVENTS), *nothing)
+    return tiles.unionByName(empty)
 
 
 def partials_wanted(shapes: Mapping[Aggregation, WindowFrame]) -> Wanted:
