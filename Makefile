@@ -35,8 +35,8 @@ $(JARS): spark_jobs/pedigree/jobs/spark/jars.py | $(READY)
 demo: setup ## The main job end to end on real flights; ARGS=--keep leaves the servers up
 	@$(BIN)/python -W ignore -m feature_repo.demo $(ARGS)
 
-test: setup ## All tests; ARGS are pytest's
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## The quick tests, in two lanes side by side; with ARGS, which are pytest's, those in one
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),tests/lanes)
 
 bench: setup ## One benchmark against a peer: NAME=historical; QUICK=1 for under a minute
 	@$(BIN)/python -W ignore -m benchmarks.$(NAME)

@@ -139,12 +139,12 @@ def test_the_whole_way_from_a_wheel(installed: Installed) -> None:
             server.wait(30)
         repository.run("pedigree down")
     build = printed["pedigree build --start 2026-01-01 --end 2026-02-01"]
-    assert "8 computed = 8 published + 0 quarantined → version 0" in build
+    assert "15 computed = 15 published + 0 quarantined → version 0" in build
     assert re.search(
-        r"customer_orders__amount_sum_7d\s+99.99\s+PRESENT", printed["pedigree ask order_service customer=C1"]
+        r"customer_orders__amount_sum_7d\s+61\.4\s+PRESENT", printed["pedigree ask order_service customer=C2"]
     )
-    explained = printed["pedigree explain order_service customer_orders:amount_sum_7d customer=C1"]
-    assert "customer_orders__amount_sum_7d = 99.99" in explained
+    explained = printed["pedigree explain order_service customer_orders:amount_sum_7d customer=C2"]
+    assert "customer_orders__amount_sum_7d = 61.4" in explained
     assert f"{repository.folder}/data/orders.csv" in explained
 
 
@@ -185,4 +185,4 @@ def test_the_base_is_small_and_says_which_role_is_missing(tmp_path: Path) -> Non
     assert said("--help").startswith("0 ")
     assert "pip install 'pedigree-feature-store[jobs]'" in said("build", "--start", "2026-01-01", "--end", "2026-02-01")
     assert "pip install 'pedigree-feature-store[local]'" in said("up")
-    assert said("ask", "order_service", "customer=C1").startswith("75 pedigree: The online store")
+    assert said("ask", "order_service", "customer=C2").startswith("75 pedigree: The online store")

@@ -154,15 +154,12 @@ def shop(spark: SparkSession, redis_server: RedisServer, tmp_path_factory: pytes
     repository_settings.cache_clear()
 
 
-def spent(customer: int, at: datetime, over: timedelta) -> list[Decimal]:
-    """What is known at an instant of a customer's orders of a window that ends at the customer's newest row."""
+def spent(customer: int, at: datetime, over: timedelta) -> list[Decimal] | None:
+    """What a customer's window holds at the last full hour before an instant; None before the first order has arrived."""
     hour = timedelta(hours=1)
-    arrived = [row["arrived_at"] for row in ORDERS if row["customer_id"] == customer]
-    ends = [end for each in arrived if (end := START + ((each - START) // hour + 1) * hour) <= at]
-    if not ends:
-        return []
-    end = max(ends)
-    return [row["price"] for row in ORDERS if row["customer_id"] == customer and end - over <= row["arrived_at"] < end]
+    end = START + (at - START) // hour * hour
+    arrived = [row for row in ORDERS if row["customer_id"] == customer and row["arrived_at"] < end]
+    return [row["price"] for row in arrived if end - over <= row["arrived_at"]] if arrived else None
 
 
 def rating(customer: int, sku: str, at: datetime) -> int | None:
@@ -185,9 +182,9 @@ def expected(customer: int, sku: str, at: datetime, total: float) -> dict[str, A
     """The vector that must be served of a customer and a product."""
     week, month, day = spent(customer, at, 7 * DAY), spent(customer, at, 30 * DAY), sold(sku, at)
     return {
-        "amount_sum_7d": float(sum(week)) if month else None,
+        "amount_sum_7d": float(sum(week)) if week else None,
         "amount_max_30d": float(max(month)) if month else None,
-        "orders_count_30d": len(month) if month else None,
+        "orders_count_30d": None if month is None else len(month),
         "city": f"City {customer}",
         "discount": customer / 100,
         "sold": day and day[0],

@@ -23,8 +23,8 @@ Go the whole way with it:
   feast apply                                                    the definitions, with stock Feast
   pedigree materialize                                           the newest rows into Redis
   pedigree serve                                                 the gRPC server, until Ctrl-C; the rest in another terminal
-  pedigree ask order_service customer=C1                         a vector
-  pedigree explain order_service customer_orders:amount_sum_7d customer=C1
+  pedigree ask order_service customer=C2                         a vector
+  pedigree explain order_service customer_orders:amount_sum_7d customer=C2
   pedigree down                                                  stops what is up
 Then make it yours: data/ has the sources, features.py what is served, tables.py how rows are made.
 """
