@@ -27,6 +27,9 @@ from pedigree.lineage.naming import at_path
 from pedigree.lineage.recorder import Recorder, Run
 from pedigree.lineage.settings import lineage_settings
 
+INDEX = "__index_level_"
+"""What a column of Arrow is called that was the index of a pandas frame."""
+
 
 def append_batch(view: FeatureView, batch: pa.Table) -> None:
     """Append a batch to the table of `view` in one commit; rows that break the view's contract go to its quarantine.
@@ -57,6 +60,7 @@ def append_batch(view: FeatureView, batch: pa.Table) -> None:
 def like_the_table(batch: pa.Table, source: SparkSource, table: str, spark: SparkSession) -> DataFrame:
     """The batch with the columns of the Delta table, in its order; Feast may have given them the features' names."""
     delta_tables.built_version(spark, source.path, table)
+    batch = batch.select([name for name in batch.column_names if not name.startswith(INDEX)])
     stored_as = {name: column for column, name in source.field_mapping.items()}
     rows = spark.createDataFrame(
         plain(batch).rename_columns([stored_as.get(name, name) for name in batch.column_names])
