@@ -156,6 +156,7 @@ def test_a_second_key_finds_the_rows(loaded: Shop) -> None:
     assert stored(loaded) == 2
 
 
+@pytest.mark.slow
 def test_a_key_less_finds_the_newest_of_its_rows(loaded: Shop) -> None:
     """The other way round, and to no key at all."""
     declare(loaded, SPEND, keys=(SHOP_KEY,))
@@ -167,6 +168,7 @@ def test_a_key_less_finds_the_newest_of_its_rows(loaded: Shop) -> None:
     assert stored(loaded) == 1
 
 
+@pytest.mark.slow
 def test_another_ttl_or_tag_loads_nothing(loaded: Shop, caplog: pytest.LogCaptureFixture) -> None:
     """What decides no value and no place is no other definition."""
     before = loaded.mark
@@ -176,6 +178,7 @@ def test_another_ttl_or_tag_loads_nothing(loaded: Shop, caplog: pytest.LogCaptur
     assert "anew" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_table_at_another_place_is_another(loaded: Shop, tmp_path: Path) -> None:
     """A view that reads another table now has that one's rows, also where versions and times of the two agree."""
     other = tmp_path / "other" / "purchases"
@@ -224,6 +227,7 @@ def test_a_rollback_to_a_version_without_a_feature_s_column_is_refused_by_name(l
     assert served(loaded, "spend", "tier", customer=1) == [4.0, "gold"]
 
 
+@pytest.mark.slow
 def test_a_view_that_a_release_before_loaded_is_loaded_anew_once(
     loaded: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -290,9 +294,16 @@ ALTERATIONS: list[Callable[[Shop], None]] = [
     feed_switched_on_later,
     restored,
 ]
+QUICK = (overwritten_with_other_columns, feed_switched_on_later)
 
 
-@pytest.mark.parametrize("alter", ALTERATIONS, ids=lambda alter: alter.__name__)
+@pytest.mark.parametrize(
+    "alter",
+    [
+        pytest.param(alter, marks=[] if alter in QUICK else [pytest.mark.slow], id=alter.__name__)
+        for alter in ALTERATIONS
+    ],
+)
 def test_the_next_load_follows_whatever_the_feed_tells(loaded: Shop, alter: Callable[[Shop], None]) -> None:
     """Whether Delta tells what changed, tells it in part or not at all, customer 1 has the new row and customer 2 none."""
     alter(loaded)
@@ -300,6 +311,7 @@ def test_the_next_load_follows_whatever_the_feed_tells(loaded: Shop, alter: Call
     assert (served(loaded, "spend", customer=1), served(loaded, "spend", customer=2)) == ([5.0], [None])
 
 
+@pytest.mark.slow
 def test_a_rollback_follows_too_where_the_feed_cannot_be_read(loaded: Shop) -> None:
     """What was published with other columns is gone back from, by all rows of the earlier version."""
     overwritten_with_other_columns(loaded)
@@ -308,6 +320,7 @@ def test_a_rollback_follows_too_where_the_feed_cannot_be_read(loaded: Shop) -> N
     assert (served(loaded, "spend", customer=1), served(loaded, "spend", customer=2)) == ([0.75], [1.25])
 
 
+@pytest.mark.slow
 def test_deleted_rows_of_a_table_without_feed_go(loaded: Shop) -> None:
     """A gate's commit that takes rows out is followed where the table never told of changes."""
     loaded.spark.sql(f"ALTER TABLE delta.`{loaded.uri}` SET TBLPROPERTIES ('{delta_tables.CHANGE_FEED}' = 'false')")
@@ -316,6 +329,7 @@ def test_deleted_rows_of_a_table_without_feed_go(loaded: Shop) -> None:
     assert (served(loaded, "spend", customer=1), served(loaded, "spend", customer=2)) == ([5.0], [None])
 
 
+@pytest.mark.slow
 def test_spans_in_any_order_are_all_there(shop: Shop) -> None:
     """January, then March, then February: each month's keys are served."""
     publish(shop, *(bought(month, 1 + 30 * month, float(month)) for month in range(4)))
