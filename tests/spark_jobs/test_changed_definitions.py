@@ -260,8 +260,10 @@ def vacuumed(shop: Shop) -> None:
     """The files of the changes are gone, and those of the version that is loaded."""
     publish(shop, bought(1, 4, 4.0), overwrite=True)
     overwritten(shop)
-    shop.spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    check = "spark.databricks.delta.retentionDurationCheck.enabled"
+    shop.spark.conf.set(check, "false")
     DeltaTable.forPath(shop.spark, shop.uri).vacuum(0)
+    shop.spark.conf.unset(check)
 
 
 def feed_switched_on_later(shop: Shop) -> None:
