@@ -17,9 +17,9 @@ import redis
 from feast.protos.feast.types.Value_pb2 import Value
 
 from pedigree.online.errors import DamagedRecordError
-from pedigree.online.feast_plugin import key_of
 from pedigree.online.plans.view_definitions import schema_of
 from pedigree.online.records.record import UNSEALED, Schema, head_of
+from pedigree.online.row_encoder import key_of
 from pedigree.online.store import redis_keys
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest, GetVectorsResponse, Keys
 from pedigree.serving.v1.value_pb2 import Value as OwnValue

@@ -10,8 +10,8 @@ import pytest
 import redis
 from feast.protos.feast.types.Value_pb2 import Null, Value
 
-from pedigree.online.feast_plugin import key_of
 from pedigree.online.plans.on_demand import ADVICE
+from pedigree.online.row_encoder import key_of
 from pedigree.online.store import redis_keys
 from pedigree.serving import status_codes
 from pedigree.serving.errors import InvalidRequestError

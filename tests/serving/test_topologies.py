@@ -16,7 +16,8 @@ from feast import FeatureStore
 from grpc_health.v1 import health_pb2
 
 from pedigree.online.errors import StoreAwayError
-from pedigree.online.feast_plugin import PedigreeOnlineStore, key_of
+from pedigree.online.feast_plugin import PedigreeOnlineStore
+from pedigree.online.row_encoder import key_of
 from pedigree.online.store import redis_keys
 from pedigree.serving.errors import StoreUnreachableError
 from pedigree.serving.worker import listening

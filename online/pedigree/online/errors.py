@@ -40,6 +40,37 @@ class FutureRowsError(OnlineError):
         )
 
 
+class UnfitValueError(OnlineError):
+    """A value is none of the type that was declared. `place` is its row in a batch, `column` where it stands, if known."""
+
+    column: str | None = None
+
+    def __init__(self, place: int, value: object, kind: str) -> None:
+        self.place, self.value, self.kind = place, value, kind
+        super().__init__(place, value, kind)
+
+    def __str__(self) -> str:
+        named = f"{self.column} is " if self.column else ""
+        return f"{named}{shortened(self.value)}, which is not a value of {self.kind}"
+
+
+class UnfitRowError(OnlineError):
+    """A row has a value that its view's type cannot hold, so a load or a write ended."""
+
+    def __init__(self, view: str, problem: str, *, state: str) -> None:
+        self.view, self.problem = view, problem
+        super().__init__(
+            f"A row does not fit {view}: {problem}. {state} Correct the row, or cast the column where the table is made; or "
+            "declare a type that holds the value."
+        )
+
+
+def shortened(value: object) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
 class SchemaMissingError(OnlineError):
     """A record was written under a schema that the store no longer tells, or of which it tells something else."""
 

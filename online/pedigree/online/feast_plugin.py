@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import redis.exceptions
 from feast import Entity, FeatureView, RepoConfig
-from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.infra_object import InfraObject
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
@@ -36,22 +35,21 @@ from pedigree.online.apply import (
 )
 from pedigree.online.errors import (
     DamagedRecordError,
-    FutureRowsError,
     NotLoadedError,
     RecordError,
     RowsEvictedError,
     StoreAwayError,
 )
 from pedigree.online.plans.view_definitions import prefix_of, problem_of, refuse_unstorable, schema_of
-from pedigree.online.records.record import EPOCH, MICROSECOND, Head, Schema, fingerprints_of, head_of, micros
+from pedigree.online.records.record import EPOCH, MICROSECOND, Schema, fingerprints_of, head_of
 from pedigree.online.records.record import schema_of as schema_of_record
+from pedigree.online.row_encoder import Rows, key_of, record_of, refuse_future, refuse_undated
 from pedigree.online.store import redis_keys
 from pedigree.online.store.address import Address, Kind, parse, reason_of
 from pedigree.online.store.eviction import evicts
 from pedigree.online.store.load_state import LoadStatus
 from pedigree.online.store.redis_store import RedisStore
 
-Rows = Sequence[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
 Read = tuple[datetime | None, dict[str, Value] | None]
 
 
@@ -84,14 +82,16 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
 
         Raises:
             FutureRowsError: rows are of the future; nothing was written.
+            UnfitRowError: a value is none of its declared type, or an event time is missing; nothing was written.
             UnstorableViewError: the view cannot be stored.
         """
         refuse_unstorable(table)
+        refuse_undated(table.name, data)
         refuse_future(table.name, [event_at for _, _, event_at, _ in data], config.online_store.future_skew_seconds)
         store, schema = self.opened(config), schema_of(table)
         store.register(schema)
         rows = [
-            (key_of(config.project, key), packed(schema, values, event_at, created_at))
+            (key_of(config.project, key), record_of(table.name, schema, (key, values, event_at, created_at)))
             for key, values, event_at, created_at in data
         ]
         mark = store.mark(table.name)
@@ -276,35 +276,3 @@ def address_of(store: Any) -> Address:
     """Where the online store of a configuration is; one of Feast's own Redis stores too."""
     kind = str(getattr(store, "redis_type", "redis"))
     return parse(store.connection_string, kind=kind, master=getattr(store, "sentinel_master", "mymaster"))  # type: ignore[arg-type]
-
-
-def key_of(project: str, key: EntityKey) -> bytes:
-    """The key of one entity's hash; join keys go by name, whatever their order."""
-    parts = sorted(
-        (name, value.SerializeToString())
-        for name, value in zip(key.join_keys, key.entity_values, strict=True)
-        if name != DUMMY_ENTITY_ID
-    )
-    prefix = redis_keys.entity_prefix(project, [name for name, _ in parts])
-    return redis_keys.entity_key(prefix, [value for _, value in parts])
-
-
-def packed(schema: Schema, values: dict[str, Value], event_at: datetime, created_at: datetime | None) -> bytes:
-    """The record of a row that was written one by one."""
-    head = Head(micros(event_at), None if created_at is None else micros(created_at), 0, schema.fingerprint)
-    return schema.pack(head, [stored(values.get(name)) for name in schema.names])
-
-
-def stored(value: Value | None) -> bytes | None:
-    """A value's bytes; None where it is null."""
-    if value is None or value.WhichOneof("val") in (None, "null_val"):
-        return None
-    return bytes(value.SerializeToString(deterministic=True))
-
-
-def refuse_future(view: str, event_times: Sequence[datetime], skew_seconds: float) -> None:
-    """Raise where rows are further ahead of the clock than is allowed."""
-    limit = micros(datetime.now(UTC)) + int(skew_seconds * 1e6)
-    ahead = [event_at for event_at in event_times if micros(event_at) > limit]
-    if ahead:
-        raise FutureRowsError(view, len(ahead), newest=str(max(ahead)), allowed=f"{skew_seconds:g} s")

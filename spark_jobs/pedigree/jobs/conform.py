@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from feast import FeatureView
 from feast.infra.compute_engines.spark.nodes import from_feast_to_spark_type
-from feast.types import FeastType, ImageBytes, PdfBytes
+from feast.types import (
+    Array,
+    Decimal,
+    FeastType,
+    ImageBytes,
+    PdfBytes,
+    PrimitiveFeastType,
+    ScalarMap,
+    Set,
+    TimeUuid,
+    Uuid,
+    ZonedTimestamp,
+)
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
+    ArrayType,
     BinaryType,
     ByteType,
     DataType,
+    DecimalType,
     DoubleType,
     FloatType,
     IntegerType,
     LongType,
+    MapType,
     ShortType,
+    StringType,
     TimestampType,
 )
 
@@ -32,21 +49,56 @@ WIDENS = {
 }
 """Types that may stand where a wider one was promised, since no value changes."""
 
+PLAIN = {
+    PdfBytes: BinaryType(),
+    ImageBytes: BinaryType(),
+    Uuid: StringType(),
+    TimeUuid: StringType(),
+    ZonedTimestamp: TimestampType(),
+}
+"""Types that Feast knows of no Spark type for. Of a `ZonedTimestamp` a table has the instant, and its zone is UTC."""
 
-def promised(view: FeatureView) -> dict[str, DataType]:
-    """The Spark types of the columns that a view promises, as its table calls them: keys first, the event time last."""
+DECIMAL = DecimalType(38, 18)
+"""The column of a `Decimal` that nobody made yet."""
+
+NOTHING_FOUND: Mapping[str, DataType] = MappingProxyType({})
+
+
+def promised(view: FeatureView, found: Mapping[str, DataType] = NOTHING_FOUND) -> dict[str, DataType]:
+    """The Spark types of the columns that a view promises, as its table calls them: keys first, the event time last.
+
+    Args:
+        found: the table's own types. They tell how many digits a `Decimal` has, and what is in a `ScalarMap`.
+    Raises:
+        SchemaBrokenError: a column has a type that no table can hold.
+    """
     stored_as = stored_names(view)
-    fields = (*view.entity_columns, *view.features)
-    columns = {stored_as.get(field.name, field.name): spark_type(field.dtype) for field in fields}
+    fields = {stored_as.get(field.name, field.name): field.dtype for field in (*view.entity_columns, *view.features)}
+    columns = {name: spark_type(dtype, found.get(name)) for name, dtype in fields.items()}
     unsupported = [f"{name} has a type that Spark has not" for name, dtype in columns.items() if dtype is None]
     if unsupported:
         raise SchemaBrokenError(view.name, unsupported)
     return {name: dtype for name, dtype in columns.items() if dtype is not None} | {event_column(view): TimestampType()}
 
 
-def spark_type(dtype: FeastType) -> DataType | None:
-    """Spark's type for a type of Feast's; None where it has none."""
-    return BinaryType() if dtype in (PdfBytes, ImageBytes) else from_feast_to_spark_type(dtype)
+def spark_type(dtype: FeastType, found: DataType | None = None) -> DataType | None:
+    """Spark's type for a type of Feast's; None where it has none.
+
+    Args:
+        found: the type of the column that is there. It decides where Feast's type leaves something open.
+    """
+    if isinstance(dtype, Array | Set):
+        element = spark_type(dtype.base_type, found.elementType if isinstance(found, ArrayType) else None)
+        return None if element is None else ArrayType(element)
+    if dtype == Decimal:
+        return found if isinstance(found, DecimalType | StringType) else DECIMAL
+    if dtype == ScalarMap:
+        return found if isinstance(found, MapType) else MapType(StringType(), StringType())
+    return (
+        PLAIN.get(dtype)
+        if isinstance(dtype, PrimitiveFeastType) and dtype in PLAIN
+        else from_feast_to_spark_type(dtype)
+    )
 
 
 def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime, checked: Collection[str] = ()) -> DataFrame:
@@ -59,9 +111,10 @@ def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime, checked
     Raises:
         SchemaBrokenError: a column is missing, was not promised, or has a type that cannot be widened to the promised one.
     """
-    expected = promised(view)
+    there = {field.name: field.dataType for field in rows.schema}
+    expected = promised(view, there)
     beside = [name for name in rows.columns if name in checked and name not in expected]
-    found = {field.name: field.dataType for field in rows.schema if field.name not in beside}
+    found = {name: dtype for name, dtype in there.items() if name not in beside}
     problems = differences(expected, found)
     if problems:
         raise SchemaBrokenError(view.name, problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
@@ -137,7 +138,7 @@ def replace(
 
     Args:
         passed_rows: how many rows the gate let through; None where no gate looked at them.
-        adds_columns: add columns that the table does not have yet; its other rows have null there.
+        adds_columns: add columns that the table does not have yet; its other rows have null there. See `beside_former_types`.
     """
     mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
     return replace_where(rows, uri, predicate, mark=mark, adds_columns=adds_columns)
@@ -145,6 +146,7 @@ def replace(
 
 def replace_where(rows: DataFrame, uri: str, predicate: str, *, mark: str, adds_columns: bool = False) -> Commit:
     """Replace what `predicate` selects by `rows`, in a commit with a mark."""
+    rows = beside_former_types(rows, uri) if adds_columns else rows
     write = rows.write.format("delta").mode("overwrite").option("mergeSchema", str(adds_columns).lower())
     write.option("replaceWhere", predicate).option("userMetadata", mark).option(CHANGE_FEED, "true").save(uri)
     return commit_of(rows.sparkSession, uri, mark)
@@ -157,12 +159,27 @@ def append(
 
     Args:
         passed_rows: how many rows the gate let through; None where no gate looked at them.
-        adds_columns: add columns that the table does not have yet; its other rows have null there.
+        adds_columns: add columns that the table does not have yet; its other rows have null there. See `beside_former_types`.
     """
     mark = mark_of(uri, run_id=run_id, passed_rows=passed_rows)
+    rows = beside_former_types(rows, uri) if adds_columns else rows
     write = rows.write.format("delta").mode("append").option("mergeSchema", str(adds_columns).lower())
     write.option("userMetadata", mark).save(uri)
     return commit_of(rows.sparkSession, uri, mark)
+
+
+def beside_former_types(rows: DataFrame, uri: str) -> DataFrame:
+    """The rows, with a column whose type the table at `uri` has otherwise under a name of its own: `price_string`."""
+    spark = rows.sparkSession
+    if not DeltaTable.isDeltaTable(spark, uri):
+        return rows
+    there = {
+        field.name.lower(): field.dataType.simpleString() for field in DeltaTable.forPath(spark, uri).toDF().schema
+    }
+    kinds = {field.name: field.dataType.simpleString() for field in rows.schema}
+    others = {name: kind for name, kind in kinds.items() if there.get(name.lower(), kind) != kind}
+    renamed = {name: f"{name}_{re.sub(r'[^a-z0-9]+', '_', kind).strip('_')}" for name, kind in others.items()}
+    return rows.withColumnsRenamed(renamed) if renamed else rows
 
 
 def start_over(rows: DataFrame, uri: str, *, partition: str, run_id: str) -> Commit:

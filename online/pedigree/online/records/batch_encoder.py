@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from zlib import crc32
@@ -12,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pedigree.online.errors import UnfitValueError
+from pedigree.online.records.exact_columns import declared
 from pedigree.online.records.record import FIXED, HEAD, LONG, LONG_MARK, NO_CREATED, SEAL, WHOLE, Schema
 
 Bytes = npt.NDArray[np.uint8]
@@ -34,9 +37,11 @@ def records(
         event, created: the columns with the event time and the created time (None: there is none).
         load: the number of the run that writes them.
         encode: for types without a way by column.
+    Raises:
+        UnfitValueError: a value is none of its declared type; `place` is its row, `column` its feature.
     """
     rows = len(batch)
-    columns = [batch.column(name) for name in schema.names]
+    columns = [declared_column(batch, name, kind) for name, kind in zip(schema.names, schema.types, strict=True)]
     head = np.empty((rows, HEAD.size), np.uint8)
     head[:, :8] = big_endian(micros(batch.column(event)), ">i8")
     made = np.full(rows, NO_CREATED, np.int64) if created is None else created_micros(batch.column(created))
@@ -48,7 +53,10 @@ def records(
             is_null[:, place] = column.is_null().to_numpy(zero_copy_only=False)
     nulls = np.packbits(is_null, axis=1, bitorder="little")
     fixed = [fixed_bytes(columns[place], schema.types[place]) for place in schema.fixed]
-    varying = [values(columns[place], schema.types[place], encode) for place in schema.varying]
+    varying = [
+        in_column(schema.names[place], partial(values, columns[place], schema.types[place], encode))
+        for place in schema.varying
+    ]
     lengths = [np.minimum(lengths_of(one), LONG_MARK).astype(np.uint8)[:, None] for one in varying]
     fronts = np.concatenate([head, nulls, *fixed, *lengths], axis=1)
     if schema.is_even:
@@ -57,6 +65,20 @@ def records(
     parts = [as_binary(fronts), *(with_long_lengths(one) for one in varying), *numbers]
     joined = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
     return pc.binary_join_element_wise(joined, as_binary(seals(joined, schema)), pa.scalar(b"", pa.binary()))
+
+
+def declared_column(batch: pa.RecordBatch, name: str, kind: str) -> pa.Array:
+    """A column of a batch in its declared type."""
+    return in_column(name, lambda: declared(batch.column(name), kind))
+
+
+def in_column(name: str, convert: Callable[[], pa.Array]) -> pa.Array:
+    """What `convert` gives; a value that is unfit is known by its column."""
+    try:
+        return convert()
+    except UnfitValueError as error:
+        error.column = name
+        raise
 
 
 def seals(records: pa.Array, schema: Schema) -> Bytes:
@@ -76,8 +98,12 @@ def keys(batch: pa.RecordBatch, prefix: bytes, join_keys: Sequence[tuple[str, st
     Args:
         prefix: what all of them start with.
         join_keys: names and types, in the order of the key.
+    Raises:
+        UnfitValueError: a value is none of its declared type; `place` is its row, `column` its key.
     """
-    parts = [values(batch.column(name), kind, encode) for name, kind in join_keys]
+    parts = [
+        in_column(name, partial(values, declared_column(batch, name, kind), kind, encode)) for name, kind in join_keys
+    ]
     front = pa.array([prefix], pa.binary()).take(pa.array(np.zeros(len(batch), np.int8)))
     return pc.binary_join_element_wise(front, *parts, pa.scalar(b"", pa.binary())) if parts else front
 

@@ -63,7 +63,8 @@ def promised_rows(table: ExternalTable, version: int, jobs: Jobs) -> DataFrame:
         SchemaBrokenError: one is missing or of another type.
     """
     rows = delta_tables.at_version(jobs.spark, table.uri, version)
-    expected, found = promised(table.view), {field.name: field.dataType for field in rows.schema}
+    found = {field.name: field.dataType for field in rows.schema}
+    expected = promised(table.view, found)
     problems = differences(expected, {name: dtype for name, dtype in found.items() if name in expected})
     if problems:
         raise SchemaBrokenError(table.name, [f"{problem} by {table.uri}" for problem in problems])

@@ -82,7 +82,8 @@ def fitted(rows: DataFrame, view: FeatureView, *, created_at: datetime) -> DataF
     Raises:
         SchemaBrokenError: a column is missing, or its values may not fit.
     """
-    expected, created = promised(view), created_column(view)
+    expected = promised(view, {field.name: field.dataType for field in rows.schema})
+    created = created_column(view)
     has_created = bool(view.batch_source.created_timestamp_column)
     wanted = expected | ({created: TimestampType()} if has_created else {})
     there = {field.name: field.dataType for field in rows.schema if field.name in wanted}

@@ -7,6 +7,8 @@ from feast import FeatureView
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_type
+from pyspark.sql.types import StructField
 
 from pedigree.features.contract import presence
 from pedigree.features.repository import current_repository
@@ -15,7 +17,6 @@ from pedigree.jobs.build.lineage_datasets import assertions, fields_of
 from pedigree.jobs.build.quality_gate import judge, mark
 from pedigree.jobs.build.verdict import BROKEN_RULES, Verdict
 from pedigree.jobs.cache import cached
-from pedigree.jobs.conform import differences
 from pedigree.jobs.contention import exclusive
 from pedigree.jobs.errors import QualityGateFailedError, SchemaBrokenError
 from pedigree.jobs.historical.entity_frame import plain
@@ -26,6 +27,9 @@ from pedigree.lineage.dataset import Dataset
 from pedigree.lineage.naming import at_path
 from pedigree.lineage.recorder import Recorder, Run
 from pedigree.lineage.settings import lineage_settings
+from pedigree.online.errors import UnfitRowError, UnfitValueError
+from pedigree.online.records.exact_columns import cast
+from pedigree.online.row_encoder import UNWRITTEN
 
 INDEX = "__index_level_"
 """What a column of Arrow is called that was the index of a pandas frame."""
@@ -39,7 +43,8 @@ def append_batch(view: FeatureView, batch: pa.Table) -> None:
     Args:
         batch: the table's columns, in any order.
     Raises:
-        SchemaBrokenError: the batch has other columns or types than the table.
+        SchemaBrokenError: the batch has other columns than the table.
+        UnfitRowError: a value of the batch cannot be kept as it is in the type of its column.
         QualityGateFailedError: too much of it is broken; all of it is in quarantine.
         UnsupportedSourceError, UnbuiltTableError: the view has no Delta table.
     """
@@ -62,16 +67,29 @@ def like_the_table(batch: pa.Table, source: SparkSource, table: str, spark: Spar
     delta_tables.built_version(spark, source.path, table)
     batch = batch.select([name for name in batch.column_names if not name.startswith(INDEX)])
     stored_as = {name: column for column, name in source.field_mapping.items()}
-    rows = spark.createDataFrame(
-        plain(batch).rename_columns([stored_as.get(name, name) for name in batch.column_names])
-    )
+    batch = plain(batch.rename_columns([stored_as.get(name, name) for name in batch.column_names]))
     there = spark.read.format("delta").load(source.path).schema
-    problems = differences(
-        {field.name: field.dataType for field in there}, {field.name: field.dataType for field in rows.schema}
-    )
-    if problems:
-        raise SchemaBrokenError(table, problems)
-    return rows.select(*(F.col(field.name).cast(field.dataType).alias(field.name) for field in there))
+    missing = [f"{name} is missing" for name in there.names if name not in batch.column_names]
+    extra = [f"{name} was not promised" for name in batch.column_names if name not in there.names]
+    if missing or extra:
+        raise SchemaBrokenError(table, [*missing, *extra])
+    columns = {field.name: exact_column(batch, field, table) for field in there}
+    return spark.createDataFrame(pa.table(columns), there)
+
+
+def exact_column(batch: pa.Table, field: StructField, table: str) -> pa.Array:
+    """A column of a batch in the type that the table has for it.
+
+    Raises:
+        UnfitRowError: a value is none of that type.
+    """
+    column, kind = batch[field.name].combine_chunks(), field.dataType.simpleString()
+    try:
+        return cast(column, to_arrow_type(field.dataType), kind)
+    except UnfitValueError as error:
+        error.column = field.name
+        problem = f"{error}, in row {error.place + 1} of the batch"
+        raise UnfitRowError(table, problem, state=UNWRITTEN) from error
 
 
 def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run, *, quarantine: str) -> None:

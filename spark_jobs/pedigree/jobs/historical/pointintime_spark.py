@@ -7,13 +7,13 @@ one shuffle and one running window per view, however many feature rows a key has
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DoubleType, FloatType, MapType, NullType, NumericType
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, MapType, NullType, NumericType, StructType
 
 from pedigree.jobs.errors import EntityFrameError
 from pedigree.jobs.historical.arrow_files import is_parquet_path
@@ -32,6 +32,9 @@ ROW = "__row"
 NEWEST = "__newest"
 EVENT_AT = "__event_at"
 CREATED_AT = "__created_at"
+
+Form = Callable[[Column, DataType], Column]
+"""A value of a type in another form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ def every_key(histories: Sequence[History], spark: SparkSession, *, since: datet
     """
     per_view = []
     for history in histories:
-        keys = [F.col(column).alias(key) for column, key in history.keys.items()]
-        event_at = F.col(history.event_at).cast("timestamp")
+        keys = [named(column).alias(key) for column, key in history.keys.items()]
+        event_at = named(history.event_at).cast("timestamp")
         per_view.append(read(history, spark).where(event_at.between(F.lit(since), F.lit(until))).select(*keys))
     every = functools.reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), per_view)
     return every.distinct().select("*", F.lit(until).alias(INSTANT_OF_RANGE))
@@ -91,22 +94,34 @@ def read(history: History, spark: SparkSession) -> DataFrame:
     """All rows of a view, with the columns that matter."""
     partitions = [column for column, _, _ in history.partitions]
     if is_parquet_path(history.source):
-        return read_parquet(spark, history.source.path).select(*dict.fromkeys([*history.columns, *partitions]))
-    columns = ", ".join(f"`{column}`" for column in dict.fromkeys([*history.columns, *partitions]))
+        return read_parquet(spark, history.source.path).select(
+            *map(named, dict.fromkeys([*history.columns, *partitions]))
+        )
+    columns = ", ".join(quoted(column) for column in dict.fromkeys([*history.columns, *partitions]))
     return spark.sql(f"SELECT {columns} FROM {history.source.get_table_query_string()}")  # noqa: S608 - names of the registry
+
+
+def named(name: str) -> Column:
+    """A column by its name, whatever is in it."""
+    return F.col(quoted(name))
+
+
+def quoted(name: str) -> str:
+    """A name as SQL."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def time_line(history: History, spark: SparkSession) -> TimeLine:
     """The rows of one view between the oldest and the newest instant that a label can see."""
     rows = read(history, spark)
-    event_at = F.col(history.event_at).cast("timestamp")
+    event_at = named(history.event_at).cast("timestamp")
     rows = rows.where(event_at <= F.lit(history.until))
     if history.since is not None:
         rows = rows.where(event_at >= F.lit(history.since))
     for column, bound, value in history.partitions:
-        rows = rows.where(F.expr(f"`{column}` {bound} '{value}'"))
+        rows = rows.where(F.expr(f"{quoted(column)} {bound} '{value}'"))
     if history.created_at and history.tells_learnt and history.known_by is not None:
-        created_at = F.col(history.created_at).cast("timestamp")
+        created_at = named(history.created_at).cast("timestamp")
         rows = rows.where(created_at.isNull() | (created_at <= F.lit(history.known_by)))
     return TimeLine(rows, history.keys, history.event_at, history.created_at, history.features, history.ttl)
 
@@ -142,15 +157,16 @@ def as_of(labels: DataFrame, line: TimeLine, *, instant: str, knowledge_time: bo
 def row_side(line: TimeLine, *, knowledge_time: bool) -> DataFrame:
     """The rows that some label may see, each at the instant from which it is visible."""
     rows = line.rows
-    event_at = F.col(line.event_at).cast("timestamp")
-    created_at = F.col(line.created_at).cast("timestamp") if line.created_at else F.lit(None).cast("timestamp")
+    event_at = named(line.event_at).cast("timestamp")
+    created_at = named(line.created_at).cast("timestamp") if line.created_at else F.lit(None).cast("timestamp")
     visible_at = F.greatest(event_at, created_at) if knowledge_time else event_at
-    values = [orderable(rows, column).alias(name) for name, column in line.features.items()]
+    kinds = {field.name: field.dataType for field in rows.schema}
+    values = [orderable(named(column), kinds[column]).alias(name) for name, column in line.features.items()]
     comparable = F.lit(True)
     for key in line.keys:
         comparable &= is_comparable(rows, key)
     return rows.where(comparable & event_at.isNotNull()).select(
-        *(F.col(key).alias(KEY.format(number)) for number, key in enumerate(line.keys)),
+        *(named(key).alias(KEY.format(number)) for number, key in enumerate(line.keys)),
         visible_at.alias(AT),
         F.lit(False).alias(IS_LABEL),
         F.struct(event_at.alias(EVENT_AT), created_at.alias(CREATED_AT), *values).alias(ROW),
@@ -166,10 +182,10 @@ def label_side(labels: DataFrame, line: TimeLine, rows: DataFrame, *, instant: s
     ]
     return labels.select(
         *keys,
-        F.col(instant).cast("timestamp").alias(AT),
+        named(instant).cast("timestamp").alias(AT),
         F.lit(True).alias(IS_LABEL),
         F.lit(None).cast(types[ROW]).alias(ROW),
-        F.struct(*(F.col(f"`{column}`") for column in labels.columns)).alias(LABEL),
+        F.struct(*(named(column) for column in labels.columns)).alias(LABEL),
     )
 
 
@@ -179,7 +195,7 @@ def comparable(labels: DataFrame, key: str, kind: DataType) -> Column:
     Raises:
         EntityFrameError: text would have to be compared with numbers, or the like.
     """
-    there, value = labels.schema[key].dataType, F.col(f"`{key}`")
+    there, value = labels.schema[key].dataType, named(key)
     if there == kind:
         return value
     if isinstance(there, NullType):
@@ -192,26 +208,58 @@ def comparable(labels: DataFrame, key: str, kind: DataType) -> Column:
 
 def is_comparable(rows: DataFrame, key: str) -> Column:
     """False for a key that equals nothing: null, or not a number."""
-    value = F.col(key)
+    value = named(key)
     is_float = isinstance(rows.schema[key].dataType, DoubleType | FloatType)
     return value.isNotNull() & ~F.isnan(value) if is_float else value.isNotNull()
 
 
-def orderable(rows: DataFrame, column: str) -> Column:
-    """A feature in a form that has an order: a map as its sorted entries."""
-    value = F.col(column)
-    return F.array_sort(F.map_entries(value)) if is_map(rows, column) else value
-
-
 def value_of(line: TimeLine, name: str) -> Column:
     """A feature of the newest row, as it was before `orderable`."""
-    value = F.col(NEWEST)[name]
-    return F.map_from_entries(value) if is_map(line.rows, line.features[name]) else value
+    return original(F.col(NEWEST)[name], line.rows.schema[line.features[name]].dataType)
 
 
-def is_map(rows: DataFrame, column: str) -> bool:
-    """True for a map, which has no order of its own."""
-    return isinstance(rows.schema[column].dataType, MapType)
+def orderable(value: Column, kind: DataType) -> Column:
+    """A value in a form that has an order: each map in it, which has none, as its sorted entries."""
+    if not has_map(kind):
+        return value
+    if isinstance(kind, MapType):
+        entries = F.transform(F.map_entries(value), lambda one: entry(one, kind, orderable))
+        return F.array_sort(entries)
+    if isinstance(kind, ArrayType):
+        return F.transform(value, lambda one: orderable(one, kind.elementType))
+    return fields_by(value, kind, orderable)
+
+
+def original(value: Column, kind: DataType) -> Column:
+    """What `orderable` was made of."""
+    if not has_map(kind):
+        return value
+    if isinstance(kind, MapType):
+        return F.map_from_entries(F.transform(value, lambda one: entry(one, kind, original)))
+    if isinstance(kind, ArrayType):
+        return F.transform(value, lambda one: original(one, kind.elementType))
+    return fields_by(value, kind, original)
+
+
+def entry(pair: Column, kind: MapType, form: Form) -> Column:
+    """An entry of a map, its value in another form."""
+    return F.struct(pair["key"].alias("key"), form(pair["value"], kind.valueType).alias("value"))
+
+
+def fields_by(value: Column, kind: DataType, form: Form) -> Column:
+    """A struct, each of its fields in another form."""
+    assert isinstance(kind, StructType)  # noqa: S101 - nothing else holds a map
+    fields = [form(value[field.name], field.dataType).alias(field.name) for field in kind]
+    return F.when(value.isNotNull(), F.struct(*fields))
+
+
+def has_map(kind: DataType) -> bool:
+    """True for a map, and what holds one."""
+    if isinstance(kind, ArrayType):
+        return has_map(kind.elementType)
+    return isinstance(kind, MapType) or (
+        isinstance(kind, StructType) and any(has_map(field.dataType) for field in kind)
+    )
 
 
 def fresh(ttl: timedelta) -> Column:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkRetrievalJob
@@ -21,6 +23,8 @@ from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
 
 BATCH_ROWS = 65_536
+LARGEST_EXACT = 2**53
+"""Up to here a float has every whole number."""
 
 
 class Answer(Protocol):
@@ -128,13 +132,33 @@ class PointInTimeJob(SparkRetrievalJob):  # type: ignore[misc]  # Feast has no t
             "metadata": self.metadata,
         }
 
+    def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
+        """The rows as a frame of pandas: Feast's own, but for what pandas would not keep as it is; see `frame_of`."""
+        return frame_of(self.to_arrow(validation_reference=validation_reference, timeout=timeout))
+
     def persist(self, storage: Any, allow_overwrite: bool | None = False, timeout: int | None = None) -> None:
         """Save the rows at `storage`, in Feast's own way."""
         self.to_spark_df()  # Feast asks the session for its warehouse before it asks for the rows
         super().persist(storage, allow_overwrite, timeout)
 
     def _to_df_internal(self, timeout: int | None = None) -> Any:
-        return self._to_arrow_internal(timeout).to_pandas()
+        return frame_of(self._to_arrow_internal(timeout))
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:  # noqa: ARG002 - Feast's signature
         return self.answer.table()
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """A table as a frame of pandas. Maps are dicts, and whole numbers that a float would round are `Int64` beside a null."""
+    frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict")
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_integer(column.type) and column.null_count and is_beyond_floats(column):
+            frame[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get)
+    return frame
+
+
+def is_beyond_floats(column: pa.ChunkedArray) -> bool:
+    """True where a whole number is larger than all that a float has exactly."""
+    ends = pc.min_max(column).as_py()
+    return any(one is not None and abs(one) > LARGEST_EXACT for one in ends.values())

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pedigree.online.errors import UnfitRowError, UnfitValueError, shortened
 from pedigree.online.records import batch_encoder
 from pedigree.online.records.record import Schema
 from pedigree.online.store import pipelined_writer, redis_keys, scripts
@@ -24,7 +25,7 @@ from pedigree.online.store.address import Address
 from pedigree.online.store.load_state import LoadState
 from pedigree.online.store.redis_store import RedisStore
 
-COUNTS = "keys long, written long, newest_us long"
+COUNTS = "keys long, written long, newest_us long, refused string"
 
 CROWDED = 2.0
 """From so many rows of a key on the newest of each are found by a shuffle; below, it costs less to have Redis find them."""
@@ -36,6 +37,10 @@ BEHIND = (
     "%s is loaded until %s, and this machine's clock has only come to %s. All of that stays loaded. Look at the clocks: that of "
     "the load before was ahead, or this one was set back"
 )
+
+UNFINISHED = "The load did not finish, and the next one starts over."
+UNFIT = (TypeError, ValueError, AssertionError, AttributeError, OverflowError)
+"""What Feast's conversion raises for a value that is none of its type."""
 
 Progress = Callable[[int], object]
 
@@ -50,15 +55,18 @@ class Sent:
         keys: how many keys they are of; where several rows of a key meet a newer one that was pushed, each counts.
         written: how many of these the store took a row of, as newer than its own.
         newest_us: the newest event time, where there is one.
+        refused: what is wrong with a row that the store cannot hold; nothing of its batch was sent, nor of those after it.
     """
 
     keys: int = 0
     written: int = 0
     newest_us: int | None = None
+    refused: str | None = None
 
     def __add__(self, other: Sent) -> Sent:
         times = [at for at in (self.newest_us, other.newest_us) if at is not None]
-        return Sent(self.keys + other.keys, self.written + other.written, max(times, default=None))
+        refused = self.refused or other.refused
+        return Sent(self.keys + other.keys, self.written + other.written, max(times, default=None), refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +169,11 @@ class Loading:
 def write(
     rows: DataFrame, loading: Loading, redis_store: RedisStore, *, field: bytes, number: int, script: str
 ) -> Sent:
-    """Encode rows and send them to the store from where they are."""
+    """Encode rows and send them to the store from where they are.
+
+    Raises:
+        UnfitRowError: a value is none of its declared type. Others may have been sent.
+    """
     work = partial(
         send,
         loading=loading,
@@ -171,7 +183,13 @@ def write(
         number=number,
         script=script,
     )
-    sent = rows.mapInArrow(work, COUNTS).agg(F.sum("keys"), F.sum("written"), F.max("newest_us")).collect()[0]
+    sent = (
+        rows.mapInArrow(work, COUNTS)
+        .agg(F.sum("keys"), F.sum("written"), F.max("newest_us"), F.min("refused"))
+        .collect()[0]
+    )
+    if sent[3] is not None:
+        raise UnfitRowError(loading.view, sent[3], state=UNFINISHED)
     return Sent(sent[0] or 0, sent[1] or 0, sent[2])
 
 
@@ -185,7 +203,7 @@ def send(
     number: int,
     script: str,
 ) -> Iterator[pa.RecordBatch]:
-    """What an executor does with its part of the rows."""
+    """What an executor does with its part of the rows. It ends at a batch with a row that does not fit."""
     prefix = redis_keys.entity_prefix(project, loading.keys)
     redis_store = RedisStore.open(project, address)
     sent = Sent()
@@ -200,9 +218,18 @@ def send(
             taken = pipelined_writer.write(redis_store, field, keys, records, script)
             sent += Sent(len(batch) - taken.again, taken.written, newest_us(batch.column(loading.event)))
             redis_store.add_progress(number, len(batch))
+    except UnfitValueError as error:
+        sent += Sent(refused=f"{error}, in the row {row_at(batch, error.place, loading)}")
     finally:
         redis_store.close()
-    yield pa.record_batch({name: pa.array([count], pa.int64()) for name, count in asdict(sent).items()})
+    kinds = {"refused": pa.string()}
+    yield pa.record_batch({name: pa.array([one], kinds.get(name, pa.int64())) for name, one in asdict(sent).items()})
+
+
+def row_at(batch: pa.RecordBatch, place: int, loading: Loading) -> str:
+    """What tells a row of a batch from others: its key and event time."""
+    values = [f"{name} = {shortened(batch.column(name)[place].as_py())}" for name in loading.keys]
+    return ", ".join([*values, f"{loading.event} = {batch.column(loading.event)[place].as_py()}"])
 
 
 def newest_us(events: pa.Array) -> int | None:
@@ -212,12 +239,27 @@ def newest_us(events: pa.Array) -> int | None:
 
 
 def encoded(kind: str, plain: Any) -> list[bytes | None]:
-    """Values without a way by column (lists, maps, …), by Feast's own conversion."""
+    """Values without a way by column (lists, maps, …), by Feast's own conversion.
+
+    Raises:
+        UnfitValueError: Feast refuses a value. `place` is its row.
+    """
     from feast.type_map import python_values_to_proto_values
     from feast.value_type import ValueType
 
-    found = python_values_to_proto_values(list(plain), ValueType[kind])
-    pairs = zip(plain, found, strict=True)
+    values = list(plain)
+    try:
+        found = python_values_to_proto_values(values, ValueType[kind])
+    except UNFIT as error:
+        if len(values) == 1:
+            raise UnfitValueError(0, values[0], kind) from error
+        for place, value in enumerate(values):
+            try:
+                encoded(kind, [value])
+            except UnfitValueError as unfit:
+                raise UnfitValueError(place, value, kind) from unfit
+        raise
+    pairs = zip(values, found, strict=True)
     return [None if one is None else bytes(value.SerializeToString(deterministic=True)) for one, value in pairs]
 
 
