@@ -192,7 +192,7 @@ def test_a_deleted_row_gives_way_to_the_one_before_it(
     assert 7 not in stored(redis_store)
 
 
-@pytest.mark.parametrize("commits", [4, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("commits", [3, pytest.param(9, marks=pytest.mark.slow)])
 def test_whatever_happens_to_the_table_the_store_follows(
     table: Table, redis_store: RedisStore, spark: SparkSession, commits: int
 ) -> None:
