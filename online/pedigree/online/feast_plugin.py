@@ -43,7 +43,7 @@ from pedigree.online.errors import (
 from pedigree.online.plans.view_definitions import prefix_of, problem_of, refuse_unstorable, schema_of
 from pedigree.online.records.record import EPOCH, MICROSECOND, Schema, fingerprints_of, head_of
 from pedigree.online.records.record import schema_of as schema_of_record
-from pedigree.online.row_encoder import Rows, key_of, record_of, refuse_future, refuse_undated
+from pedigree.online.row_encoder import Rows, key_of, record_of, refuse_future, refuse_incomplete
 from pedigree.online.store import redis_keys
 from pedigree.online.store.address import Address, Kind, parse, reason_of
 from pedigree.online.store.eviction import evicts
@@ -82,11 +82,11 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
 
         Raises:
             FutureRowsError: rows are of the future; nothing was written.
-            UnfitRowError: a value is none of its declared type, or an event time is missing; nothing was written.
+            UnfitRowError: a value is none of its declared type, or an event time or a key is missing; nothing was written.
             UnstorableViewError: the view cannot be stored.
         """
         refuse_unstorable(table)
-        refuse_undated(table.name, data)
+        refuse_incomplete(table.name, data)
         refuse_future(table.name, [event_at for _, _, event_at, _ in data], config.online_store.future_skew_seconds)
         store, schema = self.opened(config), schema_of(table)
         store.register(schema)

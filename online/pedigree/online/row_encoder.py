@@ -23,7 +23,7 @@ UNWRITTEN = "Nothing of this batch was written."
 def key_of(project: str, key: EntityKey) -> bytes:
     """The key of one entity's hash; join keys go by name, whatever their order."""
     parts = sorted(
-        (name, value.SerializeToString())
+        (name, redis_keys.key_value(value.SerializeToString()))
         for name, value in zip(key.join_keys, key.entity_values, strict=True)
         if name != DUMMY_ENTITY_ID
     )
@@ -73,9 +73,13 @@ def is_missing(at: datetime) -> bool:
     return at != at
 
 
-def refuse_undated(view: str, rows: Rows) -> None:
-    """Raise where a row has no event time."""
+def refuse_incomplete(view: str, rows: Rows) -> None:
+    """Raise where a row has no event time, or lacks a key; a NaN is none."""
     for key, _, event_at, _ in rows:
+        for name, value in zip(key.join_keys, key.entity_values, strict=True):
+            if value.WhichOneof("val") in (None, "null_val") or value.double_val != value.double_val:
+                problem = f"its key {name} is missing, in the row {described(key, event_at)}"
+                raise UnfitRowError(view, problem, state=UNWRITTEN)
         if is_missing(event_at):
             raise UnfitRowError(view, f"it has no event time, in the row {described(key, event_at)}", state=UNWRITTEN)
 

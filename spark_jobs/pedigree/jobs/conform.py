@@ -40,6 +40,7 @@ from pyspark.sql.types import (
 )
 
 from pedigree.features.columns import created_column, event_column, stored_names
+from pedigree.jobs.column_names import all_named, named
 from pedigree.jobs.errors import SchemaBrokenError
 
 WIDENS = {
@@ -118,8 +119,8 @@ def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime, checked
     problems = differences(expected, found)
     if problems:
         raise SchemaBrokenError(view.name, problems)
-    columns = [F.col(name).cast(dtype).alias(name) for name, dtype in expected.items()]
-    return rows.select(*columns, *beside, F.lit(created_at).cast("timestamp").alias(created_column(view)))
+    columns = [named(name).cast(dtype).alias(name) for name, dtype in expected.items()]
+    return rows.select(*columns, *all_named(beside), F.lit(created_at).cast("timestamp").alias(created_column(view)))
 
 
 def fits(found: DataType, expected: DataType) -> bool:

@@ -101,11 +101,15 @@ def keys(batch: pa.RecordBatch, prefix: bytes, join_keys: Sequence[tuple[str, st
     Raises:
         UnfitValueError: a value is none of its declared type; `place` is its row, `column` its key.
     """
-    parts = [
-        in_column(name, partial(values, declared_column(batch, name, kind), kind, encode)) for name, kind in join_keys
-    ]
+    columns = [(name, kind, without_negative_zero(declared_column(batch, name, kind))) for name, kind in join_keys]
+    parts = [in_column(name, partial(values, column, kind, encode)) for name, kind, column in columns]
     front = pa.array([prefix], pa.binary()).take(pa.array(np.zeros(len(batch), np.int8)))
     return pc.binary_join_element_wise(front, *parts, pa.scalar(b"", pa.binary())) if parts else front
+
+
+def without_negative_zero(column: pa.Array) -> pa.Array:
+    """A column of a key; of floats with 0.0 for −0.0, which it equals."""
+    return pc.add(column, pa.scalar(0.0, column.type)) if pa.types.is_floating(column.type) else column
 
 
 def values(column: pa.Array, kind: str, encode: Encoder) -> pa.Array:

@@ -18,6 +18,7 @@ one.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import quote
@@ -26,6 +27,11 @@ from pedigree.online.errors import UnstorableNameError
 
 FORBIDDEN = frozenset(":,~")
 FIELD_BYTES = 4
+
+ZEROS = {
+    tag + struct.pack(form, -0.0): tag + struct.pack(form, 0.0) for tag, form in ((b"\x29", "<d"), (b"\x35", "<f"))
+}
+"""Of the serialized `Value`s of −0.0, a double and a float, those of 0.0, which they equal."""
 
 
 def entity_prefix(project: str, join_keys: Sequence[str]) -> bytes:
@@ -49,6 +55,11 @@ def entity_key(prefix: bytes, values: Sequence[bytes]) -> bytes:
         values: the serialized `Value` of each join key, in the order of the join keys' names.
     """
     return prefix + b"".join(values)
+
+
+def key_value(value: bytes) -> bytes:
+    """The serialized `Value` of a join key, in the one form that it is stored and looked up in: −0.0 is 0.0."""
+    return ZEROS.get(value, value)
 
 
 def is_entity_key(key: bytes) -> bool:

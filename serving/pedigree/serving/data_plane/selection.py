@@ -19,6 +19,8 @@ from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesResponseMetadata
 from pedigree.serving.v1.value_pb2 import RepeatedValue
 
 KeyColumns = Mapping[str, Sequence[bytes]]
+
+FLOATS = ("DOUBLE", "FLOAT")
 """The serialized `Value`s of each join key, one per entity row."""
 
 
@@ -238,15 +240,21 @@ def wrong_type(key: JoinKey, row: int, sent: str | None) -> str:
     return f"The join key {key.name!r} is {key.value_type}: row {row} must set {expected}, not {sent}."
 
 
+def key_values(key: JoinKey, columns: KeyColumns) -> Sequence[bytes]:
+    """The values of a join key as the store has them."""
+    values = columns[key.name]
+    return [redis_keys.key_value(value) for value in values] if key.value_type in FLOATS else values
+
+
 def keys_of(group: Group, columns: KeyColumns, rows: int) -> tuple[list[bytes], list[int] | None]:
     """The keys of a group's entities, each once; and for each row the place of its key (None: each row has its own, in order)."""
     if not group.keys:
         return [group.prefix], None if rows == 1 else [0] * rows
     prefix = group.prefix
     if len(group.keys) == 1:
-        keys = [prefix + value for value in columns[group.keys[0].name]]
+        keys = [prefix + value for value in key_values(group.keys[0], columns)]
     else:
-        parts = zip(*(columns[key.name] for key in group.keys), strict=True)
+        parts = zip(*(key_values(key, columns) for key in group.keys), strict=True)
         keys = [prefix + b"".join(values) for values in parts]
     place_of = dict.fromkeys(keys)
     if len(place_of) == len(keys):

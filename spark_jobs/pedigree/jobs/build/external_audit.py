@@ -15,6 +15,7 @@ from pedigree.jobs.build.quality_gate import judge, mark
 from pedigree.jobs.build.row_reconciliation import NO_EVENTS, RowCounts
 from pedigree.jobs.build.verdict import BROKEN_RULES, Verdict
 from pedigree.jobs.cache import cached
+from pedigree.jobs.column_names import all_named, named
 from pedigree.jobs.conform import differences, promised
 from pedigree.jobs.errors import ExternalTableMissingError, SchemaBrokenError, VersionRefusedError
 from pedigree.jobs.time_slice import TimeSlice
@@ -69,12 +70,12 @@ def promised_rows(table: ExternalTable, version: int, jobs: Jobs) -> DataFrame:
     if problems:
         raise SchemaBrokenError(table.name, [f"{problem} by {table.uri}" for problem in problems])
     created = created_column(table.view)
-    return rows.select(*expected, *([created] if created in found and created not in expected else []))
+    return rows.select(*all_named([*expected, *([created] if created in found else [])]))
 
 
 def keep_broken(table: ExternalTable, broken: DataFrame, report: BuildReport, *, run_id: str) -> int:
     """Keep the rows that break rules in our quarantine, in place of those of the audit before; returns how many."""
-    kept = delta_tables.quarantined(broken, F.col(event_column(table.view)), run_id=run_id, published=table.tolerates)
+    kept = delta_tables.quarantined(broken, named(event_column(table.view)), run_id=run_id, published=table.tolerates)
     commit = report.quarantined = delta_tables.replace(
         kept, report.quarantine, predicate="true", run_id=run_id, adds_columns=True
     )

@@ -19,6 +19,7 @@ from pedigree.jobs import delta_tables
 from pedigree.jobs.build.build_report import BuildReport
 from pedigree.jobs.build.computed_slice import ComputedSlice, count_sources
 from pedigree.jobs.build.jobs import Jobs
+from pedigree.jobs.column_names import named
 from pedigree.jobs.conform import differences, promised
 from pedigree.jobs.errors import SchemaBrokenError
 from pedigree.jobs.gate_mark import CommitMark
@@ -92,13 +93,13 @@ def fitted(rows: DataFrame, view: FeatureView, *, created_at: datetime) -> DataF
     problems = differences(wanted, {field.name: field.dataType for field in read.schema})
     if problems:
         raise SchemaBrokenError(view.name, problems)
-    typed = [F.col(name).cast(dtype).alias(name) for name, dtype in wanted.items()]
+    typed = [named(name).cast(dtype).alias(name) for name, dtype in wanted.items()]
     return read.select(*typed, *([] if has_created else [F.lit(created_at).cast("timestamp").alias(created)]))
 
 
 def fit(name: str, found: DataType, wanted: DataType) -> Column:
     """A column of the file on its way to a promised type: a naive time is UTC, and a struct may stand for a map."""
-    column = F.col(f"`{name}`")
+    column = named(name)
     if isinstance(found, TimestampNTZType) and isinstance(wanted, TimestampType):
         return column.cast("timestamp")
     if isinstance(found, StructType) and isinstance(wanted, MapType):

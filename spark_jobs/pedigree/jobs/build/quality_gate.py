@@ -23,6 +23,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pedigree.jobs.build.verdict import BROKEN_RULES, RuleResult, Verdict
+from pedigree.jobs.column_names import all_named, named
 from pedigree.jobs.errors import ContractError
 
 ROW_LEVEL = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
@@ -139,12 +140,12 @@ def breaks(rule: Expectation) -> Column:
 
 def is_null(rule: gxe.ExpectColumnValuesToNotBeNull) -> Column:
     """Breaks `column_is_present`."""
-    return F.col(rule.column).isNull()
+    return named(rule.column).isNull()
 
 
 def is_outside(rule: gxe.ExpectColumnValuesToBeBetween) -> Column:
     """Breaks a range; the bounds are part of it unless they are strict."""
-    value = F.col(rule.column)
+    value = named(rule.column)
     below = operator.le if rule.strict_min else operator.lt
     above = operator.ge if rule.strict_max else operator.gt
     sides = [
@@ -157,19 +158,19 @@ def is_outside(rule: gxe.ExpectColumnValuesToBeBetween) -> Column:
 
 def is_not_in_set(rule: gxe.ExpectColumnValuesToBeInSet) -> Column:
     """Breaks a set of values."""
-    return ~F.col(rule.column).isin(list(rule.value_set or []))
+    return ~named(rule.column).isin(list(rule.value_set or []))
 
 
 def does_not_match(rule: gxe.ExpectColumnValuesToMatchRegex) -> Column:
     """Breaks a pattern."""
-    return ~F.col(rule.column).rlike(str(rule.regex))
+    return ~named(rule.column).rlike(str(rule.regex))
 
 
 def is_repeated(rule: gxe.ExpectCompoundColumnsToBeUnique | gxe.ExpectColumnValuesToBeUnique) -> Column:
     """Breaks uniqueness: every row of a repeated combination does; a combination of nulls only does not count."""
     columns = getattr(rule, "column_list", None) or [rule.column]
-    alike = F.count(F.lit(1)).over(Window.partitionBy(*columns)) > 1
-    return alike & any_of(F.col(column).isNotNull() for column in columns)
+    alike = F.count(F.lit(1)).over(Window.partitionBy(*all_named(columns))) > 1
+    return alike & any_of(named(column).isNotNull() for column in columns)
 
 
 def any_of(conditions: Iterable[Column]) -> Column:

@@ -17,6 +17,7 @@ from pedigree.jobs.build.lineage_datasets import assertions, fields_of
 from pedigree.jobs.build.quality_gate import judge, mark
 from pedigree.jobs.build.verdict import BROKEN_RULES, Verdict
 from pedigree.jobs.cache import cached
+from pedigree.jobs.column_names import named
 from pedigree.jobs.contention import exclusive
 from pedigree.jobs.errors import QualityGateFailedError, SchemaBrokenError
 from pedigree.jobs.historical.entity_frame import plain
@@ -97,7 +98,7 @@ def gate(view: FeatureView, marked: DataFrame, verdict: Verdict, run: Run, *, qu
     source = delta_source(view)
     is_good = F.size(BROKEN_RULES) == 0
     rejected = marked.where(~is_good) if verdict.passed else marked
-    at = F.col(source.timestamp_field)
+    at = named(source.timestamp_field)
     kept = delta_tables.append(
         delta_tables.quarantined(rejected, at, run_id=run.id, published=verdict.passed),
         quarantine,

@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, MapType, NullType, NumericType, StructType
 
+from pedigree.jobs.column_names import named, quoted
 from pedigree.jobs.errors import EntityFrameError
 from pedigree.jobs.historical.arrow_files import is_parquet_path
 from pedigree.jobs.historical.definitions import History, Retrieval
@@ -99,16 +100,6 @@ def read(history: History, spark: SparkSession) -> DataFrame:
         )
     columns = ", ".join(quoted(column) for column in dict.fromkeys([*history.columns, *partitions]))
     return spark.sql(f"SELECT {columns} FROM {history.source.get_table_query_string()}")  # noqa: S608 - names of the registry
-
-
-def named(name: str) -> Column:
-    """A column by its name, whatever is in it."""
-    return F.col(quoted(name))
-
-
-def quoted(name: str) -> str:
-    """A name as SQL."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def time_line(history: History, spark: SparkSession) -> TimeLine:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import partial, reduce
 from hashlib import blake2b
+from operator import and_
 from threading import Event, Thread
 from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, FloatType
 
+from pedigree.jobs.column_names import all_named, named
 from pedigree.online.errors import UnfitRowError, UnfitValueError, shortened
 from pedigree.online.records import batch_encoder
 from pedigree.online.records.record import Schema
@@ -131,25 +134,26 @@ class Loading:
     @property
     def order(self) -> Column:
         """What decides which of a key's rows is the newest."""
-        return F.struct(self.event, self.created) if self.created else F.struct(self.event)
+        return F.struct(*all_named([self.event, *([self.created] if self.created else [])]))
 
     def newest(self, rows: DataFrame) -> DataFrame:
         """The newest row of each key; the store's columns only. Without a key it is one row, of nulls where there is none."""
-        chosen = F.max_by(F.struct(*self.others), self.order).alias("row")
+        chosen = F.max_by(F.struct(*all_named(self.others)), self.order).alias("row")
         if not self.keys:
             return rows.agg(chosen).select("row.*")
-        return self.known(rows).groupBy(*self.keys).agg(chosen).select(*self.keys, "row.*")
+        return self.known(rows).groupBy(*all_named(self.keys)).agg(chosen).select(*all_named(self.keys), "row.*")
 
     def known(self, rows: DataFrame) -> DataFrame:
         """The rows that have a key; the store's columns only."""
-        return rows.dropna(subset=self.keys).select(*dict.fromkeys([*self.keys, *self.others]))
+        has_key = reduce(and_, (is_key(rows, key) for key in self.keys), F.lit(True))
+        return rows.where(has_key).select(*all_named([*self.keys, *self.others]))
 
     def crowded(self, rows: DataFrame) -> bool:
         """True where there are so many rows of a key that the newest are better found before they are sent.
 
         It is told by all rows of some keys; where these have none there are few rows, and either way is quick.
         """
-        key = F.xxhash64(*self.keys).alias("key")
+        key = F.xxhash64(*all_named(self.keys)).alias("key")
         some = self.known(rows).select(key).where(F.pmod("key", F.lit(ONE_KEY_OF)) == 0)
         rows_of, keys_of = some.agg(F.count("key"), F.approx_count_distinct("key")).collect()[0]
         return bool(rows_of >= CROWDED * keys_of)
@@ -158,12 +162,18 @@ class Loading:
         """The table's rows under the features' names. A column gives way to another one that is mapped to its name."""
         names = dict(self.renamed)
         kept = [column for column in rows.columns if column in names or column not in names.values()]
-        return rows.select(*(F.col(f"`{column}`").alias(names.get(column, column)) for column in kept))
+        return rows.select(*(named(column).alias(names.get(column, column)) for column in kept))
 
     def within(self, since_us: int, until_us: int) -> Column:
         """Rows of a span of time, both ends in it, as far as it has come."""
-        at, until = F.col(self.event), min(until_us, self.latest_us)
+        at, until = named(self.event), min(until_us, self.latest_us)
         return (at >= instant(since_us)) & (at <= instant(until))
+
+
+def is_key(rows: DataFrame, column: str) -> Column:
+    """False for what is no key: null, or not a number."""
+    is_float = isinstance(rows.schema[column].dataType, DoubleType | FloatType)
+    return named(column).isNotNull() & ~F.isnan(named(column)) if is_float else named(column).isNotNull()
 
 
 def write(
@@ -174,8 +184,10 @@ def write(
     Raises:
         UnfitRowError: a value is none of its declared type. Others may have been sent.
     """
+    numbered = [f"column_{number}" for number, _ in enumerate(rows.columns)]  # mapInArrow takes no dot in a name
     work = partial(
         send,
+        names=rows.columns,
         loading=loading,
         project=redis_store.project,
         address=redis_store.address,
@@ -184,7 +196,8 @@ def write(
         script=script,
     )
     sent = (
-        rows.mapInArrow(work, COUNTS)
+        rows.toDF(*numbered)
+        .mapInArrow(work, COUNTS)
         .agg(F.sum("keys"), F.sum("written"), F.max("newest_us"), F.min("refused"))
         .collect()[0]
     )
@@ -196,6 +209,7 @@ def write(
 def send(
     batches: Iterator[pa.RecordBatch],
     *,
+    names: Sequence[str],
     loading: Loading,
     project: str,
     address: Address,
@@ -208,7 +222,8 @@ def send(
     redis_store = RedisStore.open(project, address)
     sent = Sent()
     try:
-        for batch in batches:
+        for numbered in batches:
+            batch = numbered.rename_columns(names)
             keys = batch_encoder.keys(batch, prefix, loading.join_keys, encoded)
             records = batch_encoder.records(
                 batch, loading.schema, event=loading.event, created=loading.created, load=number, encode=encoded

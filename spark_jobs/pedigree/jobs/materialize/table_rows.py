@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from pedigree.jobs import delta_tables
 from pedigree.jobs.cache import cached
+from pedigree.jobs.column_names import all_named, named, quoted
 from pedigree.jobs.errors import ChangesUntoldError, SchemaBrokenError
 from pedigree.jobs.materialize.redis_writer import Loading
 from pedigree.online.store.load_state import LoadState
@@ -69,7 +70,7 @@ def changed(loading: Loading, before: LoadState, spark: SparkSession, net: DataF
     if loading.since_us < since:
         parts.append(every.where(loading.within(loading.since_us, min(since - 1, loading.until_us))))
     if net is not None:
-        news = net.where(F.col("last").isNotNull()).select("last.*").select(*every.columns)
+        news = net.where(F.col("last").isNotNull()).select("last.*").select(*all_named(every.columns))
         parts.append(news.where(loading.within(min(since, loading.since_us), max(until, loading.until_us))))
     if not parts:
         return None
@@ -123,10 +124,10 @@ def net_changes(loading: Loading, before: LoadState, spark: SparkSession) -> Ite
     with told_when_unreadable(loading, since):
         feed = delta_tables.changes(spark, loading.uri, since=since, until=loading.version)
     changes = loading.named(feed)
-    at = [*loading.keys, loading.event]
-    row = [*at, loading.created] if loading.created else at
+    at = all_named([*loading.keys, loading.event])
+    row = [*at, named(loading.created)] if loading.created else at
     newest_change = F.struct("_commit_version", F.col(CHANGE).isin(*COMES))
-    rows = changes.groupBy(*row).agg(F.max_by(F.struct(*changes.columns), newest_change).alias("last"))
+    rows = changes.groupBy(*row).agg(F.max_by(F.struct(*all_named(changes.columns)), newest_change).alias("last"))
     comes = F.col(f"last.{CHANGE}").isin(*COMES)
     made = created(loading)
     last = F.max_by("last", F.when(comes, F.struct(made, "last._commit_version"))).alias("last")
@@ -152,14 +153,14 @@ def told_when_unreadable(loading: Loading, since: int) -> Iterator[None]:
 
 def created(loading: Loading) -> Column:
     """When the last row of a net change was made; null where a view has no such column."""
-    return F.col(f"last.{loading.created}") if loading.created else F.lit(None).cast("timestamp")
+    return F.col(f"last.{quoted(loading.created)}") if loading.created else F.lit(None).cast("timestamp")
 
 
 def removed(loading: Loading, net: DataFrame) -> DataFrame | None:
     """The keys of rows that are gone, or were replaced by one that was made earlier; None where there are none."""
     made = created(loading)
     is_older = F.col("was").isNotNull() & (made.isNull() | (F.col("was") > made))
-    keys = net.where(F.col("last").isNull() | is_older).select(*loading.keys).distinct()
+    keys = net.where(F.col("last").isNull() | is_older).select(*all_named(loading.keys)).distinct()
     return None if keys.isEmpty() else keys
 
 
@@ -179,7 +180,7 @@ def changed_keys(loading: Loading, before: LoadState, spark: SparkSession) -> It
         else:
             tables = (delta_tables.at_version(spark, loading.uri, version) for version in (loading.version, until))
             changes = next(tables).unionByName(next(tables), allowMissingColumns=True)
-        keys = loading.named(changes).select(*loading.keys).distinct()
+        keys = loading.named(changes).select(*all_named(loading.keys)).distinct()
     with cached(keys) as kept:
         with told_when_unreadable(loading, since):
             kept.count()

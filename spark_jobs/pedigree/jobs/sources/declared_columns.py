@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from pedigree.features.sources import DeclaredSource
+from pedigree.jobs.column_names import named
 from pedigree.jobs.conform import differences
 from pedigree.jobs.errors import SourceBrokenError
 
@@ -22,4 +22,4 @@ def declared_columns(rows: DataFrame, source: DeclaredSource, uri: str) -> DataF
     problems = differences(declared, found)
     if problems:
         raise SourceBrokenError(uri, reason=f"{'; '.join(problems)} by the schema of {source.name}.")
-    return rows.select(*(F.col(name).cast(dtype).alias(name) for name, dtype in declared.items()))
+    return rows.select(*(named(name).cast(dtype).alias(name) for name, dtype in declared.items()))

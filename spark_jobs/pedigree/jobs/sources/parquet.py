@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pedigree.jobs.column_names import named
 from pedigree.jobs.sources.source_files import files_at
 
 NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
@@ -21,7 +22,7 @@ def read_parquet(spark: SparkSession, uri: str) -> DataFrame:
 
 def as_timestamp(column: str) -> Column:
     """A count of nanoseconds since 1970 as a timestamp."""
-    nanos = F.col(f"`{column}`")
+    nanos = named(column)
     return F.timestamp_micros(((nanos - F.pmod(nanos, F.lit(1000))) / 1000).cast("bigint"))
 
 
