@@ -248,6 +248,11 @@ def overwritten_with_other_columns(shop: Shop) -> None:
     publish(shop, (*bought(1, 5, 5.0), 1), schema=f"{WIDE}, points BIGINT", overwrite=True)
 
 
+def overwritten_with_other_columns_and_back(shop: Shop) -> None:
+    overwritten_with_other_columns(shop)
+    overwritten(shop)
+
+
 def column_dropped_and_changed_in_type(shop: Shop) -> None:
     schema = WIDE.replace("items BIGINT", "items STRING")
     publish(shop, (*bought(1, 5, 5.0)[:-1], "many"), schema=schema, overwrite=True)
@@ -288,6 +293,7 @@ def restored(shop: Shop) -> None:
 ALTERATIONS: list[Callable[[Shop], None]] = [
     overwritten,
     overwritten_with_other_columns,
+    overwritten_with_other_columns_and_back,
     column_dropped_and_changed_in_type,
     vacuumed,
     feed_switched_on_later,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from py4j.protocol import Py4JJavaError
@@ -131,10 +131,9 @@ def net_changes(loading: Loading, before: LoadState, spark: SparkSession) -> Ite
     comes = F.col(f"last.{CHANGE}").isin(*COMES)
     made = created(loading)
     last = F.max_by("last", F.when(comes, F.struct(made, "last._commit_version"))).alias("last")
-    with cached(rows.groupBy(*at).agg(last, F.max(F.when(~comes, made)).alias("was"))) as net:
-        with told_when_unreadable(loading, since):
-            net.count()  # reads the feed, before anything is written by it
-        yield net
+    net = rows.groupBy(*at).agg(last, F.max(F.when(~comes, made)).alias("was"))
+    with read_whole(net, loading, since) as read:
+        yield read
 
 
 @contextmanager
@@ -181,7 +180,19 @@ def changed_keys(loading: Loading, before: LoadState, spark: SparkSession) -> It
             tables = (delta_tables.at_version(spark, loading.uri, version) for version in (loading.version, until))
             changes = next(tables).unionByName(next(tables), allowMissingColumns=True)
         keys = loading.named(changes).select(*all_named(loading.keys)).distinct()
-    with cached(keys) as kept:
+    with read_whole(keys, loading, since) as read:
+        yield read
+
+
+@contextmanager
+def read_whole(rows: DataFrame, loading: Loading, since: int) -> Iterator[DataFrame]:
+    """Rows of the feed, all of them read before anything is written by them, and kept within the block.
+
+    Raises:
+        ChangesUntoldError: the feed cannot be read.
+    """
+    with ExitStack() as kept:
         with told_when_unreadable(loading, since):
-            kept.count()
-        yield kept
+            read = kept.enter_context(cached(rows))
+            read.count()
+        yield read
