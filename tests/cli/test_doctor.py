@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from pedigree.cli.doctor import doctor_checks
 from pedigree.cli.doctor.doctor import Check, Finding, doctor, found_by
 from pedigree.cli.init import initialise
+from pedigree.cli.jobs.tidying import tidy
 from pedigree.features.settings import repository_settings
 from pedigree.jobs.settings import job_settings
 from pedigree.lineage.settings import lineage_settings
+from pedigree.online.store import redis_keys
+from pedigree.online.store.redis_store import RedisStore
+from pedigree.serving.feature_store_yaml import read_repo
 from pedigree.serving.settings import serving_settings
 
 from ..redis_server import RedisServer, free_port
@@ -112,11 +117,27 @@ def test_a_registry_that_cannot_be_read_is_told(repository: pytest.MonkeyPatch) 
 def test_redis_is_asked_for_its_time(repository: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
     """A clock that is apart is a problem, and so is a Redis that is not there."""
     found = told(doctor_checks.online_store)
-    assert [one.problem for one in found.values()] == ["", "", ""]
+    assert [one.problem for one in found.values()] == ["", "", "", ""]
     assert "60.0 s behind" in doctor_checks.clock("there", time.time() - 60).problem
     yaml = Path("feature_store.yaml")
     yaml.write_text(yaml.read_text().replace(str(redis_server.port), str(free_port())))
     assert "pedigree up" in told(doctor_checks.online_store)["online store"].problem
+
+
+def test_records_that_nothing_reads_are_told_and_deleted(
+    repository: pytest.MonkeyPatch, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The doctor counts those that it sees and names the command; the command deletes them, and `--dry-run` does not."""
+    repo = read_repo(Path("feature_store.yaml"))
+    store = RedisStore.open(repo.project, repo.address)
+    store.redis.hset(redis_keys.entity_prefix(repo.project, ["customer"]) + b"x", redis_keys.field("former", 0), b"x")
+    assert "Delete them: pedigree tidy" in told(doctor_checks.online_store)["rows of online store"].problem
+    tidy(Console(), is_dry_run=True)
+    assert "1 records of 1 entities are read by nothing" in capsys.readouterr().out
+    tidy(Console(), is_dry_run=False)
+    assert list(store.entities(redis_keys.project_prefix(repo.project))) == []
+    assert told(doctor_checks.online_store)["rows of online store"].problem == ""
+    store.close()
 
 
 def test_what_listens_in_the_server_s_place_is_told(repository: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,16 @@ import pandas as pd
 import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, PushSource, ValueType
 from feast.data_source import PushMode
+from feast.on_demand_feature_view import on_demand_feature_view
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Float64, Int64, String
 
 from pedigree.online.errors import FutureRowsError, NotLoadedError
 from pedigree.online.feast_plugin import PedigreeOnlineStore
+from pedigree.online.store import redis_keys
+from pedigree.online.store.load_state import Load
+from pedigree.online.store.strays import Strays, find_strays, remove_strays
 
 from ..redis_server import RedisServer
 
@@ -122,6 +126,48 @@ def test_a_view_that_is_deleted_leaves_nothing_behind(store: FeatureStore) -> No
     store.apply([customer], objects_to_delete=[spend], partial=False)
     assert list(redis.scan_iter("shop:*:*")) == []
     assert redis.hgetall("shop:marks") == {}
+
+
+def test_a_teardown_leaves_nothing_behind(store: FeatureStore) -> None:
+    """Rows, also those that an on-demand view wrote, marks, layouts and the plan: no key of the project is left."""
+
+    @on_demand_feature_view(  # type: ignore[untyped-decorator]
+        sources=[spend], schema=[Field(name="double", dtype=Float64)], mode="pandas", write_to_online_store=True
+    )
+    def doubled(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"double": inputs["total"] * 2})
+
+    store.apply([doubled])
+    store.write_to_online_store("spend", rows(1.0))
+    store.write_to_online_store("doubled", rows(1.0).assign(double=[2.0]))
+    redis = plugin(store).opened(store.config).redis
+    redis.hset("other:customer_id:x", "field", "of another project")
+    store.teardown()
+    assert list(redis.scan_iter()) == [b"other:customer_id:x"]
+
+
+def test_records_that_nothing_reads_are_found_and_deleted(store: FeatureStore) -> None:
+    """Those of a view that is gone, of a load that was killed and of a generation that was replaced; no other record."""
+    store.write_to_online_store("spend", rows(1.0, 2.0))
+    redis_store = plugin(store).opened(store.config)
+    [first, second] = sorted(redis_store.redis.scan_iter("shop:customer_id:*"))
+    number = redis_store.begin(Load("spend", "run", "uri", 0))
+    under_way, killed = redis_store.begin(Load("spend", "run", "uri", 0)), number
+    redis_store.strike_off([killed])
+    strays = {
+        redis_keys.field("spend", killed): b"x",
+        redis_keys.field("former", 0): b"x",
+        redis_keys.field("former", 1): b"x",
+    }
+    redis_store.redis.hset(first, mapping=strays)
+    kept = {redis_keys.field("spend", under_way): b"x", redis_keys.field("spend", under_way + 1): b"x"}
+    redis_store.redis.hset(second, mapping=kept)
+    assert find_strays(redis_store) == Strays(2, 3)
+    assert find_strays(redis_store, gone=["spend"]) == Strays(2, 6)
+    assert remove_strays(redis_store) == Strays(2, 3)
+    assert find_strays(redis_store) == Strays(2, 0)
+    assert set(redis_store.redis.hkeys(second)) == {redis_keys.field("spend", 0), *kept}
+    assert totals(store, 2) == [1.0, 2.0]
 
 
 def test_a_view_that_was_never_written_is_told_as_such(store: FeatureStore) -> None:

@@ -151,6 +151,18 @@ def rollback(*, view: str, version: int | None) -> None:
 
 
 @cli.command()
+@click.option("--dry-run", "is_dry_run", is_flag=True, help="Count the records; delete none.")
+def tidy(*, is_dry_run: bool) -> None:
+    """Delete what nothing reads from the online store: rows of views that are gone, and of loads that were killed."""
+    from pedigree.cli.console import engines_to_log
+
+    with engines_to_log() as console:
+        from pedigree.cli.jobs.tidying import tidy as tidy_up
+
+        tidy_up(console, is_dry_run=is_dry_run)
+
+
+@cli.command()
 def serve() -> None:
     """Serve feature vectors over gRPC until stopped (Ctrl-C), with the stock Feast protocol.
 

@@ -234,8 +234,12 @@ class PedigreeOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast has no ty
             raise StoreAwayError(str(store.address), reason_of(error)) from error
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        """Forget the project's views."""
-        self.forget(self.opened(config), tables)
+        """Forget everything of the project: the rows of all views, those that on-demand views wrote too, and what was known."""
+        store = self.opened(config)
+        for keys in store.entities(redis_keys.project_prefix(store.project)):
+            for key in keys:
+                store.redis.delete(key)
+        store.drop_project()
 
     def plan(self, config: RepoConfig, desired_registry_proto: RegistryProto) -> list[InfraObject]:
         """Nothing that Feast would have to make: Redis needs no tables."""

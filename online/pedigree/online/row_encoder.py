@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isnan
 
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -68,6 +69,12 @@ def described(key: EntityKey, event_at: datetime) -> str:
     return ", ".join([*named, f"event time {event_at}"])
 
 
+def is_no_key(value: Value) -> bool:
+    """True for a null, and for what is not a number."""
+    field = value.WhichOneof("val")
+    return field in (None, "null_val") or (field in ("double_val", "float_val") and isnan(getattr(value, field)))
+
+
 def is_missing(at: datetime) -> bool:
     """True for pandas' instant that is none, which passes for a datetime."""
     return at != at
@@ -77,7 +84,7 @@ def refuse_incomplete(view: str, rows: Rows) -> None:
     """Raise where a row has no event time, or lacks a key; a NaN is none."""
     for key, _, event_at, _ in rows:
         for name, value in zip(key.join_keys, key.entity_values, strict=True):
-            if value.WhichOneof("val") in (None, "null_val") or value.double_val != value.double_val:
+            if name != DUMMY_ENTITY_ID and is_no_key(value):
                 problem = f"its key {name} is missing, in the row {described(key, event_at)}"
                 raise UnfitRowError(view, problem, state=UNWRITTEN)
         if is_missing(event_at):

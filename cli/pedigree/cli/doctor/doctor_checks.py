@@ -130,6 +130,7 @@ def online_store() -> Iterator[Finding]:
     from pedigree.online.store.address import reason_of
     from pedigree.online.store.eviction import policy_problem
     from pedigree.online.store.redis_store import RedisStore
+    from pedigree.online.store.strays import find_strays
     from pedigree.serving.feature_store_yaml import read_repo
     from pedigree.serving.settings import serving_settings
 
@@ -139,6 +140,7 @@ def online_store() -> Iterator[Finding]:
     try:
         memories = redis_store.memories()
         seconds, micros = redis_store.redis.time()
+        strays = find_strays(redis_store, seconds=PATIENCE)
     except redis.exceptions.RedisError as error:
         yield Finding(about, "", f"it does not answer ({reason_of(error)}). Start it (on a laptop: pedigree up)")
         return
@@ -148,6 +150,9 @@ def online_store() -> Iterator[Finding]:
     policies = ", ".join(sorted({one.policy for one in memories or ()}))
     yield Finding(f"eviction of {about}", f"it evicts no rows ({policies})", policy_problem(memories) or "")
     yield clock(about, seconds + micros / 1e6)
+    seen = f"of {'' if strays.is_whole else 'the first '}{strays.entities:,} entities"
+    todo = f"{strays.records:,} records {seen} are read by nothing. Delete them: pedigree tidy"
+    yield Finding(f"rows of {about}", f"no record {seen} is a stray", todo if strays.records else "")
 
 
 def clock(about: str, theirs: float) -> Finding:

@@ -118,6 +118,10 @@ class RedisStore:
         self.redis.hset(redis_keys.open_loads_key(self.project), str(number), OpenLoad(load.view).text())
         return number
 
+    def last_load(self) -> int:
+        """The number of the newest load; 0 where there was none."""
+        return int(self.redis.get(redis_keys.last_load_key(self.project)) or 0)
+
     def keep_alive(self, number: int) -> None:
         """A load is still under way."""
         self.redis.set(redis_keys.alive_key(self.project, number), "1", ex=ALIVE)
@@ -311,6 +315,13 @@ class RedisStore:
                 part = []
         if part:
             yield part
+
+    def drop_project(self) -> None:
+        """Forget everything of the project but its entities' records."""
+        every = (redis_keys.marks_key, redis_keys.loads_key, redis_keys.last_load_key, redis_keys.progress_key)
+        more = (redis_keys.open_loads_key, redis_keys.evictions_key, redis_keys.schemas_key, redis_keys.plan_key)
+        for key in (*every, *more):
+            self.redis.delete(key(self.project))
 
     def drop(self, view: str) -> None:
         """No longer know a view."""
