@@ -50,12 +50,12 @@ class ResponseEncoder:
 
     @cached_property
     def ttl_us(self) -> int:
-        """The age from which a value no longer counts; 0 is no limit."""
+        """The age from which a value no longer counts; 0 or less is no limit."""
         return round(self.view.ttl.total_seconds() * 1e6)
 
     def oldest_us(self, now_us: int) -> int:
         """The oldest event time that still counts at an instant."""
-        return now_us - self.ttl_us if self.ttl_us else EARLIEST
+        return max(now_us - self.ttl_us, EARLIEST) if self.ttl_us > 0 else EARLIEST
 
     @cached_property
     def wanted(self) -> tuple[int, ...]:

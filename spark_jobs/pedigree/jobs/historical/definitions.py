@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from feast import FeatureView, FileSource, OnDemandFeatureView, RepoConfig
 from feast.feature_view import DUMMY_ENTITY_ID
@@ -119,8 +119,8 @@ def refuse_clashes(histories: Sequence[History], labels: Labels) -> None:
     Raises:
         EntityFrameError: one would.
     """
-    taken = {labels.instant, *labels.keys}
-    clashing = sorted(name for history in histories for name in history.features if name in taken)
+    taken = {name.lower() for name in (labels.instant, *labels.keys)}
+    clashing = sorted(name for history in histories for name in history.features if name.lower() in taken)
     if clashing:
         raise EntityFrameError(
             f"its columns {', '.join(clashing)} are features as well",
@@ -146,7 +146,7 @@ def history_of(
         raise UnsupportedSourceError(view.name, f"its source is a {type(source).__name__}", UNREADABLE)
     stored_as = {name: column for column, name in source.field_mapping.items()}
     keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
-    name, ttl = view.projection.name_to_use(), view.ttl or timedelta(0)
+    name, ttl = view.projection.name_to_use(), limit_of(view.ttl, span[1])
     return History(
         view=name,
         source=source,
@@ -155,8 +155,21 @@ def history_of(
         created_at=stored_as.get(source.created_timestamp_column, source.created_timestamp_column) or None,
         features={f"{name}__{each}" if full_names else each: stored_as.get(each, each) for each in features},
         ttl=ttl,
-        since=span[0] - ttl if ttl > timedelta(0) else None,
+        since=earliest(span[0], ttl),
         until=span[1],
         known_by=known_by,
         tells_learnt=not is_file,
     )
+
+
+def limit_of(ttl: timedelta | None, last: datetime) -> timedelta:
+    """A ttl as it matters up to an instant; 0 where it is none, or so long that no time is too old."""
+    is_limit = ttl is not None and timedelta(0) < ttl < last - datetime.min.replace(tzinfo=UTC)
+    return ttl if ttl is not None and is_limit else timedelta(0)
+
+
+def earliest(first: datetime, ttl: timedelta) -> datetime | None:
+    """The oldest event time that a label sees; None where there is no limit."""
+    if ttl <= timedelta(0):
+        return None
+    return max(first, datetime.min.replace(tzinfo=UTC) + ttl) - ttl

@@ -12,15 +12,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from feast.errors import EntityTimestampInferenceException, FeastEntityDFMissingColumnsError
 from feast.infra.offline_stores.offline_utils import DEFAULT_ENTITY_DF_EVENT_TIMESTAMP_COL as INSTANT
+from pyspark.errors import PySparkTypeError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import DateType, TimestampNTZType, TimestampType
 
 from pedigree.jobs.errors import EntityFrameError
 
 POSITION = "__position"
 IN_UTC = pa.timestamp("us", tz="UTC")
-NUMBERS = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.float16(): pa.float32()}
+NUMBERS = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+    pa.float16(): pa.float32(),
+}
 """Number types that Spark has not, and the next one that holds all their values."""
 
 
@@ -67,7 +75,7 @@ def labels_of(entity_df: Any, join_keys: Collection[str], *, spark: SparkSession
     table = arrow_of(frame)
     times = {field.name for field in table.schema if pa.types.is_timestamp(field.type)}
     instant = instant_of(table.column_names, times, join_keys)
-    table = plain(with_instants(table, instant))
+    table = storable(plain(with_instants(table, instant)))
     return Labels(table, instant, others(table.column_names, instant), span_of(table[instant]))
 
 
@@ -86,11 +94,12 @@ def instant_of(columns: Collection[str], times: Collection[str], join_keys: Coll
         EntityTimestampInferenceException, FeastEntityDFMissingColumnsError: there is none, or a join key is missing.
         EntityFrameError: a name stands twice, or starts with two underscores.
     """
-    refused = sorted({name for name in columns if name.startswith("__") or list(columns).count(name) > 1})
+    lower = [name.lower() for name in columns]
+    refused = sorted({name for name in columns if name.startswith("__") or lower.count(name.lower()) > 1})
     if refused:
         raise EntityFrameError(
             f"its columns {', '.join(refused)} are reserved or stand twice",
-            "Rename them; names that start with two underscores are reserved.",
+            "Rename them; names that start with two underscores are reserved, and upper case is not told from lower.",
         )
     if INSTANT not in columns and len(times) != 1:
         raise EntityTimestampInferenceException(INSTANT)
@@ -115,8 +124,9 @@ def arrow_of(frame: Any) -> pa.Table:
         )
     try:
         return pa.Table.from_pandas(in_utc(frame), preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise EntityFrameError(f"a column mixes types: {error}", "Give each column one type.") from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        said = f"a column mixes types, or has one that Arrow has not: {error}"
+        raise EntityFrameError(said, "Give each column one type: numbers, text or times.") from error
 
 
 def in_utc(frame: pd.DataFrame) -> pd.DataFrame:
@@ -144,6 +154,8 @@ def with_instants(table: pa.Table, instant: str) -> pa.Table:
             )
         except ValueError as error:
             raise EntityFrameError(f"{instant} is no time: {error}", "Give instants, or ISO 8601 text.") from error
+    if not len(column):
+        column = pa.nulls(0, IN_UTC)
     if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
         raise EntityFrameError(f"{instant} is {column.type} and no time", "Give instants, or ISO 8601 text.")
     return table.set_column(table.column_names.index(instant), instant, column.cast(IN_UTC, safe=False))
@@ -151,8 +163,37 @@ def with_instants(table: pa.Table, instant: str) -> pa.Table:
 
 def plain(table: pa.Table) -> pa.Table:
     """The table in the types that all engines share: instants in UTC to the microsecond, text as such, no dictionaries."""
-    columns = {name: column.cast(plain_type(column.type), safe=False) for name, column in by_name(table).items()}
+    columns = {
+        name: storage(column).cast(plain_type(storage(column).type), safe=False)
+        for name, column in by_name(table).items()
+    }
     return pa.table(columns)
+
+
+def storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column without what Arrow or pandas add to its type; a UUID is text."""
+    if isinstance(column.type, pa.UuidType):
+        return pa.chunked_array(
+            [pa.array([None if one is None else str(one) for one in column.to_pylist()], pa.string())]
+        )
+    return column
+
+
+def storable(table: pa.Table) -> pa.Table:
+    """The table, if Spark has a type for each of its columns: what DuckDB answers today, Spark can tomorrow.
+
+    Raises:
+        EntityFrameError: it has none for a column.
+    """
+    odd = []
+    for field in table.schema:
+        try:
+            from_arrow_type(field.type)
+        except (PySparkTypeError, TypeError):
+            odd.append(f"{field.name} is {field.type}")
+    if odd:
+        raise EntityFrameError(f"{'; '.join(odd)}, which no engine has", "Convert it to numbers, text or times.")
+    return table
 
 
 def by_name(table: pa.Table) -> Mapping[str, pa.ChunkedArray]:
@@ -166,6 +207,10 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         return plain_type(kind.value_type)
     if pa.types.is_timestamp(kind):
         return IN_UTC
+    if pa.types.is_duration(kind):
+        return pa.duration("us")
+    if pa.types.is_time(kind):
+        return pa.time64("us")
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
