@@ -129,6 +129,15 @@ def test_a_message_that_is_too_large_is_refused(repo: Repo) -> None:
         assert client.stub.GetOnlineFeatures(DIET, timeout=20).results
 
 
+def test_a_reply_that_clients_would_not_take_is_refused_with_what_to_do(repo: Repo) -> None:
+    """A reply above the limit is RESOURCE_EXHAUSTED and names both settings; fewer rows at once are answered."""
+    with running(repo.settings(limits=RequestLimits(reply_bytes=400))) as client:
+        code, details = refused(client.stub.GetOnlineFeatures, features_request("diet", {"bird_id": [1] * 100}))
+        assert (code, "PEDIGREE_SERVING_MAX_REPLY_BYTES" in details) == (EXHAUSTED, True)
+        assert "grpc.max_receive_message_length" in details
+        assert client.stub.GetOnlineFeatures(DIET, timeout=20).results
+
+
 def test_buckets_do_not_grow_without_end() -> None:
     """However many principals there were, a bounded number of buckets is kept: those of who came last."""
     rates = Rates(rate=1, burst=1)

@@ -66,6 +66,16 @@ class CrowdedError(ExhaustedError):
         super().__init__(f"{limit} requests are under way here, and that is the limit.", 100)
 
 
+class LargeReplyError(ServingError):
+    """The reply is larger than clients take."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"The reply has {size:,} bytes, and the limit is {limit:,}. Ask for fewer rows or features at once; or raise "
+            "PEDIGREE_SERVING_MAX_REPLY_BYTES on the server and grpc.max_receive_message_length on the client."
+        )
+
+
 class TooFastError(ExhaustedError):
     """A principal asks faster than it may."""
 

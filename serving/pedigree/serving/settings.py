@@ -71,6 +71,7 @@ class RequestLimits:
 
     Attributes:
         message_bytes: the largest request.
+        reply_bytes: the largest reply. gRPC's clients take 4 MiB unless they are told otherwise.
         concurrent: how many requests may be under way; one more is refused at once.
         waiting: how many may have come that are not under way yet. gRPC itself ends those beyond it, which costs next to nothing:
             so a flood is not waited for.
@@ -79,6 +80,7 @@ class RequestLimits:
     """
 
     message_bytes: int = 4 * 1024 * 1024
+    reply_bytes: int = 4 * 1024 * 1024
     concurrent: int = 256
     waiting: int = 64
     rate: float | None = None
@@ -223,6 +225,7 @@ def limits_of(reading: Reading) -> RequestLimits:
     per_second = setting("PEDIGREE_SERVING_RATE", rate, otherwise=None)
     return RequestLimits(
         message_bytes=setting("PEDIGREE_SERVING_MAX_MESSAGE_BYTES", count, otherwise=default.message_bytes),
+        reply_bytes=setting("PEDIGREE_SERVING_MAX_REPLY_BYTES", count, otherwise=default.reply_bytes),
         concurrent=setting("PEDIGREE_SERVING_MAX_CONCURRENT", count, otherwise=default.concurrent),
         waiting=setting("PEDIGREE_SERVING_MAX_WAITING", count, otherwise=default.waiting),
         rate=per_second,

@@ -32,6 +32,7 @@ from pedigree.serving.refusals import (
     DeniedError,
     ExhaustedError,
     KeysUnavailableError,
+    LargeReplyError,
     StoppingError,
     TooFastError,
     UnauthenticatedError,
@@ -61,6 +62,7 @@ STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     DeniedError: grpc.StatusCode.PERMISSION_DENIED,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooFastError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    LargeReplyError: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 """What a caller is told by code. An error that is not here is INTERNAL, and its text stays in the log."""
 

@@ -23,6 +23,7 @@ from pedigree.serving.data_plane.data_plane import DataPlane
 from pedigree.serving.data_plane.explain import asked_of, explained
 from pedigree.serving.data_plane.explain import selection_of as feature_of
 from pedigree.serving.errors import InvalidRequestError
+from pedigree.serving.refusals import LargeReplyError
 from pedigree.serving.telemetry.sampling import Sampler, statuses_of_features, statuses_of_vectors
 from pedigree.serving.transport.interceptor import Interceptor, Work
 from pedigree.serving.v1.pedigree_pb2 import ExplainRequest, GetVectorsRequest
@@ -64,7 +65,7 @@ class ServingServicer:
         reply = await self.plane.online_features(request, selection, current, remaining=context.time_remaining())
         if self.sampler is not None:
             self.sampler.see(statuses_of_features, reply, selection)
-        return reply
+        return self.bounded(reply)
 
     async def get_vectors(self, request: GetVectorsRequest, context: Any) -> bytes:
         """The matrix that `request` asks for."""
@@ -79,6 +80,17 @@ class ServingServicer:
         reply = await self.plane.vectors(request, selection, current, remaining=context.time_remaining())
         if self.sampler is not None:
             self.sampler.see(statuses_of_vectors, reply, selection)
+        return self.bounded(reply)
+
+    def bounded(self, reply: bytes) -> bytes:
+        """A reply that clients take.
+
+        Raises:
+            LargeReplyError: it is larger; the client would only say that it is too large.
+        """
+        limit = self.plane.settings.limits.reply_bytes
+        if len(reply) > limit:
+            raise LargeReplyError(len(reply), limit)
         return reply
 
     async def explain(self, request: ExplainRequest, context: Any) -> bytes:
