@@ -12,6 +12,7 @@ import pytest
 
 from pedigree.features.errors import (
     EventColumnsError,
+    RepositoryCodeError,
     RepositoryMissingError,
     RepositoryYamlError,
     TableDeclarationError,
@@ -115,7 +116,7 @@ def test_nothing_stays_of_a_repository_whose_tables_are_a_package_or_broken(tmp_
     else:
         with (tmp_path / "shop" / "tables.py").open("a") as tables:
             tables.write("import no_such_module\n")
-        with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        with pytest.raises(RepositoryCodeError, match="no_such_module"):
             loaded(shop)
     [declared] = loaded(written(tmp_path / "bank", what="amount")).tables.values()
     assert isinstance(declared, Table)
@@ -186,6 +187,25 @@ def test_a_window_over_a_column_that_the_events_do_not_have_is_told(tmp_path: Pa
         EventColumnsError, match=r"windows of purchases need amount, and its events have .*customer.*price"
     ):
         assert loaded(yaml).tables["purchases"].columns  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("import nothing_there", "ModuleNotFoundError: No module named 'nothing_there'"),
+        ("def (", "SyntaxError: "),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_code_that_cannot_be_run_is_told_by_its_line(tmp_path: Path, line: str, said: str) -> None:
+    """Python's own error in one line, with the file and the line."""
+    yaml = written(tmp_path / "shop", what="amount")
+    tables = yaml.with_name("tables.py")
+    tables.write_text(f"{tables.read_text()}\n{line}\n")
+    number = len(tables.read_text().splitlines())
+    with pytest.raises(RepositoryCodeError, match=said) as broken:
+        loaded(yaml)
+    assert f"{tables}, line {number}, cannot be run" in str(broken.value)
 
 
 def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:

@@ -27,6 +27,14 @@ class RepositoryYamlError(RepositoryError):
         super().__init__(f"{path} cannot be read: {problem}. Mend the file; nothing was started.")
 
 
+class RepositoryCodeError(RepositoryError):
+    """A module of the repository cannot be imported."""
+
+    def __init__(self, place: str, error: Exception) -> None:
+        said = " ".join(str(error).split())
+        super().__init__(f"{place} cannot be run: {type(error).__name__}: {said}. Mend it; nothing was started.")
+
+
 class TableDeclarationError(RepositoryError):
     """Tables are declared in a way that cannot be built."""
 

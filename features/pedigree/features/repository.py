@@ -11,12 +11,14 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pedigree.features.errors import TableDeclarationError, UnknownTableError
+from pedigree.features.errors import RepositoryCodeError, TableDeclarationError, UnknownTableError
 from pedigree.features.lake import Lake
 from pedigree.features.settings import RepositorySettings, repository_settings
 from pedigree.features.table import FeatureTable
@@ -79,6 +81,7 @@ def load_repository(settings: RepositorySettings) -> Repository:
 
     Raises:
         TableDeclarationError: two tables have one name.
+        RepositoryCodeError: its code cannot be run.
     """
     root, prefix = importable(settings.folder)
     if not any((settings.folder / place).is_file() for place in (f"{TABLES}.py", f"{TABLES}/__init__.py")):
@@ -90,14 +93,43 @@ def load_repository(settings: RepositorySettings) -> Repository:
         ExpectationSuite,  # takes seconds, which a repository without tables need not wait for
     )
 
-    declared = [
-        value for module in modules_of(importlib.import_module(f"{prefix}{TABLES}")) for value in vars(module).values()
-    ]
+    with code_of(settings.folder):
+        modules = list(modules_of(importlib.import_module(f"{prefix}{TABLES}")))
+    declared = [value for module in modules for value in vars(module).values()]
     tables = by_name(
         {id(value): value for value in declared if isinstance(value, FeatureTable)}.values(), settings.folder
     )
     suites = {value.name: value for value in declared if isinstance(value, ExpectationSuite)}
     return Repository(settings, tables, suites | {name: table.contract for name, table in tables.items()})
+
+
+@contextmanager
+def code_of(folder: Path) -> Iterator[None]:
+    """Within the block, an error that the modules of a folder raise is told by the line of theirs that it came from.
+
+    Raises:
+        RepositoryCodeError: there was one; our own errors say what is wrong themselves.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_ours = type(error).__module__.startswith("pedigree.")
+        if is_ours or (isinstance(error, ModuleNotFoundError) and not is_raised_in(folder, error)):
+            raise  # what says itself what is wrong, or a package that this installation has not
+        raise RepositoryCodeError(place_of(error, folder), error) from error
+
+
+def is_raised_in(folder: Path, error: Exception) -> bool:
+    """True where an error was raised by a folder's own code, not by what it calls or imports."""
+    return Path(extract_tb(error.__traceback__)[-1].filename).is_relative_to(folder)
+
+
+def place_of(error: Exception, folder: Path) -> str:
+    """The file and line of a folder's code that an error came from last."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno},"
+    frames = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}," if frames else str(folder)
 
 
 def importable(folder: Path) -> tuple[Path, str]:

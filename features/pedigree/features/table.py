@@ -79,12 +79,21 @@ class Table(FeatureTable):
         Raises:
             EventColumnsError: a window or a key is of a column that the events do not have.
         """
+        self.refuse_missing_columns()
         windows, columns = self.windows, self.events.columns
-        missing = {*windows.keys, *(feature.column for feature in windows.features), KNOWN_AT} - columns.keys()
-        if missing:
-            raise EventColumnsError(self.name, sorted(missing), known=sorted(columns))
         features = {feature.name: columns[feature.column] for feature in windows.features}
         return {**{key: columns[key] for key in windows.keys}, EVENT_AT: columns[KNOWN_AT], **features, **self.added}
+
+    def refuse_missing_columns(self) -> None:
+        """Raise where the windows need what the events do not have.
+
+        Raises:
+            EventColumnsError: a window or a key is of a column that the events do not have.
+        """
+        needed = {*self.windows.keys, *(feature.column for feature in self.windows.features), KNOWN_AT}
+        missing = needed - self.events.columns.keys()
+        if missing:
+            raise EventColumnsError(self.name, sorted(missing), known=sorted(self.events.columns))
 
     @property
     def sources(self) -> tuple[DeclaredSource, ...]:

@@ -43,14 +43,21 @@ def exclusive(uri: str) -> Iterator[None]:
 
     Where the table is on this machine's disk: Delta's log is written there without a guard between processes. Elsewhere the
     object store guards the log. The lock ends with its process, however that ends.
+
+    Raises:
+        TableUnwritableError: its folder is none, or may not be written to.
     """
     parts = urlsplit(uri)
     if parts.scheme != "file":
         yield
         return
     table = Path(url2pathname(parts.path))
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with (table.parent / f".{table.name}.lock").open("w") as lock:
+    try:
+        table.parent.mkdir(parents=True, exist_ok=True)
+        opened = (table.parent / f".{table.name}.lock").open("w")
+    except OSError as error:
+        raise TableUnwritableError(table.name, cause=str(error)) from error
+    with opened as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -30,6 +30,7 @@ def window_slice(
     table: Table, time_slice: TimeSlice, jobs: Jobs, report: BuildReport, *, created_at: datetime
 ) -> Iterator[ComputedSlice]:
     """A slice of a table of windows. Its columns and types are checked before any row is computed."""
+    table.refuse_missing_columns()
     jobs.progress("reading")
     plan = TilePlan.of(table, time_slice, jobs.spark, jobs.repository.lake)
     sources = read_sources(table, plan, jobs)
