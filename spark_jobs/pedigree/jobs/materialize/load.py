@@ -40,7 +40,7 @@ How = Literal["full", "changes", "nothing", "rollback"]
 ANEW = "all of %s is loaded anew, since %s"
 
 
-class Provenance(TypedDict):
+class LoadedFrom(TypedDict):
     """What a mark says of the view and the table that were loaded."""
 
     table_id: str | None
@@ -279,7 +279,7 @@ def after(loading: Loading, tried: Attempt, sent: Sent, *, how: How) -> LoadStat
     )
 
 
-def provenance(loading: Loading) -> Provenance:
+def provenance(loading: Loading) -> LoadedFrom:
     """By which definition, and from which table, something is loaded."""
     return {"table_id": loading.table_id, "definition": loading.definition, "keys": tuple(loading.keys)}
 
