@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -81,6 +82,26 @@ def test_a_service_that_fails_is_told_with_its_last_words(service: local_stack.L
     with pytest.raises(ServiceFailedError, match="no disk"):
         local_stack.start(failing)
     assert not failing.pid_file.exists()
+
+
+def test_a_service_that_runs_in_another_terminal_is_stopped(service: local_stack.LocalService) -> None:
+    """Whoever runs it wrote that down; a second one does not take its place, and once it has ended nobody runs it."""
+    code = (
+        "import sys, time; from pedigree.cli import local_stack\n"
+        f"service = local_stack.LocalService({service.name!r}, (), {service.host!r}, {service.port}, '')\n"
+        "with local_stack.run_here(service):\n"
+        "    print('runs', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    there = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert there.stdout is not None and there.stdout.readline() == "runs\n"
+    process = local_stack.running(service)
+    assert process is not None and process.pid == there.pid
+    with local_stack.run_here(service):
+        assert local_stack.running(service) == process
+    assert local_stack.stop(service)
+    assert there.wait(10) != 0
+    assert local_stack.running(service) is None
 
 
 def test_a_pid_that_belongs_to_another_program_is_left_alone(service: local_stack.LocalService) -> None:

