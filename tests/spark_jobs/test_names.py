@@ -34,7 +34,8 @@ NAMES = {
     "upper case": "Amount",
 }
 
-QUICK = ("a dot", "a backtick", "a keyword")
+SIGNS = ("a dot", "a backtick", "a colon")
+QUICK = (("a dot", "feature"), ("a backtick", "key"))
 
 
 def quoted(name: str) -> str:
@@ -74,10 +75,14 @@ def served(shop: Shop, key: str, feature: str) -> int:
     return int(answer[feature][0])
 
 
-@pytest.mark.parametrize("place", ["feature", "key"])
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if label in QUICK else [pytest.mark.slow], id=label) for label, name in NAMES.items()],
+    ("name", "place"),
+    [
+        pytest.param(name, place, marks=[] if (label, place) in QUICK else [pytest.mark.slow], id=f"{label} as {place}")
+        for label, name in NAMES.items()
+        for place in ("feature", "key")
+        if place == "feature" or label in SIGNS
+    ],
 )
 def test_a_name_is_only_a_name(shop: Shop, name: str, place: str) -> None:
     """It is loaded, follows a change, is rolled back, pushed, served, and trained on by either engine."""

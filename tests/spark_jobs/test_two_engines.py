@@ -177,7 +177,7 @@ def test_two_engines_have_one_answer(store: FeatureStore, case: tuple[pd.DataFra
 
 @pytest.mark.slow
 @given(asked())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_two_engines_have_one_answer_to_many_questions(
     store: FeatureStore, case: tuple[pd.DataFrame, list[str]]
 ) -> None:

@@ -19,7 +19,7 @@ from .conftest import HOUR, START, World, asked, delays
 
 CARRIERS = ("UA", "AA", "B6", "DL", "EV", "WN")
 HOURS = 240
-COMMITS = int(os.environ.get("PEDIGREE_COMMITS", "40"))
+COMMITS = int(os.environ.get("PEDIGREE_COMMITS", "24"))
 """How many commits, of which a vacuum comes after each half; a hundred take two and a half minutes on two idle cores."""
 SETS = COMMITS // 2
 
