@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, MapType, NullType, NumericType, StructType
 
-from pedigree.jobs.column_names import named, quoted
+from pedigree.jobs.column_names import all_named, named, quoted
 from pedigree.jobs.errors import EntityFrameError
 from pedigree.jobs.historical.arrow_files import is_parquet_path
 from pedigree.jobs.historical.definitions import History, Retrieval
@@ -95,11 +95,10 @@ def read(history: History, spark: SparkSession) -> DataFrame:
     """All rows of a view, with the columns that matter."""
     partitions = [column for column, _, _ in history.partitions]
     if is_parquet_path(history.source):
-        return read_parquet(spark, history.source.path).select(
-            *map(named, dict.fromkeys([*history.columns, *partitions]))
-        )
-    columns = ", ".join(quoted(column) for column in dict.fromkeys([*history.columns, *partitions]))
-    return spark.sql(f"SELECT {columns} FROM {history.source.get_table_query_string()}")  # noqa: S608 - names of the registry
+        rows = read_parquet(spark, history.source.path)
+    else:
+        rows = spark.sql(f"SELECT * FROM {history.source.get_table_query_string()}")  # noqa: S608 - a name of the registry
+    return rows.select(*all_named([*history.columns, *partitions]))
 
 
 def time_line(history: History, spark: SparkSession) -> TimeLine:
