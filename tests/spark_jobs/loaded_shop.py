@@ -55,6 +55,11 @@ class Shop:
         return self.path.as_uri()
 
     @property
+    def source(self) -> SparkSource:
+        """The table, with both of its times."""
+        return source_at(self.uri)
+
+    @property
     def view(self) -> FeatureView:
         return self.store.get_feature_view("purchases")
 
@@ -104,21 +109,24 @@ class Shop:
         return list(found)
 
 
-def purchases(folder: Path, *, is_keyed: bool = True) -> FeatureView:
-    source = SparkSource(
+def source_at(uri: str) -> SparkSource:
+    return SparkSource(
         name="purchases",
-        path=(folder / "purchases").as_uri(),
+        path=uri,
         table_format=DeltaFormat(),
         timestamp_field="event_at",
         created_timestamp_column="created_at",
     )
+
+
+def purchases(folder: Path, *, is_keyed: bool = True) -> FeatureView:
     keys = [Field(name="customer", dtype=Int64)] if is_keyed else []
     return FeatureView(
         name="purchases",
         entities=[CUSTOMER] if is_keyed else [],
         ttl=timedelta(0),
         schema=[*keys, Field(name="spend", dtype=Float64)],
-        source=source,
+        source=source_at((folder / "purchases").as_uri()),
     )
 
 

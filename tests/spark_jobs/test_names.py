@@ -7,8 +7,6 @@ from uuid import uuid4
 import pandas as pd
 import pytest
 from feast import Entity, FeatureView, Field, ValueType
-from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
-from feast.table_format import DeltaFormat
 from feast.types import Int64, String
 
 from pedigree.jobs import delta_tables
@@ -52,19 +50,12 @@ def publish(shop: Shop, key: str, feature: str, value: int) -> None:
 
 
 def declare(shop: Shop, key: str, feature: str) -> None:
-    source = SparkSource(
-        name="purchases",
-        path=shop.uri,
-        table_format=DeltaFormat(),
-        timestamp_field="event_at",
-        created_timestamp_column="created_at",
-    )
     entity = Entity(name="thing", join_keys=[key], value_type=ValueType.STRING)
     view = FeatureView(
         name="purchases",
         entities=[entity],
         schema=[Field(name=key, dtype=String), Field(name=feature, dtype=Int64)],
-        source=source,
+        source=shop.source,
     )
     shop.store.apply([entity, view])
 

@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from feast import FeatureView, Field
-from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
-from feast.table_format import DeltaFormat
 from feast.types import (
     Array,
     Bool,
@@ -126,16 +124,9 @@ def feature(name: str) -> str:
 
 def declare(shop: Shop, **features: FeastType) -> FeatureView:
     """Apply the view with these features."""
-    source = SparkSource(
-        name="purchases",
-        path=shop.uri,
-        table_format=DeltaFormat(),
-        timestamp_field="event_at",
-        created_timestamp_column="created_at",
-    )
     fields = [Field(name=name, dtype=dtype) for name, dtype in features.items()]
     view = FeatureView(
-        name="purchases", entities=[CUSTOMER], schema=[Field(name="customer", dtype=Int64), *fields], source=source
+        name="purchases", entities=[CUSTOMER], schema=[Field(name="customer", dtype=Int64), *fields], source=shop.source
     )
     shop.store.apply([CUSTOMER, view])
     return view

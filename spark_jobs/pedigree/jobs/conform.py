@@ -14,7 +14,6 @@ from feast.types import (
     FeastType,
     ImageBytes,
     PdfBytes,
-    PrimitiveFeastType,
     ScalarMap,
     Set,
     TimeUuid,
@@ -95,11 +94,7 @@ def spark_type(dtype: FeastType, found: DataType | None = None) -> DataType | No
         return found if isinstance(found, DecimalType | StringType) else DECIMAL
     if dtype == ScalarMap:
         return found if isinstance(found, MapType) else MapType(StringType(), StringType())
-    return (
-        PLAIN.get(dtype)
-        if isinstance(dtype, PrimitiveFeastType) and dtype in PLAIN
-        else from_feast_to_spark_type(dtype)
-    )
+    return PLAIN[dtype] if dtype in PLAIN else from_feast_to_spark_type(dtype)
 
 
 def conform(rows: DataFrame, view: FeatureView, *, created_at: datetime, checked: Collection[str] = ()) -> DataFrame:

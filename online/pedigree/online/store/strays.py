@@ -44,14 +44,7 @@ def remove_strays(store: RedisStore, told: Callable[[int], object] = lambda _ent
     Args:
         told: hears how many more entities were looked at.
     """
-
-    def remove(key: bytes, fields: list[bytes]) -> None:
-        still = live_fields(store)  # a view that came meanwhile has records, too
-        gone = [field for field in fields if field not in still]
-        if gone:
-            store.redis.hdel(key, *gone)
-
-    return each_stray(store, remove, told=told)
+    return each_stray(store, lambda key, fields: store.redis.hdel(key, *fields), told=told)
 
 
 def each_stray(
@@ -63,10 +56,12 @@ def each_stray(
     seconds: float | None = None,
 ) -> Strays:
     """Look at entities, and act on those with records that nothing reads."""
-    began, newest, live = time.monotonic(), store.last_load(), live_fields(store, gone=gone)
+    began, newest = time.monotonic(), store.last_load()
     entities = records = 0
     for keys in store.entities(redis_keys.project_prefix(store.project)):
-        for key, fields in zip(keys, store.fields(keys), strict=True):
+        found = store.fields(keys)
+        live = live_fields(store, gone=gone)  # read after them: a view that came meanwhile has records, too
+        for key, fields in zip(keys, found, strict=True):
             strays = [field for field in fields if field not in live and generation(field) <= newest]
             records += len(strays)
             if strays:

@@ -19,9 +19,10 @@ from pedigree.serving.v1.serving_pb2 import GetOnlineFeaturesResponseMetadata
 from pedigree.serving.v1.value_pb2 import RepeatedValue
 
 KeyColumns = Mapping[str, Sequence[bytes]]
+"""The serialized `Value`s of each join key, one per entity row."""
 
 FLOATS = ("DOUBLE", "FLOAT")
-"""The serialized `Value`s of each join key, one per entity row."""
+"""Types of keys of which one value may be written in two ways."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, MapType, NullType, NumericType, StructType
+from pyspark.sql.types import ArrayType, DataType, MapType, NullType, NumericType, StructType
 
-from pedigree.jobs.column_names import all_named, named, quoted
+from pedigree.jobs.column_names import all_named, is_key, named, quoted
 from pedigree.jobs.errors import EntityFrameError
 from pedigree.jobs.historical.arrow_files import is_parquet_path
 from pedigree.jobs.historical.definitions import History, Retrieval
@@ -154,7 +154,7 @@ def row_side(line: TimeLine, *, knowledge_time: bool) -> DataFrame:
     values = [orderable(named(column), kinds[column]).alias(name) for name, column in line.features.items()]
     comparable = F.lit(True)
     for key in line.keys:
-        comparable &= is_comparable(rows, key)
+        comparable &= is_key(rows, key)
     return rows.where(comparable & event_at.isNotNull()).select(
         *(named(key).alias(KEY.format(number)) for number, key in enumerate(line.keys)),
         visible_at.alias(AT),
@@ -194,13 +194,6 @@ def comparable(labels: DataFrame, key: str, kind: DataType) -> Column:
         raise EntityFrameError.of_another_kind(key, found=there.simpleString(), wanted=kind.simpleString())
     cast = value.try_cast(kind)
     return F.when(cast.try_cast(there) == value, cast)
-
-
-def is_comparable(rows: DataFrame, key: str) -> Column:
-    """False for a key that equals nothing: null, or not a number."""
-    value = named(key)
-    is_float = isinstance(rows.schema[key].dataType, DoubleType | FloatType)
-    return value.isNotNull() & ~F.isnan(value) if is_float else value.isNotNull()
 
 
 def value_of(line: TimeLine, name: str) -> Column:

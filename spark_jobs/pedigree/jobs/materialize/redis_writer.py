@@ -17,9 +17,8 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, FloatType
 
-from pedigree.jobs.column_names import all_named, named
+from pedigree.jobs.column_names import all_named, is_key, named
 from pedigree.online.errors import UnfitRowError, UnfitValueError, shortened
 from pedigree.online.records import batch_encoder
 from pedigree.online.records.record import Schema
@@ -168,12 +167,6 @@ class Loading:
         """Rows of a span of time, both ends in it, as far as it has come."""
         at, until = named(self.event), min(until_us, self.latest_us)
         return (at >= instant(since_us)) & (at <= instant(until))
-
-
-def is_key(rows: DataFrame, column: str) -> Column:
-    """False for what is no key: null, or not a number."""
-    is_float = isinstance(rows.schema[column].dataType, DoubleType | FloatType)
-    return named(column).isNotNull() & ~F.isnan(named(column)) if is_float else named(column).isNotNull()
 
 
 def write(
