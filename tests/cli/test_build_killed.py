@@ -25,7 +25,7 @@ from ..distributions import ROOT
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("PEDIGREE_KILLS", "2"))
+KILLS = int(os.environ.get("PEDIGREE_KILLS", "1"))
 """How many kills; thirty take about five minutes on two idle cores."""
 
 TABLE = "customer_orders"

@@ -30,7 +30,7 @@ from .loaded_shop import Shop, config_of
 from .purchases import DAY, START
 from .test_changed_definitions import WIDE, declare, publish
 
-SEQUENCES = int(os.environ.get("PEDIGREE_SEQUENCES", "8"))
+SEQUENCES = int(os.environ.get("PEDIGREE_SEQUENCES", "4"))
 """How many sequences the slow test tries; five hundred take about half an hour on two idle cores."""
 
 FEATURES = {
