@@ -163,6 +163,33 @@ def test_flush_tells_what_still_waits(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
+@pytest.mark.parametrize(
+    "command", [("up",), ("ask", "anything", "key=1"), ("serve",), ("build", *SLICE)], ids=lambda it: it[0]
+)
+def test_broken_yaml_is_told_by_its_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Every command names the file and the line, and not what it would have looked for in it."""
+    yaml = tmp_path / "feature_store.yaml"
+    yaml.write_text("project: shop\nonline_store:\n  type: [redis\nregistry: here\n")
+    done = pedigree(*command, named={"PEDIGREE_FEATURE_STORE_YAML": str(yaml)})
+    assert done.returncode == 1
+    assert f"{yaml} cannot be read:" in done.stdout
+    assert "in line 4" in done.stdout
+    assert "Nothing was started" in done.stdout or "nothing was started" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_server_without_its_redis_may_be_started_later(tmp_path: Path) -> None:
+    """One line that names the store, and the exit code that a supervisor may try again on."""
+    text = (ROOT / "feature_repo" / "feature_store.yaml").read_text().replace("127.0.0.1:16379", "127.0.0.1:9")
+    yaml = tmp_path / "feature_store.yaml"
+    yaml.write_text(text)
+    done = pedigree("serve", named={"PEDIGREE_FEATURE_STORE_YAML": str(yaml)})
+    assert done.returncode == os.EX_TEMPFAIL
+    assert "pedigree: The online store of 127.0.0.1:9 cannot be read: " in done.stdout
+    assert ".." not in done.stdout
+    assert done.stdout.count("\n") == 1, done.stdout
+
+
 def test_outside_a_repository_the_command_says_so(tmp_path: Path) -> None:
     """Nothing is guessed: the message says where it looked, and how to name a repository."""
     done = pedigree("build", "nothing", *SLICE, cwd=tmp_path)

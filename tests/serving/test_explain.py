@@ -182,7 +182,11 @@ def test_the_command_draws_the_way_back_of_a_composite_key(
         (["diet", "bird_weight:nickname", "bird_id=404"], "(NOT_FOUND): the online store has no row for bird_id=404"),
         (["diet", "bird_weight:nickname", "bird_id=one"], "bird_id is of type INT64"),
         (["diet", "bird_weight:nickname"], "'bird_id' (INT64) is missing"),
-        (["diet", "bird_wait:nickname", "bird_id=1"], "bird_wait:nickname is no feature of diet"),
+        (
+            ["diet", "bird_wait:nickname", "bird_id=1"],
+            "bird_wait:nickname is no feature of diet. Write view:feature; views:",
+        ),
+        (["diet", "bird_weight:nicknam", "bird_id=1"], "is no feature of diet. Features: bird_weight:"),
         (["calendar", "season:month_name"], "The row of season__month_name was pushed"),
         (
             ["scaled", "bird_scaled:weight_scaled", "bird_id=1", "factor=2"],

@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import pandas
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from feature_repo.sources import FLIGHTS, PLANES
 from pedigree.features.errors import SourceDeclarationError
+from pedigree.features.events import EventSet
 from pedigree.features.repository import Repository
 from pedigree.features.settings import RepositorySettings
 from pedigree.features.sources import Encoding, JdbcSource, Source
@@ -38,6 +41,20 @@ def landing(tmp_path: Path) -> Repository:
     """A repository with an empty landing place."""
     places = RepositorySettings(tmp_path / "feature_store.yaml", "p", (tmp_path / "lake").as_uri(), tmp_path.as_uri())
     return Repository(places, {}, {})
+
+
+def test_an_instant_without_a_zone_is_utc(spark: SparkSession, landing: Repository) -> None:
+    """Parquet as pandas writes it, without a time zone: an event is known at that instant of UTC."""
+    at = datetime(2026, 3, 29, 2, 30, tzinfo=UTC)  # an hour that many time zones lack
+    naive = Source(
+        name="naive", file="naive.parquet", schema="n INT, at TIMESTAMP_NTZ", format="parquet", description="Naive"
+    )
+    pandas.DataFrame({"n": [1], "at": [at.replace(tzinfo=None)]}).astype(
+        {"n": "int32", "at": "datetime64[us]"}
+    ).to_parquet(Path(landing.settings.landing.removeprefix("file://")) / naive.file)
+    events = EventSet.of(naive, known_at="at").derive({"naive": read(spark, naive, landing)})
+    assert dict(events.dtypes)["known_at"] == "timestamp"
+    assert [row[0] for row in events.select(F.unix_timestamp("known_at")).collect()] == [at.timestamp()]
 
 
 def rows(spark: SparkSession, landing: Repository, content: bytes, source: Source = MAKERS) -> list[tuple[object, ...]]:

@@ -23,7 +23,7 @@ from pedigree.cli.checkout import STATE
 from pedigree.cli.errors import NoRedisError, PortTakenError, ServiceFailedError
 from pedigree.lineage.loopback import is_loopback
 from pedigree.lineage.settings import lineage_settings
-from pedigree.serving.errors import ServingSettingsError
+from pedigree.serving.errors import OtherStoreError
 from pedigree.serving.feature_store_yaml import read_repo
 from pedigree.serving.settings import serving_settings
 
@@ -69,12 +69,13 @@ def redis() -> LocalService:
     """The online store of `feature_store.yaml`, with snapshots on disk, so that stopping it loses nothing.
 
     Raises:
-        NoRedisError: the online store is no Redis.
+        NoRedisError: the online store is not Pedigree's.
+        ServingSettingsError: feature_store.yaml cannot be read.
     """
     path = serving_settings().feature_store_yaml
     try:
         (host, port), *_ = read_repo(path).address.hosts
-    except ServingSettingsError as error:
+    except OtherStoreError as error:
         raise NoRedisError(str(path)) from error
     folder = STATE / "redis"
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -28,9 +29,14 @@ def main() -> int:
         repo = read_repo(settings.feature_store_yaml)
         declare(current_plan(repo), str(repo.address))
     except (ServingError, OnlineError, LineageError) as error:
-        sys.stderr.write(redacted(f"{error}\n"))
-        return 1
+        return refused(error)
     return serve_main()
+
+
+def refused(error: ServingError | OnlineError | LineageError) -> int:
+    """Say in one line why nothing was started; the exit code says whether it may be later."""
+    sys.stderr.write(redacted(f"pedigree: {error}\n"))
+    return os.EX_TEMPFAIL if getattr(error, "transient", False) else 1
 
 
 def declare(plan: Plan, connection: str) -> None:

@@ -49,7 +49,7 @@ class EventSet:
         """Every row of a source as one event, under the names of its columns.
 
         Args:
-            known_at: the timestamp column with the instant at which a row could be known.
+            known_at: the timestamp column with the instant at which a row could be known; without a time zone it is UTC.
         """
         columns = {name: ((source.name, name),) for name in source.columns}
         derive = partial(rows_as_events, source=source, known_at=known_at)
@@ -57,7 +57,10 @@ class EventSet:
 
 
 def rows_as_events(inputs: Inputs, *, source: DeclaredSource, known_at: str) -> DataFrame:
-    """The rows of a source, each with the outcome `HAPPENED`."""
+    """The rows of a source, each with the outcome `HAPPENED`; an instant without a time zone is UTC."""
     from pyspark.sql import functions as F
 
-    return inputs[source.name].select("*", F.lit(HAPPENED).alias(OUTCOME), F.col(known_at).alias(KNOWN_AT))
+    rows, instant = inputs[source.name], F.col(known_at)
+    if (known_at, "timestamp_ntz") in rows.dtypes:
+        instant = instant.cast("timestamp")  # the session's time zone is UTC
+    return rows.select("*", F.lit(HAPPENED).alias(OUTCOME), instant.alias(KNOWN_AT))

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from pedigree.features.errors import RepositoryMissingError, RepositoryYamlError
-from pedigree.online.feature_store_yaml import located
+from pedigree.online.feature_store_yaml import located, reason_unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RepositoryMissingError(path) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RepositoryYamlError(path, " ".join(str(error).split())) from error
+        raise RepositoryYamlError(path, reason_unread(error)) from None  # its traceback would repeat the line
     if not isinstance(content, dict) or not content.get("project"):
         raise RepositoryYamlError(path, "it has no `project: <name>`")
     return content

@@ -24,6 +24,10 @@ class ServingSettingsError(ServingError):
         super().__init__(f"The settings cannot be used: {'; '.join(self.problems)}. Nothing was started.")
 
 
+class OtherStoreError(ServingSettingsError):
+    """The online store of `feature_store.yaml` is not Pedigree's."""
+
+
 class NotAppliedError(ServingError):
     """There is no plan to serve by."""
 
@@ -43,8 +47,8 @@ class StoreUnreachableError(ServingError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"The online store of {path} cannot be read: {reason}. No serving plan is kept from an earlier start, so nothing was "
-            "started. Put `online_store` right, or start again when the store is back."
+            f"The online store of {path} cannot be read: {reason.rstrip('.')}. No serving plan is kept from an earlier start, so "
+            "nothing was started. Put `online_store` right, or start again when the store is back."
         )
 
 

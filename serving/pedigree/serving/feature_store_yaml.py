@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from pedigree.online.errors import AddressError
+from pedigree.online.feature_store_yaml import reason_unread
 from pedigree.online.store.address import Address, parse
-from pedigree.serving.errors import ServingSettingsError
+from pedigree.serving.errors import OtherStoreError, ServingSettingsError
 
 STORE = "pedigree.online.feast_plugin.PedigreeOnlineStore"
 
@@ -25,16 +26,6 @@ class FeatureStoreYaml:
     address: Address
 
 
-def reason_of(error: Exception) -> str:
-    """What is wrong with a file; of its lines nothing is repeated, as there may be a password in them."""
-    if isinstance(error, yaml.MarkedYAMLError):
-        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        return f"{error.problem or 'it is no YAML'}{where}"
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return f"there is no {error}" if isinstance(error, KeyError) else "it is no YAML with names and values"
-
-
 def read_repo(path: Path) -> FeatureStoreYaml:
     """The repository that `path` describes.
 
@@ -46,12 +37,10 @@ def read_repo(path: Path) -> FeatureStoreYaml:
         project, store = named["project"], named["online_store"]
         kind = store["type"]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
-        reason = reason_of(error)
-        raise ServingSettingsError(
-            [f"{path} is no feature_store.yaml with a project and an online_store: {reason}"]
-        ) from None
+        reason = reason_unread(error)
+        raise ServingSettingsError([f"{path} cannot be read: {reason}"]) from None
     if kind != STORE:
-        raise ServingSettingsError([f"the online_store of {path} is {kind}; this server reads `type: {STORE}`"])
+        raise OtherStoreError([f"the online_store of {path} is {kind}; this server reads `type: {STORE}`"])
     try:
         address = parse(
             store.get("connection_string", "localhost:6379"),

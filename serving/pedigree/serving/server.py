@@ -150,14 +150,14 @@ def held(address: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """The command: 0 after a stop that was asked for, 1 with one line on stderr when there is nothing to start with."""
+    """The command: 0 after a stop that was asked for; 1 with one line on stderr where it cannot start, 75 where it may later."""
     try:
         settings = serving_settings()
         logs.configure(settings.log_format)
         return serve(settings)
     except ServingError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+        sys.stderr.write(f"pedigree: {error}\n")
+        return os.EX_TEMPFAIL if error.transient else 1
 
 
 if __name__ == "__main__":

@@ -267,7 +267,8 @@ class QualityGateFailedError(JobError):
         state = "does not exist yet" if version is None else f"stays at version {version}"
         super().__init__(
             f"The gate stopped this slice of {table}: {'; '.join(self.broken)}. The table {state}; "
-            f"all {rows:,} rows of the slice are kept in {quarantine} with the names of the rules they broke."
+            f"all {rows:,} rows of the slice are kept in {quarantine} with the names of the rules they broke. "
+            "Look at them, mend the source or the rule, and build the slice again."
         )
 
 

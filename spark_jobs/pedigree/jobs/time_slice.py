@@ -22,7 +22,10 @@ class EmptySliceError(JobError):
     """A slice ends where it starts, or before."""
 
     def __init__(self, start_at: datetime, end_at: datetime) -> None:
-        super().__init__(f"A slice must end after it starts: {start_at.isoformat()} … {end_at.isoformat()}.")
+        super().__init__(
+            f"A slice must end after it starts, and this one is from {start_at.isoformat()} to {end_at.isoformat()}. Nothing was "
+            "started. Give the earlier instant as the start."
+        )
 
 
 @dataclass(frozen=True, slots=True)

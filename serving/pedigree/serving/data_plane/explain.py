@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # lineage's client is loaded only once something is explained
     from pedigree.lineage.dataset import Assertion
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+MOST_LISTED = 20
+"""Features that a message lists at most."""
 
 
 def asked_of(request: messages.ExplainRequest) -> Asked:
@@ -57,11 +59,19 @@ def selection_of(current: CurrentPlan, asked: Asked, may_read: Callable[[Asked],
     candidates = [view for view in (*service.views, *service.sources) if view.name == name]
     holding = [view for view in candidates if any(one.name == feature for one in view.features)]
     if not holding:
-        views = ", ".join(view.name for view in service.asked)
         raise InvalidRequestError(
-            f"{name}:{feature} is no feature of {asked.service}. Write view:feature; views: {views}."
+            f"{name}:{feature} is no feature of {asked.service}. {instead_of(name, service, asked, may_read)}"
         )
     return Selection(current.plan.project, asked.service, (taking(holding[0], [feature]),), full_names=True)
+
+
+def instead_of(name: str, service: Selection, asked: Asked, may_read: Callable[[Asked], bool]) -> str:
+    """What could be asked about instead: the features of the view that was named, or the views of the service."""
+    features = [f"{name}:{one.name}" for view in service.views if view.name == name for one in view.features]
+    readable = [one for one in features if may_read(Asked(asked.service, feature=(name, one.partition(":")[2])))]
+    if readable:
+        return f"Features: {', '.join(readable[:MOST_LISTED])}{', …' if len(readable) > MOST_LISTED else ''}."
+    return f"Write view:feature; views: {', '.join(view.name for view in service.asked)}."
 
 
 def refuse_computed(service: Selection, asked: Asked, may_read: Callable[[Asked], bool]) -> None:
