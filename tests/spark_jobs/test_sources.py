@@ -52,7 +52,7 @@ def test_an_instant_without_a_zone_is_utc(spark: SparkSession, landing: Reposito
     pandas.DataFrame({"n": [1], "at": [at.replace(tzinfo=None)]}).astype(
         {"n": "int32", "at": "datetime64[us]"}
     ).to_parquet(Path(landing.settings.landing.removeprefix("file://")) / naive.file)
-    events = EventSet.of(naive, known_at="at").derive({"naive": read(spark, naive, landing)})
+    events = EventSet.of(naive, known_at="at").derive({"naive": read(spark, naive, landing).rows})
     assert dict(events.dtypes)["known_at"] == "timestamp"
     assert [row[0] for row in events.select(F.unix_timestamp("known_at")).collect()] == [at.timestamp()]
 
