@@ -190,6 +190,31 @@ def test_a_server_without_its_redis_may_be_started_later(tmp_path: Path) -> None
     assert done.stdout.count("\n") == 1, done.stdout
 
 
+@pytest.mark.parametrize(
+    "command", [("materialize",), ("rollback", "carriers"), ("rebuild", "carriers")], ids=lambda it: it[0]
+)
+def test_views_that_were_never_applied_are_told(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A load of nothing is no success: with an empty registry it says what to run."""
+    yaml = tmp_path / "feature_store.yaml"
+    text = (ROOT / "feature_repo" / "feature_store.yaml").read_text()
+    yaml.write_text(text.replace(".pedigree/registry.db", f"{tmp_path}/registry.db"))
+    done = pedigree(*command, named={"PEDIGREE_FEATURE_STORE_YAML": str(yaml)})
+    assert done.returncode == 1
+    assert done.stdout == "pedigree: The registry has no feature view, so nothing was done. Run `feast apply` first.\n"
+
+
+def test_a_key_is_not_read_without_its_type(tmp_path: Path) -> None:
+    """With the online store away, `ask` says why it needs it, and may be run again."""
+    yaml = tmp_path / "feature_store.yaml"
+    yaml.write_text(
+        (ROOT / "feature_repo" / "feature_store.yaml").read_text().replace("127.0.0.1:16379", "127.0.0.1:9")
+    )
+    done = pedigree("ask", "anything", "key=1", named={"PEDIGREE_FEATURE_STORE_YAML": str(yaml)})
+    assert done.returncode == os.EX_TEMPFAIL
+    assert "pedigree: The online store at 127.0.0.1:9 does not answer" in done.stdout
+    assert "Nothing was asked. Start it (on a laptop: `pedigree up`)" in done.stdout
+
+
 def test_outside_a_repository_the_command_says_so(tmp_path: Path) -> None:
     """Nothing is guessed: the message says where it looked, and how to name a repository."""
     done = pedigree("build", "nothing", *SLICE, cwd=tmp_path)

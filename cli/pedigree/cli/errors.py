@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PedigreeError(Exception):
     """Root of every error of `pedigree`; the message ends with what to do next."""
@@ -61,6 +63,31 @@ class FeastFailedError(PedigreeError):
 
     def __init__(self, command: str, *, output: str) -> None:
         super().__init__(f"`{command}` failed:\n{output}\nFix what it names and run it again.")
+
+
+class UnknownViewError(PedigreeError):
+    """A view was named that the registry does not have, or it has none."""
+
+    def __init__(self, view: str | None, *, known: Sequence[str]) -> None:
+        if not known:
+            super().__init__("The registry has no feature view, so nothing was done. Run `feast apply` first.")
+            return
+        super().__init__(
+            f"There is no feature view {view!r} in the registry, which has: {', '.join(known)}. Name one of those, or run "
+            "`feast apply` first."
+        )
+
+
+class KeyTypesUnreadError(PedigreeError):
+    """The types of the keys of a service, by which text is read, are in the online store, which does not answer."""
+
+    transient = True
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"The online store at {address} does not answer ({reason.rstrip('.')}), and it says of which type each key is. "
+            "Nothing was asked. Start it (on a laptop: `pedigree up`), then ask again."
+        )
 
 
 class EntityRowError(PedigreeError):

@@ -46,6 +46,7 @@ class StoreUnreachableError(ServingError):
     transient = True
 
     def __init__(self, path: str, reason: str) -> None:
+        self.reason = reason
         super().__init__(
             f"The online store of {path} cannot be read: {reason.rstrip('.')}. No serving plan is kept from an earlier start, so "
             "nothing was started. Put `online_store` right, or start again when the store is back."

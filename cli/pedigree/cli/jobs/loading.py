@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from pedigree.cli.console import Stopwatch, working
-from pedigree.features.errors import UnknownTableError
+from pedigree.cli.errors import UnknownViewError
 from pedigree.jobs.materialize.rollback import StoreRecovery
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
@@ -23,16 +23,15 @@ def feast_views(names: Sequence[str]) -> tuple[FeatureStore, list[FeatureView], 
     """Feast's store with a Spark session, and the views with some names, or all.
 
     Raises:
-        UnknownTableError: a name is no view's.
+        UnknownViewError: a name is no view's, or there is no view.
     """
     settings = job_settings()
-    spark = open_session(settings)
     store = FeatureStore(fs_yaml_file=settings.feature_store_yaml)
     views = {view.name: view for view in store.list_feature_views()}
     unknown = [name for name in names if name not in views]
-    if unknown:
-        raise UnknownTableError(unknown[0], sorted(views))
-    return store, [views[name] for name in names or sorted(views)], spark
+    if unknown or not views:
+        raise UnknownViewError(next(iter(unknown), None), known=sorted(views))
+    return store, [views[name] for name in names or sorted(views)], open_session(settings)
 
 
 def rebuild(names: Sequence[str], console: Console, *, includes_withheld: bool = False) -> None:
@@ -41,7 +40,7 @@ def rebuild(names: Sequence[str], console: Console, *, includes_withheld: bool =
     Args:
         includes_withheld: take versions that were rolled back after all.
     Raises:
-        UnknownTableError: a name is no view's.
+        UnknownViewError: a name is no view's, or there is no view.
     """
     watch = Stopwatch()
     store, views, spark = feast_views(names)
@@ -58,7 +57,7 @@ def rollback(name: str, console: Console, *, to: int | None) -> None:
     """Bring a view in the online store back to an earlier audited version of its table.
 
     Raises:
-        UnknownTableError: the name is no view's.
+        UnknownViewError: the name is no view's.
         NothingToRollBackError: there is no such version.
     """
     watch = Stopwatch()
@@ -88,7 +87,7 @@ def materialize(names: Sequence[str], console: Console, *, start_at: datetime, e
     """Fill the online store from the Delta tables through Feast: the newest row of each key in `[start_at, end_at]`.
 
     Raises:
-        UnknownTableError: a name is no view's.
+        UnknownViewError: a name is no view's, or there is no view.
     """
     watch = Stopwatch()
     store, views, _ = feast_views(names)

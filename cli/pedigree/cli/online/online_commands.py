@@ -68,9 +68,22 @@ def explain(*, service: str, feature: str, entities: tuple[tuple[str, str], ...]
 
 
 def entity_row(settings: ServingSettings, service: str, texts: tuple[tuple[str, str], ...]) -> dict[str, Value]:
-    """What was typed for an entity row, each value of its key's type."""
+    """What was typed for an entity row, each value of its key's type.
+
+    Raises:
+        KeyTypesUnreadError: the online store, which has the types, does not answer.
+        NotAppliedError: nothing was applied yet.
+        EntityRowError: a text is no value of its key's type.
+    """
+    from pedigree.cli.errors import KeyTypesUnreadError
     from pedigree.cli.online.entity_row import typed_row
     from pedigree.cli.serving_plan import current_plan
+    from pedigree.serving.errors import StoreUnreachableError
     from pedigree.serving.feature_store_yaml import read_repo
 
-    return typed_row(current_plan(read_repo(settings.feature_store_yaml)), service, dict(texts))
+    repo = read_repo(settings.feature_store_yaml)
+    try:
+        plan = current_plan(repo)
+    except StoreUnreachableError as error:
+        raise KeyTypesUnreadError(str(repo.address), error.reason) from error
+    return typed_row(plan, service, dict(texts))
