@@ -211,3 +211,16 @@ def test_ask_takes_whole_numbers_and_request_data(command: CliRunner, capfd: pyt
     assert done.exit_code == 0, done.output
     [line] = [line for line in capfd.readouterr().out.splitlines() if "bird_scaled__weight_scaled" in line]
     assert line.split()[1:3] == ["5", "PRESENT"]
+
+
+@pytest.mark.parametrize(
+    "asked", [["ask", "diet", "bird_id=1"], ["explain", "diet", "bird_weight:nickname", "bird_id=1"]]
+)
+def test_a_server_that_is_not_there_may_be_asked_later(
+    command: CliRunner, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    """The message says how to start it, and the error is one that a scheduler may try again on."""
+    monkeypatch.setenv("PEDIGREE_SERVING_ADDRESS", "127.0.0.1:9")
+    done = command.invoke(cli, asked)
+    assert "No server answers at 127.0.0.1:9. Start it with `pedigree serve`" in str(done.exception)
+    assert getattr(done.exception, "transient", None) is True

@@ -98,7 +98,11 @@ class EntityRowError(PedigreeError):
 
 
 class AskedInVainError(PedigreeError):
-    """The server refused a request."""
+    """The server refused a request, or is not there; the same request may be answered later where that says so."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        self.transient = transient
+        super().__init__(message)
 
 
 class UnexplainedError(PedigreeError):

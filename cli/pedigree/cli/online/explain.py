@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from rich.tree import Tree
 
-from pedigree.cli.errors import AskedInVainError, UnexplainedError
+from pedigree.cli.errors import UnexplainedError
 from pedigree.cli.online.entity_row import as_value
 from pedigree.cli.online.online_client import DEADLINE_SECONDS, plain, refusal, shown
 from pedigree.serving.client import Client
@@ -32,7 +32,7 @@ def explain(address: str, service: str, feature: str, entities: Mapping[str, obj
         with Client(address, timeout=timedelta(seconds=DEADLINE_SECONDS)) as client:
             reply = client.explain(service, feature, entity)
     except grpc.RpcError as error:
-        raise AskedInVainError(refusal(error, address)) from error
+        raise refusal(error, address) from error
     refuse_unexplained(reply, entities)
     return reply
 

@@ -20,6 +20,8 @@ from pedigree.serving.v1.value_pb2 import RepeatedValue, Value
 
 METHOD = "/feast.serving.ServingService/GetOnlineFeatures"
 DEADLINE_SECONDS = 10
+LATER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+"""With these the same request may be answered later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,20 @@ def ask(address: str, service: str, entities: Mapping[str, object]) -> dict[str,
             )
             reply = call(request, timeout=DEADLINE_SECONDS)
     except grpc.RpcError as error:
-        raise AskedInVainError(refusal(error, address)) from error
+        raise refusal(error, address) from error
     names = reply.metadata.feature_names.val
     vectors = zip(names, reply.results, strict=True)
     return {name: served(vector) for name, vector in vectors if name not in entities}
 
 
-def refusal(error: grpc.RpcError, address: str) -> str:
-    """What the server said, or how to start it where there is none."""
+def refusal(error: grpc.RpcError, address: str) -> AskedInVainError:
+    """What the server said, or how to start it where there is none; it may be asked again where it is away or was too slow."""
+    transient = error.code() in LATER
     if error.code() is grpc.StatusCode.UNAVAILABLE and "connect" in error.details():
-        return f"No server answers at {address}. Start it with `pedigree serve`, or set PEDIGREE_SERVING_ADDRESS."
-    return f"The server at {address} refused ({error.code().name}): {error.details()}"
+        start = "Start it with `pedigree serve`, or set PEDIGREE_SERVING_ADDRESS."
+        return AskedInVainError(f"No server answers at {address}. {start}", transient=transient)
+    said = f"The server at {address} refused ({error.code().name}): {error.details()}"
+    return AskedInVainError(said, transient=transient)
 
 
 def served(vector: GetOnlineFeaturesResponse.FeatureVector) -> Served:

@@ -222,7 +222,9 @@ def refuse_unexpected(entities: Mapping[str, object], selection: Selection, plan
 def column_of(entities: Mapping[str, RepeatedValue], key: JoinKey) -> list[bytes]:
     """The values of one join key, each of the type that the registry declares."""
     if key.name not in entities:
-        raise InvalidRequestError(f"The join key {key.name!r} ({key.value_type}) is missing from entities.")
+        raise InvalidRequestError(
+            f"The join key {key.name!r} ({key.value_type}) is missing from entities. Send one value of it per row."
+        )
     column = parted(entities[key.name])
     if not column:
         raise InvalidRequestError(f"The join key {key.name!r} has no values. Send one per row.")
