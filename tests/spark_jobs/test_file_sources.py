@@ -202,6 +202,32 @@ def test_training_rows_are_those_of_feasts_own_file_store(spark: SparkSession, t
     pd.testing.assert_series_equal(both["rating"], both["rating_of_feast"], check_names=False)
 
 
+@pytest.mark.parametrize("engine", ["duckdb", "spark"])
+def test_a_file_hides_what_was_created_later_where_that_is_asked_for(
+    spark: SparkSession, tmp_path: Path, engine: str
+) -> None:
+    """The newest made of two rows is seen, as with Feast; with `filter_by_created_timestamp` or `known_by` it is hidden."""
+    rows = pa.concat_tables([trips((1, 1, 0.5), created=1), trips((1, 1, 0.9), created=50)])
+    pq.write_table(rows, tmp_path / "trips.parquet")
+    made = view(path=str(tmp_path / "trips.parquet"))
+    store = open_store(tmp_path, engine, {**OURS, "engine": engine}, [DRIVER, made])
+    frame = pd.DataFrame({"driver_id": [1], "event_timestamp": [START + timedelta(hours=2)]})
+
+    def rating(**asked: Any) -> float:
+        job = store._get_provider().offline_store.get_historical_features(
+            store.config, [made], ["trips:rating"], frame, store.registry, "p", **asked
+        )
+        return float(job.to_df()["rating"][0])
+
+    assert rating() == 0.9
+    assert rating(filter_by_created_timestamp=True) == 0.5
+    assert rating(known_by=START + timedelta(hours=10)) == 0.5
+    assert (
+        store.get_historical_features(frame, ["trips:rating"], filter_by_created_timestamp=True).to_df()["rating"][0]
+        == 0.5
+    )
+
+
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
 def test_times_in_nanoseconds_are_rounded_down(spark: SparkSession, tmp_path: Path, zone: str | None) -> None:
     """Also before 1970, and a naive time is UTC."""

@@ -38,7 +38,7 @@ class History:
         since, until: the oldest and the newest event time that some label can see; `since` is None where nothing is too old.
         known_by: what was learnt after this instant is seen by nobody; None where everything is.
         tells_learnt: whether `created_at` says when a row was learnt, and hides it before. With Feast's `FileSource` it
-            only says which of two rows of one instant is the newer.
+            only says which of two rows of one instant is the newer, unless a caller asks for more.
     """
 
     view: str

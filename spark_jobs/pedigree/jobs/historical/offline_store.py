@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -119,6 +120,8 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
         spark = open_session(job_settings()) if isinstance(frame, str) else None
         labels = labels_of(frame, definitions.join_keys(), spark=spark)
         histories = histories_of(definitions, labels.span, known_by=known_by)
+        if filter_by_created_timestamp:
+            histories = [replace(history, tells_learnt=True) for history in histories]
         refuse_clashes(histories, labels)
         knowledge_time = config.offline_store.knowledge_time or filter_by_created_timestamp
         return PointInTimeJob(

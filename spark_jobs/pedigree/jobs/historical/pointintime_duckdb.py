@@ -134,7 +134,7 @@ class AsOfQuery:
         conditions = [f"{event_at} <= {instant(history.until)}", *map(self.is_comparable, history.keys)]
         if history.since is not None:
             conditions.append(f"{event_at} >= {instant(history.since)}")
-        if history.created_at and history.tells_learnt and history.known_by is not None:
+        if history.created_at and history.known_by is not None:
             conditions.append(f"({created_at} IS NULL OR {created_at} <= {instant(history.known_by)})")
         return f"SELECT {', '.join([*keys, *times, *values])} FROM files WHERE {' AND '.join(conditions)}"  # noqa: S608
 

@@ -110,7 +110,7 @@ def time_line(history: History, spark: SparkSession) -> TimeLine:
         rows = rows.where(event_at >= F.lit(history.since))
     for column, bound, value in history.partitions:
         rows = rows.where(F.expr(f"{quoted(column)} {bound} '{value}'"))
-    if history.created_at and history.tells_learnt and history.known_by is not None:
+    if history.created_at and history.known_by is not None:
         created_at = named(history.created_at).cast("timestamp")
         rows = rows.where(created_at.isNull() | (created_at <= F.lit(history.known_by)))
     return TimeLine(rows, history.keys, history.event_at, history.created_at, history.features, history.ttl)
