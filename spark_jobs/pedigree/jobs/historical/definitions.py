@@ -37,8 +37,8 @@ class History:
         ttl: how old a row may be at the instant, that age included; zero is no limit.
         since, until: the oldest and the newest event time that some label can see; `since` is None where nothing is too old.
         known_by: what was learnt after this instant is seen by nobody; None where everything is.
-        tells_learnt: whether `created_at` says when a row was learnt, and hides it before. With Feast's `FileSource` it
-            only says which of two rows of one instant is the newer, unless a caller asks for more.
+        knowledge_time: whether a row is hidden from labels whose instant is before its `created_at`. That of Feast's
+            `FileSource` only says which of two rows of one instant is the newer, unless the caller asks for more.
     """
 
     view: str
@@ -51,7 +51,7 @@ class History:
     since: datetime | None
     until: datetime
     known_by: datetime | None = None
-    tells_learnt: bool = True
+    knowledge_time: bool = True
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -71,22 +71,22 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """One question: the labels, the views, and whether what was learnt after a label's instant is hidden from it."""
+    """One question: the labels and the views."""
 
     labels: Labels
     histories: Sequence[History]
-    knowledge_time: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedFeatures:
-    """What is asked for, in Feast's terms."""
+    """What is asked for, in Feast's terms; `filter_by_created` hides rows from labels before they were created, of any source."""
 
     views: Sequence[FeatureView]
     refs: Sequence[str]
     registry: BaseRegistry
     config: RepoConfig
     full_names: bool
+    filter_by_created: bool = False
 
     @property
     def project(self) -> str:
@@ -107,10 +107,7 @@ def histories_of(asked: RequestedFeatures, span: Span, *, known_by: datetime | N
     """
     on_demand = OnDemandFeatureView.get_requested_odfvs(asked.refs, asked.project, asked.registry)
     wanted, _ = _get_requested_feature_views_to_features_dict(asked.refs, asked.views, on_demand)
-    return [
-        history_of(view, features, span, asked.config, full_names=asked.full_names, known_by=known_by)
-        for view, features in wanted.items()
-    ]
+    return [history_of(view, features, span, asked, known_by=known_by) for view, features in wanted.items()]
 
 
 def refuse_clashes(histories: Sequence[History], labels: Labels) -> None:
@@ -129,19 +126,13 @@ def refuse_clashes(histories: Sequence[History], labels: Labels) -> None:
 
 
 def history_of(
-    view: FeatureView,
-    features: Sequence[str],
-    span: Span,
-    config: RepoConfig,
-    *,
-    full_names: bool,
-    known_by: datetime | None,
+    view: FeatureView, features: Sequence[str], span: Span, asked: RequestedFeatures, *, known_by: datetime | None
 ) -> History:
     """A view with the features that are asked for, each column under its name in the source."""
     source = view.batch_source
     is_file = isinstance(source, FileSource)
     if is_file:
-        source = spark_source(source, config)
+        source = spark_source(source, asked.config)
     if not isinstance(source, SparkSource):
         raise UnsupportedSourceError(view.name, f"its source is a {type(source).__name__}", UNREADABLE)
     stored_as = {name: column for column, name in source.field_mapping.items()}
@@ -153,12 +144,12 @@ def history_of(
         keys={stored_as.get(key, key): view.projection.join_key_map.get(key, key) for key in keys},
         event_at=stored_as.get(source.timestamp_field, source.timestamp_field),
         created_at=stored_as.get(source.created_timestamp_column, source.created_timestamp_column) or None,
-        features={f"{name}__{each}" if full_names else each: stored_as.get(each, each) for each in features},
+        features={f"{name}__{each}" if asked.full_names else each: stored_as.get(each, each) for each in features},
         ttl=ttl,
         since=earliest(span[0], ttl),
         until=span[1],
         known_by=known_by,
-        tells_learnt=not is_file,
+        knowledge_time=asked.filter_by_created or (asked.config.offline_store.knowledge_time and not is_file),
     )
 
 

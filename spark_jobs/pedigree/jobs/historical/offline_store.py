@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -115,17 +114,16 @@ class PedigreeOfflineStore(SparkOfflineStore):  # type: ignore[misc]  # Feast ha
                 filter_by_created_timestamp,
                 **options,
             )
-        definitions = RequestedFeatures(feature_views, feature_refs, registry, config, full_feature_names)
+        definitions = RequestedFeatures(
+            feature_views, feature_refs, registry, config, full_feature_names, filter_by_created_timestamp
+        )
         frame = seen_between(definitions, **options) if entity_df is None else entity_df
         spark = open_session(job_settings()) if isinstance(frame, str) else None
         labels = labels_of(frame, definitions.join_keys(), spark=spark)
         histories = histories_of(definitions, labels.span, known_by=known_by)
-        if filter_by_created_timestamp:
-            histories = [replace(history, tells_learnt=True) for history in histories]
         refuse_clashes(histories, labels)
-        knowledge_time = config.offline_store.knowledge_time or filter_by_created_timestamp
         return PointInTimeJob(
-            answer_to(Retrieval(labels, histories, knowledge_time), config.offline_store),
+            answer_to(Retrieval(labels, histories), config.offline_store),
             full_feature_names=full_feature_names,
             config=config,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),

@@ -65,8 +65,7 @@ def answer(asked: Retrieval, files: Sequence[ds.Dataset]) -> pa.Table:
         for history, rows in zip(asked.histories, files, strict=True):
             database.register("labels", keyed(asked.labels, history, rows.schema))
             database.register("files", rows)
-            knowledge_time = asked.knowledge_time and history.tells_learnt
-            query = AsOfQuery(history, rows.schema, knowledge_time=knowledge_time).query(database)
+            query = AsOfQuery(history, rows.schema).query(database)
             found = database.sql(query).to_arrow_table()
             for name, column in history.features.items():
                 kind = plain_type(rows.schema.field(column).type)
@@ -101,7 +100,6 @@ class AsOfQuery:
 
     history: History
     schema: pa.Schema
-    knowledge_time: bool
 
     def query(self, database: duckdb.DuckDBPyConnection) -> str:
         """One row per label, in the labels' order, with the features of the newest visible row.
@@ -117,7 +115,7 @@ class AsOfQuery:
         steps = {"rows": rows}
         if has_ties:
             steps["untied"] = self.untied(list(steps)[-1])
-        if self.knowledge_time and self.history.created_at:
+        if self.history.knowledge_time and self.history.created_at:
             steps["in_order"] = self.in_order(list(steps)[-1])
         named = ", ".join(f"{name} AS ({query})" for name, query in steps.items())
         return f"WITH {named} {self.join(list(steps)[-1])}"
@@ -127,7 +125,7 @@ class AsOfQuery:
         history = self.history
         event_at = self.instant_in(history.event_at)
         created_at = self.instant_in(history.created_at) if history.created_at else "CAST(NULL AS TIMESTAMPTZ)"
-        visible_at = f"greatest({event_at}, {created_at})" if self.knowledge_time else event_at
+        visible_at = f"greatest({event_at}, {created_at})" if self.history.knowledge_time else event_at
         keys = [f"{self.value_in(column)} AS {key_name(number)}" for number, column in enumerate(history.keys)]
         values = [f"{self.value_in(column)} AS {quoted(f'v_{name}')}" for name, column in history.features.items()]
         times = [f"{event_at} AS {EVENT_AT}", f"{created_at} AS {CREATED_AT}", f"{visible_at} AS {VISIBLE_AT}"]

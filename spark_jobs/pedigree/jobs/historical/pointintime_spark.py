@@ -69,7 +69,7 @@ def answer(asked: Retrieval, spark: SparkSession) -> DataFrame:
     rows = labels.on_spark(spark)
     for history in asked.histories:
         line = time_line(history, spark)
-        rows = as_of(rows, line, instant=labels.instant, knowledge_time=asked.knowledge_time and history.tells_learnt)
+        rows = as_of(rows, line, instant=labels.instant, knowledge_time=history.knowledge_time)
     return rows.orderBy(POSITION).drop(POSITION)
 
 
