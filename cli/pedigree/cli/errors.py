@@ -65,13 +65,17 @@ class FeastFailedError(PedigreeError):
         super().__init__(f"`{command}` failed:\n{output}\nFix what it names and run it again.")
 
 
-class UnknownViewError(PedigreeError):
-    """A view was named that the registry does not have, or it has none."""
+class NoViewsError(PedigreeError):
+    """The registry has no feature view."""
 
-    def __init__(self, view: str | None, *, known: Sequence[str]) -> None:
-        if not known:
-            super().__init__("The registry has no feature view, so nothing was done. Run `feast apply` first.")
-            return
+    def __init__(self) -> None:
+        super().__init__("The registry has no feature view, so nothing was done. Run `feast apply` first.")
+
+
+class UnknownViewError(PedigreeError):
+    """A view was named that the registry does not have."""
+
+    def __init__(self, view: str, *, known: Sequence[str]) -> None:
         super().__init__(
             f"There is no feature view {view!r} in the registry, which has: {', '.join(known)}. Name one of those, or run "
             "`feast apply` first."

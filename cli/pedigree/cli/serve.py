@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 
@@ -11,13 +10,14 @@ from pedigree.lineage.dataset import Dataset, Field, Origin
 from pedigree.lineage.errors import LineageError
 from pedigree.lineage.naming import feature_service, redis_view
 from pedigree.lineage.recorder import Recorder
-from pedigree.lineage.redaction import redact_tracebacks, redacted
+from pedigree.lineage.redaction import redact_tracebacks
 from pedigree.lineage.settings import lineage_settings
 from pedigree.online.errors import OnlineError
 from pedigree.online.plans.plan import Plan, Service, View
 from pedigree.serving.errors import ServingError
 from pedigree.serving.feature_store_yaml import read_repo
 from pedigree.serving.server import main as serve_main
+from pedigree.serving.server import refused
 from pedigree.serving.settings import serving_settings
 
 
@@ -31,12 +31,6 @@ def main() -> int:
     except (ServingError, OnlineError, LineageError) as error:
         return refused(error)
     return serve_main()
-
-
-def refused(error: ServingError | OnlineError | LineageError) -> int:
-    """Say in one line why nothing was started; the exit code says whether it may be later."""
-    sys.stderr.write(redacted(f"pedigree: {error}\n"))
-    return os.EX_TEMPFAIL if getattr(error, "transient", False) else 1
 
 
 def declare(plan: Plan, connection: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pedigree.lineage.redaction import redacted
 from pedigree.serving.errors import AddressTakenError, ServingError
 from pedigree.serving.exposure import refuse_exposed
 from pedigree.serving.settings import ServingSettings, serving_settings
@@ -156,8 +157,13 @@ def main() -> int:
         logs.configure(settings.log_format)
         return serve(settings)
     except ServingError as error:
-        sys.stderr.write(f"pedigree: {error}\n")
-        return os.EX_TEMPFAIL if error.transient else 1
+        return refused(error)
+
+
+def refused(error: Exception) -> int:
+    """Say in one line why nothing was started; the exit code says whether it may be later."""
+    sys.stderr.write(redacted(f"pedigree: {error}\n"))
+    return os.EX_TEMPFAIL if getattr(error, "transient", False) else 1
 
 
 if __name__ == "__main__":

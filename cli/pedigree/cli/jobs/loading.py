@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from pedigree.cli.console import Stopwatch, working
-from pedigree.cli.errors import UnknownViewError
+from pedigree.cli.errors import NoViewsError, UnknownViewError
 from pedigree.jobs.materialize.rollback import StoreRecovery
 from pedigree.jobs.settings import job_settings
 from pedigree.jobs.spark.session import open_session
@@ -23,14 +23,16 @@ def feast_views(names: Sequence[str]) -> tuple[FeatureStore, list[FeatureView], 
     """Feast's store with a Spark session, and the views with some names, or all.
 
     Raises:
-        UnknownViewError: a name is no view's, or there is no view.
+        UnknownViewError, NoViewsError: a name is no view's, or there is no view.
     """
     settings = job_settings()
     store = FeatureStore(fs_yaml_file=settings.feature_store_yaml)
     views = {view.name: view for view in store.list_feature_views()}
+    if not views:
+        raise NoViewsError
     unknown = [name for name in names if name not in views]
-    if unknown or not views:
-        raise UnknownViewError(next(iter(unknown), None), known=sorted(views))
+    if unknown:
+        raise UnknownViewError(unknown[0], known=sorted(views))
     return store, [views[name] for name in names or sorted(views)], open_session(settings)
 
 
@@ -40,7 +42,7 @@ def rebuild(names: Sequence[str], console: Console, *, includes_withheld: bool =
     Args:
         includes_withheld: take versions that were rolled back after all.
     Raises:
-        UnknownViewError: a name is no view's, or there is no view.
+        UnknownViewError, NoViewsError: a name is no view's, or there is no view.
     """
     watch = Stopwatch()
     store, views, spark = feast_views(names)
@@ -87,7 +89,7 @@ def materialize(names: Sequence[str], console: Console, *, start_at: datetime, e
     """Fill the online store from the Delta tables through Feast: the newest row of each key in `[start_at, end_at]`.
 
     Raises:
-        UnknownViewError: a name is no view's, or there is no view.
+        UnknownViewError, NoViewsError: a name is no view's, or there is no view.
     """
     watch = Stopwatch()
     store, views, _ = feast_views(names)

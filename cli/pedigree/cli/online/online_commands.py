@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pedigree.cli.errors import KeyTypesUnreadError
 from pedigree.cli.lineage.lineage_commands import lineage_client
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def entity_row(settings: ServingSettings, service: str, texts: tuple[tuple[str, 
         NotAppliedError: nothing was applied yet.
         EntityRowError: a text is no value of its key's type.
     """
-    from pedigree.cli.errors import KeyTypesUnreadError
     from pedigree.cli.online.entity_row import typed_row
     from pedigree.cli.serving_plan import current_plan
     from pedigree.serving.errors import StoreUnreachableError

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pedigree.online.plans.plan import View
 from pedigree.online.records.record import head_of
 from pedigree.online.store.load_state import Load
 from pedigree.serving.auth.permissions import Asked, has
@@ -60,15 +61,15 @@ def selection_of(current: CurrentPlan, asked: Asked, may_read: Callable[[Asked],
     holding = [view for view in candidates if any(one.name == feature for one in view.features)]
     if not holding:
         raise InvalidRequestError(
-            f"{name}:{feature} is no feature of {asked.service}. {instead_of(name, service, asked, may_read)}"
+            f"{name}:{feature} is no feature of {asked.service}. {instead_of(candidates, service, asked, may_read)}"
         )
     return Selection(current.plan.project, asked.service, (taking(holding[0], [feature]),), full_names=True)
 
 
-def instead_of(name: str, service: Selection, asked: Asked, may_read: Callable[[Asked], bool]) -> str:
-    """What could be asked about instead: the features of the view that was named, or the views of the service."""
-    features = [f"{name}:{one.name}" for view in service.views if view.name == name for one in view.features]
-    readable = [one for one in features if may_read(Asked(asked.service, feature=(name, one.partition(":")[2])))]
+def instead_of(candidates: Sequence[View], service: Selection, asked: Asked, may_read: Callable[[Asked], bool]) -> str:
+    """What could be asked about instead: the features of the views of that name, or the views of the service."""
+    named = dict.fromkeys((view.name, one.name) for view in candidates for one in view.features)
+    readable = [":".join(one) for one in named if may_read(Asked(asked.service, feature=one))]
     if readable:
         return f"Features: {', '.join(readable[:MOST_LISTED])}{', …' if len(readable) > MOST_LISTED else ''}."
     return f"Write view:feature; views: {', '.join(view.name for view in service.asked)}."
